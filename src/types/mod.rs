@@ -1,0 +1,7 @@
+//! Small values that every floor speaks of: ids, instants, attributes, paths as bytes, and the wire primitives.
+
+pub mod attr;
+pub mod ids;
+pub mod path;
+pub mod time;
+pub mod wire;

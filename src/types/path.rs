@@ -1,0 +1,84 @@
+//! Paths and names are bytes. These helpers show them to people and take them apart.
+
+use std::fmt::Write as _;
+
+/// A name or path for people: printable text as it is, anything else as `\n`, `\t`, `\\` or `\xNN`, so that a name can't
+/// disturb a terminal and two names never look the same.
+pub fn show(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for part in bytes.utf8_chunks() {
+        for c in part.valid().chars() {
+            match c {
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                '\\' => out.push_str("\\\\"),
+                c if c.is_control() || is_invisible(c) => {
+                    let _ = c.to_string().bytes().try_for_each(|b| write!(out, "\\x{b:02x}"));
+                }
+                c => out.push(c),
+            }
+        }
+        for b in part.invalid() {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+    }
+    out
+}
+
+/// Characters that reorder or hide text: bidirectional controls, zero-width characters, line separators.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The components of a path; empty ones and `.` are left out, `..` is not resolved.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
+}
+
+/// `dir/name`, without doubling the slash of the root.
+pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut out = dir.to_vec();
+    if !name.is_empty() {
+        if out.last() != Some(&b'/') && !out.is_empty() {
+            out.push(b'/');
+        }
+        out.extend_from_slice(name);
+    }
+    out
+}
+
+/// Whether `path` is `dir` or lies below it. Both absolute, without a trailing slash.
+pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
+    dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// Whether `name` can be the name of an entry: 1 to 255 bytes, no slash, no NUL, not `.` or `..`.
+pub fn is_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.len() <= 255
+        && name != b"."
+        && name != b".."
+        && !name.contains(&b'/')
+        && !name.contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn show_escapes_what_could_mislead() {
+        assert_eq!(show(b"a b\n"), "a b\\n");
+        assert_eq!(show(b"\xff\x1b"), "\\xff\\x1b");
+        assert_eq!(show("\u{202e}x".as_bytes()), "\\xe2\\x80\\xaex");
+        assert_eq!(show("naïve\\".as_bytes()), "naïve\\\\");
+    }
+
+    #[test]
+    fn within_needs_a_whole_component() {
+        assert!(is_within(b"/a/b", b"/a"));
+        assert!(is_within(b"/a", b"/a"));
+        assert!(!is_within(b"/ab", b"/a"));
+        assert!(is_within(b"/ab", b"/"));
+    }
+}
