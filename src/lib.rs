@@ -17,4 +17,7 @@
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
+pub mod chunk;
+pub mod crypto;
+pub mod index;
 pub mod types;

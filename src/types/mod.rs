@@ -2,6 +2,8 @@
 
 pub mod attr;
 pub mod ids;
+pub mod op;
 pub mod path;
+pub mod snapshot;
 pub mod time;
 pub mod wire;

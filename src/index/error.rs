@@ -1,0 +1,49 @@
+//! Why the index could not answer or take a change.
+
+/// An error of the index.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// SQLite failed.
+    #[error("the index cannot {doing}: {source}")]
+    Sqlite {
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The database was made by another version.
+    #[error(
+        "the index {path} has layout {found}, and this program knows {known}: remove it, `bygone index rebuild` makes a new one"
+    )]
+    Layout {
+        /// The database.
+        path: String,
+        /// Its layout number.
+        found: i64,
+        /// The one this program writes.
+        known: i64,
+    },
+    /// The database belongs to another repository.
+    #[error("the index {path} belongs to the repository {found}, not to {wanted}")]
+    Repository {
+        /// The database.
+        path: String,
+        /// The id in it.
+        found: String,
+        /// The id that was asked for.
+        wanted: String,
+    },
+    /// A record says something that can't be after the records before it.
+    #[error("a record contradicts the history before it: {0}")]
+    Contradiction(String),
+    /// A row holds something that this program never writes.
+    #[error("the index is damaged ({0}): `bygone index rebuild` makes a new one from the repository")]
+    Damaged(&'static str),
+}
+
+impl IndexError {
+    /// Wraps an error of SQLite with what was being done.
+    pub(crate) fn at(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> IndexError {
+        move |source| IndexError::Sqlite { doing, source }
+    }
+}

@@ -1,0 +1,106 @@
+//! The trait of a store and its guarantees.
+
+use std::io;
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No object has this name.
+    #[error("{store}: object {name} is missing")]
+    Missing {
+        /// Where the store is.
+        store: String,
+        /// The object.
+        name: String,
+    },
+    /// An object of this name is there already; nothing was changed.
+    #[error("{store}: object {name} is there already; objects are never written twice")]
+    Exists {
+        /// Where the store is.
+        store: String,
+        /// The object.
+        name: String,
+    },
+    /// The object is shorter than the range that was asked for.
+    #[error("{store}: object {name} ends before byte {end}: it was cut short")]
+    Short {
+        /// Where the store is.
+        store: String,
+        /// The object.
+        name: String,
+        /// The end of the range.
+        end: u64,
+    },
+    /// A name that no object can have.
+    #[error("{name:?} can't be the name of an object")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// Anything else.
+    #[error("{store}: cannot {doing} {name}: {source}")]
+    Io {
+        /// Where the store is.
+        store: String,
+        /// The operation: `write`, `read`, `list`, `delete`.
+        doing: &'static str,
+        /// The object or prefix.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether the object is simply not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, StoreError::Missing { .. })
+    }
+}
+
+/// The name and length in bytes of a stored object.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Object {
+    /// Its whole name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// Named immutable bytes. Names are relative paths of `[0-9a-zA-Z._-]` components joined by `/`.
+///
+/// Every implementation guarantees, and `tests/store.rs` checks for each of them:
+///
+/// - `put` is durable when it returns: the object survives a power cut, whole. Before that it is either absent or
+///   whole, never in part. An existing object is not overwritten. (Names that two writers could both choose carry a random
+///   part, so nothing else rests on that.)
+/// - `get` and `get_range` give exactly the bytes that were put, as the store has them; whether they are the right ones is
+///   for the caller to verify.
+/// - `list` gives every object that was put before it began and not deleted, in the order of names.
+/// - `delete` of an object that is not there is no error.
+pub trait Store: Send + Sync {
+    /// Where it is, for messages.
+    fn location(&self) -> String;
+    /// Stores an object durably.
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+    /// A whole object, refused above `max` bytes.
+    fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError>;
+    /// `len` bytes from `offset`.
+    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
+    /// All objects whose name begins with `prefix`, which is empty or ends with `/`, in the order of names.
+    fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
+    /// Deletes an object durably.
+    fn delete(&self, name: &str) -> Result<(), StoreError>;
+    /// The length of an object in bytes.
+    fn size(&self, name: &str) -> Result<u64, StoreError>;
+}
+
+/// Whether `name` can be the name of an object: no empty, hidden or parent component, plain characters only.
+pub fn is_object_name(name: &str) -> bool {
+    name.len() <= 512
+        && name.split('/').all(|c| {
+            !c.is_empty()
+                && !c.starts_with('.')
+                && c.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        })
+}

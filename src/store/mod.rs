@@ -1,0 +1,4 @@
+//! Named immutable bytes: what a repository is kept in.
+
+pub mod api;
+pub mod local;

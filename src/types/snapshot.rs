@@ -1,0 +1,127 @@
+//! Snapshots and sources as values.
+
+use crate::types::ids::{Hash, Id, Snap, SourceNum};
+use crate::types::time::Instant;
+
+/// What a record needs to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tier {
+    /// The record before.
+    Incremental = 0,
+    /// The last full.
+    Differential = 1,
+    /// Nothing.
+    Full = 2,
+}
+
+impl Tier {
+    /// The tier with this number.
+    pub fn from_u8(n: u8) -> Option<Tier> {
+        [Tier::Incremental, Tier::Differential, Tier::Full].into_iter().find(|t| *t as u8 == n)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Tier::Incremental => "incremental",
+            Tier::Differential => "differential",
+            Tier::Full => "full",
+        }
+    }
+}
+
+/// What a capture did, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Nodes and names that are new.
+    pub new: u64,
+    /// Nodes with a new version.
+    pub changed: u64,
+    /// Entries that ended.
+    pub removed: u64,
+    /// Bytes read from files.
+    pub read_bytes: u64,
+    /// Bytes added to packs, sealed.
+    pub stored_bytes: u64,
+    /// Entries that could not be read.
+    pub unreadable: u64,
+    /// Files that never held still while they were read.
+    pub fuzzy: u64,
+}
+
+/// One snapshot of a source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// The source.
+    pub source: SourceNum,
+    /// Its number.
+    pub number: Snap,
+    /// Its time: when its record was sealed, after its data was read.
+    pub time: Instant,
+    /// Its tier.
+    pub tier: Tier,
+    /// The hash of its record.
+    pub hash: Hash,
+    /// What was captured.
+    pub counts: Counts,
+}
+
+/// The next numbers that the writer of a source will give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// The next serial of a directory.
+    pub dir: u64,
+    /// The next serial of any other node.
+    pub other: u64,
+    /// The next version.
+    pub ver: u64,
+}
+
+impl Counters {
+    /// Before the first snapshot: the root takes the first directory number.
+    pub const START: Counters = Counters { dir: 1, other: 1, ver: 1 };
+}
+
+/// A source as its records name it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// Its random id, under which its journal lies.
+    pub id: Id,
+    /// Its small number, part of inode numbers.
+    pub num: SourceNum,
+    /// The host it is on.
+    pub host: String,
+    /// The absolute path of its root.
+    pub root: Vec<u8>,
+}
+
+/// How far the history of a source is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// The newest snapshot; 0 before the first.
+    pub number: Snap,
+    /// The hash of its record.
+    pub hash: Hash,
+    /// Its time.
+    pub time: Instant,
+    /// The epoch of the segment it came from.
+    pub epoch: String,
+    /// The number of that segment in its epoch.
+    pub seq: u64,
+    /// The next numbers to give.
+    pub next: Counters,
+}
+
+impl Head {
+    /// Before the first snapshot.
+    pub fn start() -> Head {
+        Head {
+            number: Snap(0),
+            hash: Hash::ZERO,
+            time: Instant(i64::MIN),
+            epoch: String::new(),
+            seq: 0,
+            next: Counters::START,
+        }
+    }
+}
