@@ -17,4 +17,7 @@
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
+pub mod cli;
+pub mod progress;
+pub mod sys;
 pub mod types;

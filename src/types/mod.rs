@@ -4,4 +4,5 @@ pub mod attr;
 pub mod ids;
 pub mod path;
 pub mod time;
+pub mod when;
 pub mod wire;
