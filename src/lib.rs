@@ -20,4 +20,7 @@
 pub mod chunk;
 pub mod crypto;
 pub mod index;
+pub mod cli;
+pub mod progress;
+pub mod sys;
 pub mod types;

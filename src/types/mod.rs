@@ -6,4 +6,5 @@ pub mod op;
 pub mod path;
 pub mod snapshot;
 pub mod time;
+pub mod when;
 pub mod wire;

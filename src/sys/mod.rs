@@ -1,0 +1,3 @@
+//! What the operating system gives, behind small interfaces: the only room that reads the clock or writes files.
+
+pub mod clock;
