@@ -23,4 +23,5 @@ pub mod index;
 pub mod cli;
 pub mod progress;
 pub mod sys;
+pub mod crypto;
 pub mod types;
