@@ -17,4 +17,5 @@
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
+pub mod sys;
 pub mod types;
