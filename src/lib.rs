@@ -24,4 +24,5 @@ pub mod cli;
 pub mod progress;
 pub mod sys;
 pub mod crypto;
+pub mod sys;
 pub mod types;

@@ -1,3 +1,10 @@
 //! What the operating system gives, behind small interfaces: the only room that reads the clock or writes files.
 
 pub mod clock;
+//! What touches the machine: files and their metadata, durable writing, the process itself.
+
+pub mod dir;
+pub mod meta;
+pub mod mounts;
+pub mod read;
+pub mod stat;
