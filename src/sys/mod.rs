@@ -3,8 +3,14 @@
 pub mod clock;
 //! What touches the machine: files and their metadata, durable writing, the process itself.
 
+pub mod apply;
 pub mod dir;
+pub mod durable;
+pub mod make;
 pub mod meta;
 pub mod mounts;
+pub mod process;
 pub mod read;
 pub mod stat;
+#[cfg(test)]
+mod testfs;

@@ -1,0 +1,254 @@
+//! Files that are whole or not there, and stay there: written beside, synced, renamed, and the directory synced.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::sys::dir;
+use crate::sys::make::{self, Taken};
+use crate::types::path::show;
+
+/// Why a file could not be written, removed or locked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// [`write_new`] found the name taken, and changed nothing.
+    #[error("{} exists already and was left as it is", shown(path))]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path has no last component: `/`, or one that ends in `..`.
+    #[error("{} can't be the name of a file", shown(path))]
+    NoName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file system said no.
+    #[error("can't {doing} {}: {source}", shown(path))]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The kind of the cause, so that a full disk or a missing directory can be told.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Error::Exists { .. } => io::ErrorKind::AlreadyExists,
+            Error::NoName { .. } => io::ErrorKind::InvalidInput,
+            Error::Io { source, .. } => source.kind(),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(e: Error) -> io::Error {
+        io::Error::new(e.kind(), e)
+    }
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+fn shown(path: &Path) -> String {
+    show(path.as_os_str().as_bytes())
+}
+
+fn cant(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Io { doing, path: path.to_owned(), source }
+}
+
+/// Writes a file that must not exist yet ([`Error::Exists`]), with permission bits `mode`. When it returns, the file and its
+/// name are on the disk; until then nobody sees the name. A crash leaves at most a file that starts with
+/// [`make::TEMP_PREFIX`]. Two writers of one name: exactly one wins.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write(path, bytes, mode, Taken::Refuse)
+}
+
+/// Writes a file whether or not it exists; whoever reads the name sees all of the old or all of the new content, also
+/// after a crash.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write(path, bytes, mode, Taken::Replace)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32, taken: Taken) -> Result<()> {
+    let (dir, name) = parent(path)?;
+    let (temp, fd) = make::with_temp_name(|temp| make::file(&dir, temp)).map_err(cant("create a file beside", path))?;
+    let written = fill(fd, bytes, mode).map_err(cant("write", path)).and_then(|()| {
+        match make::rename(&dir, &temp, &dir, name, taken) {
+            Err(e) if taken == Taken::Refuse && e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::Exists { path: path.to_owned() })
+            }
+            other => other.map_err(cant("put in place", path)),
+        }
+    });
+    if written.is_err() {
+        // The error to report is the first one; a temporary file left behind is known by its name.
+        let _ = make::unlink(&dir, &temp);
+    }
+    written?;
+    make::sync(&dir).map_err(cant("sync the directory of", path))
+}
+
+fn fill(fd: OwnedFd, bytes: &[u8], mode: u32) -> io::Result<()> {
+    make::write_at(&fd, bytes, 0)?;
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777))?;
+    make::sync(&fd)
+}
+
+/// The directory of `path`, open, and the last component.
+fn parent(path: &Path) -> Result<(OwnedFd, &[u8])> {
+    let name = path.file_name().ok_or_else(|| Error::NoName { path: path.to_owned() })?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((dir::open_root(dir).map_err(cant("open the directory", dir))?, name.as_bytes()))
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    dir::open_root(path).and_then(make::sync).map_err(cant("sync the directory", path))
+}
+
+/// Creates a directory and those above it that are missing, each with permission bits `mode` less the umask, and makes their
+/// names durable. One that exists already is fine.
+pub fn create_dirs(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        create_dirs(above, mode)?;
+    }
+    let (dir, name) = parent(path)?;
+    match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode & 0o7777)) {
+        // Another process may have been faster.
+        Err(Errno::EXIST) if path.is_dir() => {}
+        other => other.map_err(io::Error::from).map_err(cant("create the directory", path))?,
+    }
+    make::sync(&dir).map_err(cant("sync the directory of", path))
+}
+
+/// Removes a file's name, durably. Whether it was there.
+pub fn remove(path: &Path) -> Result<bool> {
+    let (dir, name) = parent(path)?;
+    match make::unlink(&dir, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(cant("remove", path))?,
+    }
+    make::sync(&dir).map_err(cant("sync the directory of", path))?;
+    Ok(true)
+}
+
+/// Holds a lock until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct LockGuard {
+    _file: File,
+}
+
+/// Takes the exclusive lock on the file `path`, created empty with mode 0600 if missing and never removed. `None` if another
+/// holds it, in this process or any other on this machine. On some network file systems it holds on one machine only.
+pub fn lock_file(path: &Path) -> Result<Option<LockGuard>> {
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(io::Error::from)
+        .map_err(cant("open the lock file", path))?;
+    match rustix::fs::flock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(LockGuard { _file: File::from(fd) })),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(cant("lock", path)(e.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn only(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_new_file_is_never_overwritten_and_a_replaced_one_always_is() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("f");
+        write_new(&path, b"one", 0o640).unwrap();
+        let e = write_new(&path, b"two", 0o600).unwrap_err();
+        assert!(matches!(&e, Error::Exists { .. }), "{e}");
+        assert_eq!(io::Error::from(e).kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+        replace(&path, b"three", 0o444).unwrap();
+        replace(&path, b"four", 0o400).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"four");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o400);
+        assert_eq!(only(tmp.path()), ["f"], "no temporary file is left");
+        assert!(remove(&path).unwrap());
+        assert!(!remove(&path).unwrap());
+        assert_eq!(only(tmp.path()), [""; 0]);
+    }
+
+    #[test]
+    fn of_many_writers_of_one_name_one_wins() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("f");
+        let won: Vec<u8> = std::thread::scope(|scope| {
+            let tasks: Vec<_> = (0..8_u8)
+                .map(|n| {
+                    let path = &path;
+                    scope.spawn(move || write_new(path, &[n; 5000], 0o600).ok().map(|()| n))
+                })
+                .collect();
+            tasks.into_iter().filter_map(|task| task.join().unwrap()).collect()
+        });
+        assert_eq!(won.len(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), [won[0]; 5000]);
+        assert_eq!(only(tmp.path()), ["f"]);
+    }
+
+    #[test]
+    fn errors_name_the_path_and_leave_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("missing/f");
+        let e = write_new(&path, b"", 0o600).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::NotFound);
+        assert!(e.to_string().contains("missing"), "{e}");
+        std::fs::create_dir(tmp.path().join("d")).unwrap();
+        assert!(replace(&tmp.path().join("d"), b"", 0o600).is_err());
+        assert!(matches!(write_new(Path::new("/"), b"", 0o600), Err(Error::NoName { .. })));
+        assert_eq!(only(tmp.path()), ["d"]);
+    }
+
+    #[test]
+    fn directories_are_created_with_those_above() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("a/b/c");
+        create_dirs(&path, 0o700).unwrap();
+        create_dirs(&path, 0o700).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
+        sync_dir(&path).unwrap();
+        write_new(&path.join("f"), b"", 0o600).unwrap();
+        assert!(create_dirs(&path.join("f/g"), 0o700).is_err());
+    }
+
+    #[test]
+    fn a_lock_has_one_holder() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("lock");
+        let held = lock_file(&path).unwrap().expect("free");
+        assert!(lock_file(&path).unwrap().is_none());
+        drop(held);
+        assert!(lock_file(&path).unwrap().is_some());
+        assert!(lock_file(&tmp.path().join("no/lock")).is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! The process itself: its priority, limits, memory, host, and the signals that ask it to stop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Resource, Rlimit};
+
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+const IOPRIO_CLASS_IDLE: libc::c_int = 3;
+const IOPRIO_CLASS_SHIFT: libc::c_int = 13;
+
+/// Puts the calling thread into the idle I/O class: its disk requests wait for everybody else's, where the disk's scheduler
+/// knows classes. Threads that it starts later inherit it.
+pub fn set_idle_io() -> io::Result<()> {
+    // SAFETY: ioprio_set takes three integers and touches no memory of ours.
+    let result =
+        unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the nice value of the calling thread, -20 to 19; threads that it starts later inherit it. Lowering it needs a
+/// privilege.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, nice)?)
+}
+
+/// CPUs this process may run on, within its affinity and its cgroup's quota; at least 1.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Raises the limit of open files to what the process may have. The limit now in force.
+pub fn raise_open_files() -> io::Result<u64> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Memory of the process that is resident, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Now.
+    pub current: u64,
+    /// The most there has been.
+    pub peak: u64,
+}
+
+/// How much memory the process holds and has held, as `/proc/self/status` says.
+pub fn memory() -> io::Result<Memory> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("/proc/self/status has no field {name}"));
+        kib.map(|kib| kib << 10).ok_or_else(missing)
+    };
+    Ok(Memory { current: field("VmRSS:")?, peak: field("VmHWM:")? })
+}
+
+/// The name of this host. Bytes that are no text are replaced.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The user whose rights the process has; 0 is root.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Signals that ask the process to stop: SIGINT, SIGTERM and SIGHUP. The first one is told to the program, a second one
+/// ends the process at once with status 130.
+#[derive(Debug)]
+pub struct Signals {
+    stop: Arc<AtomicBool>,
+    reader: UnixStream,
+    _writer: UnixStream,
+}
+
+impl Signals {
+    /// Takes the signals over, for the rest of the process's life.
+    pub fn install() -> io::Result<Signals> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (reader, writer) = UnixStream::pair()?;
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // In this order: the first signal finds the flag down.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        Ok(Signals { stop, reader, _writer: writer })
+    }
+
+    /// Whether a signal has come.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The flag itself, for threads that look at it.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Waits until a signal comes.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut byte = [0];
+        while !self.stopped() {
+            match io::Read::read(&mut &self.reader, &mut byte) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Signals {
+    /// A descriptor that becomes readable with the first signal, to poll with others. Don't read it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priority_is_set_for_this_thread_and_inherited() {
+        std::thread::spawn(|| {
+            set_idle_io().unwrap();
+            set_nice(7).unwrap();
+            assert_eq!(rustix::process::getpriority_process(None).unwrap(), 7);
+            let class = || {
+                // SAFETY: ioprio_get takes two integers and touches no memory of ours.
+                unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) >> IOPRIO_CLASS_SHIFT }
+            };
+            assert_eq!(class(), i64::from(IOPRIO_CLASS_IDLE) as libc::c_long);
+            std::thread::spawn(move || assert_eq!(class(), i64::from(IOPRIO_CLASS_IDLE) as libc::c_long))
+                .join()
+                .unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn tells_about_itself() {
+        let before = memory().unwrap();
+        assert!(before.current > 0 && before.peak >= before.current);
+        let block = vec![1_u8; 64 << 20];
+        assert!(memory().unwrap().peak >= before.current + (32 << 20));
+        drop(block);
+        assert!(cpus() >= 1);
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(host_name(), name.trim_end());
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(status.contains(&format!("\nUid:\t{}\t{}\t", rustix::process::getuid().as_raw(), effective_uid())));
+        let limit = raise_open_files().unwrap();
+        assert_eq!(rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), limit);
+    }
+
+    #[test]
+    fn a_signal_is_told_by_flag_wait_and_descriptor() {
+        let signals = Signals::install().unwrap();
+        assert!(!signals.stopped());
+        let flag = signals.flag();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+        signals.wait().unwrap();
+        assert!(signals.stopped() && flag.load(Ordering::Relaxed));
+    }
+}
