@@ -18,11 +18,11 @@
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
 pub mod chunk;
+pub mod cli;
 pub mod crypto;
 pub mod index;
-pub mod cli;
 pub mod progress;
-pub mod sys;
-pub mod crypto;
+pub mod repo;
+pub mod store;
 pub mod sys;
 pub mod types;

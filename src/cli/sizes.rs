@@ -44,7 +44,8 @@ pub fn show_size(bytes: u64) -> String {
 pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     let unknown = || SizeError::Unknown { text: text.to_owned() };
     let trimmed = text.trim();
-    let (number, unit) = trimmed.split_at(trimmed.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(trimmed.len()));
+    let (number, unit) =
+        trimmed.split_at(trimmed.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(trimmed.len()));
     let factor = unit_bytes(unit.trim_start()).ok_or_else(unknown)?;
     let (whole, fraction) = match number.split_once('.') {
         Some((whole, fraction)) if factor > 1 => (whole, Some(fraction)),
@@ -125,7 +126,9 @@ mod tests {
 
     #[test]
     fn what_is_no_size() {
-        for text in ["", "G", "-1", "+1", "1.5", "1.5 B", "1..5K", ".5K", "1.K", "2 GG", "2 Gi", "2 iB", "1 2", "1e9", "٣K"] {
+        for text in
+            ["", "G", "-1", "+1", "1.5", "1.5 B", "1..5K", ".5K", "1.K", "2 GG", "2 Gi", "2 iB", "1 2", "1e9", "٣K"]
+        {
             assert_eq!(parse_size(text), Err(SizeError::Unknown { text: text.to_owned() }));
         }
         for text in ["16E", "18446744073709551616", "99999999999999999999K"] {

@@ -1,12 +1,11 @@
-//! Keys and ciphers: derive, wrap, wipe; seal and open. The only room that knows the cipher.
-
-pub mod seal;
-//! Keys: the master secret, the slots that wrap it, and the text form of a key.
+//! Keys and ciphers: the master secret and the slots that wrap it, the text form of a key; derive, seal, open, wipe.
+//! The only room that knows the cipher.
 
 pub mod keytext;
 pub mod master;
 pub mod paper;
 pub mod random;
+pub mod seal;
 mod slot_error;
 mod slot_text;
 pub mod slots;

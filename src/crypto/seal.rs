@@ -4,6 +4,7 @@
 //! for two objects, and the nonce can be the plain position inside the object. What a piece is (kind of object, format
 //! version, id, name in the store, position) is bound in as associated data: a piece moved elsewhere does not open.
 
+use crate::crypto::master::Master;
 use crate::types::ids::{Hash, Id};
 use aes_gcm::{
     Aes256Gcm, Key, KeyInit, Nonce,
@@ -41,13 +42,12 @@ pub struct Keys {
 
 impl Keys {
     /// Derives all keys from the master secret by BLAKE3's `derive_key`, one context string each.
-    pub fn derive(master: &[u8; 32]) -> Keys {
-        let key = |what: &str| blake3::derive_key(&format!("bygone 1 {what}"), master);
+    pub fn derive(master: &Master) -> Keys {
         Keys {
-            object: key("object keys"),
-            chunk: key("chunk ids"),
-            gear: key("cut points"),
-            public: key("public authentication"),
+            object: master.derive("bygone 1 object keys"),
+            chunk: master.derive("bygone 1 chunk ids"),
+            gear: master.derive("bygone 1 cut points"),
+            public: master.derive("bygone 1 public authentication"),
         }
     }
 
@@ -98,14 +98,15 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// Seals `piece` in place for `position`; it grows by [`TAG_LEN`]. A position is used once in an object.
-    pub fn seal(&self, position: u64, piece: &mut Vec<u8>) {
+    /// Seals the bytes of `buffer` from `start` in place for `position`; it grows by [`TAG_LEN`]. A position is used once
+    /// in an object.
+    pub fn seal(&self, position: u64, buffer: &mut Vec<u8>, start: usize) {
         let aad = self.aad(position);
         let tag = self
             .cipher
-            .encrypt_inout_detached(&nonce(position), &aad, piece.as_mut_slice().into())
+            .encrypt_inout_detached(&nonce(position), &aad, (&mut buffer[start..]).into())
             .expect("a piece is far below the 64 GiB that AES-GCM can seal");
-        piece.extend_from_slice(&tag);
+        buffer.extend_from_slice(&tag);
     }
 
     /// Opens `piece` in place for `position`; it shrinks by [`TAG_LEN`]. On error its bytes mean nothing.
@@ -139,11 +140,11 @@ mod tests {
 
     #[test]
     fn a_piece_opens_only_where_it_was_sealed() {
-        let keys = Keys::derive(&[7; 32]);
+        let keys = Keys::derive(&Master::generate().unwrap());
         let id = Id([1; 16]);
         let key = keys.object(ObjectKind::Pack, id, "packs/01/x");
         let mut piece = b"content".to_vec();
-        key.seal(3, &mut piece);
+        key.seal(3, &mut piece, 0);
         assert_eq!(piece.len(), 7 + TAG_LEN);
         let mut same = piece.clone();
         key.open(3, &mut same).unwrap();
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn other_masters_give_other_keys() {
-        let (a, b) = (Keys::derive(&[1; 32]), Keys::derive(&[2; 32]));
+        let (a, b) = (Keys::derive(&Master::generate().unwrap()), Keys::derive(&Master::generate().unwrap()));
         assert_ne!(a.chunk_hash(b"x"), b.chunk_hash(b"x"));
         assert_ne!(a.gear_table(), b.gear_table());
         assert_ne!(a.authenticate(b"x"), a.chunk_hash(b"x"));

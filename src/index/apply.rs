@@ -32,7 +32,7 @@ impl Applier {
     }
 
     /// Begins the record of `snap`. What is applied shows nowhere until [`Applying::commit`]; dropped, it is undone.
-    pub fn begin(&mut self, source: SourceNum, snap: Snap) -> Result<Applying<'_>, IndexError> {
+    pub fn begin(&self, source: SourceNum, snap: Snap) -> Result<Applying<'_>, IndexError> {
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(IndexError::at("begin a transaction"))?;
         Ok(Applying {
             conn: &self.conn,

@@ -22,11 +22,7 @@ impl LocalStore {
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
-        if is_object_name(name) {
-            Ok(self.root.join(name))
-        } else {
-            Err(StoreError::Name { name: name.to_owned() })
-        }
+        if is_object_name(name) { Ok(self.root.join(name)) } else { Err(StoreError::Name { name: name.to_owned() }) }
     }
 
     fn error(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
@@ -73,9 +69,9 @@ impl Store for LocalStore {
                 let dir = path.parent().unwrap_or(&self.root);
                 durable::create_dirs(dir, 0o700)
                     .and_then(|()| durable::write_new(&path, bytes, 0o600))
-                    .map_err(|e| self.error("write", name, e))
+                    .map_err(|e| self.error("write", name, e.into()))
             }
-            other => other.map_err(|e| self.error("write", name, e)),
+            other => other.map_err(|e| self.error("write", name, e.into())),
         }
     }
 
@@ -124,10 +120,8 @@ impl Store for LocalStore {
     }
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {
-        match durable::remove(&self.path(name)?) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|e| self.error("delete", name, e)),
-        }
+        // Whether it was there makes no difference.
+        durable::remove(&self.path(name)?).map(drop).map_err(|e| self.error("delete", name, e.into()))
     }
 
     fn size(&self, name: &str) -> Result<u64, StoreError> {

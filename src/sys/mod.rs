@@ -1,9 +1,8 @@
-//! What the operating system gives, behind small interfaces: the only room that reads the clock or writes files.
-
-pub mod clock;
-//! What touches the machine: files and their metadata, durable writing, the process itself.
+//! What the operating system gives, behind small interfaces: the clock, files and their metadata, durable writing, the
+//! process itself. The only room that reads the clock or writes files.
 
 pub mod apply;
+pub mod clock;
 pub mod dir;
 pub mod durable;
 pub mod make;
@@ -11,6 +10,7 @@ pub mod meta;
 pub mod mounts;
 pub mod process;
 pub mod read;
+pub mod shared;
 pub mod stat;
 #[cfg(test)]
 mod testfs;

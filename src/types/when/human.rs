@@ -162,7 +162,8 @@ fn day_and_time(day_word: &str, time: &str, offset: &str, now: Instant, zone: &Z
         return Err(Refusal::Shape.into());
     }
     let pad = if hour_digits == 1 { "0" } else { "" };
-    let at = |day: &str| read(&format!("{day}T{pad}{}{}", time.to_ascii_uppercase(), offset.to_ascii_uppercase()), zone);
+    let at =
+        |day: &str| read(&format!("{day}T{pad}{}{}", time.to_ascii_uppercase(), offset.to_ascii_uppercase()), zone);
     if day_word.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok(at(day_word)?);
     }

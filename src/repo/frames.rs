@@ -1,0 +1,115 @@
+//! Content on its way out: frames fetched, opened, decompressed, and kept for a while.
+
+use crate::chunk::compress::{Decompressor, Method};
+use crate::crypto::seal::ObjectKind;
+use crate::index::chunks::Location;
+use crate::repo::{
+    error::{Damage, RepoError},
+    names,
+    open::Repository,
+};
+use lru::LruCache;
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
+}
+
+/// A decoded frame, or the place where it will be: whoever comes second waits for the first.
+type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
+
+/// Reads frames, and keeps the decoded ones that were used last, up to a number of bytes.
+pub struct Frames {
+    repo: Arc<Repository>,
+    cache: Mutex<Cache>,
+    max_bytes: usize,
+}
+
+struct Cache {
+    slots: LruCache<i64, (Slot, usize)>,
+    bytes: usize,
+}
+
+impl Frames {
+    /// A cache of at most `max_bytes` of decoded frames, but always of one.
+    pub fn new(repo: Arc<Repository>, max_bytes: usize) -> Frames {
+        Frames { repo, cache: Mutex::new(Cache { slots: LruCache::unbounded(), bytes: 0 }), max_bytes }
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> &Arc<Repository> {
+        &self.repo
+    }
+
+    /// The decoded frame that a chunk lies in. Every byte has been authenticated; an error names pack and frame.
+    pub fn get(&self, at: &Location) -> Result<Arc<Vec<u8>>, RepoError> {
+        let slot = self.slot(at);
+        let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = &*content {
+            return Ok(bytes.clone());
+        }
+        let bytes = Arc::new(read_frame(&self.repo, at)?);
+        *content = Some(bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Whether the frame is here already, or on its way.
+    pub fn has(&self, frame: i64) -> bool {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).slots.contains(&frame)
+    }
+
+    /// The bytes of a chunk, in its frame.
+    pub fn chunk(&self, at: &Location) -> Result<(Arc<Vec<u8>>, std::ops::Range<usize>), RepoError> {
+        let frame = self.get(at)?;
+        let start = at.chunk_offset as usize;
+        Ok((frame, start..start + at.chunk_len as usize))
+    }
+
+    fn slot(&self, at: &Location) -> Slot {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((slot, _)) = cache.slots.get(&at.frame) {
+            return slot.clone();
+        }
+        let (slot, len) = (Slot::default(), at.raw_len as usize);
+        cache.slots.put(at.frame, (slot.clone(), len));
+        cache.bytes += len;
+        while cache.bytes > self.max_bytes && cache.slots.len() > 1 {
+            match cache.slots.pop_lru() {
+                Some((_, (_, len))) => cache.bytes -= len,
+                None => break,
+            }
+        }
+        slot
+    }
+}
+
+/// Reads and opens one frame, and checks that the chunk lies in it.
+pub fn read_frame(repo: &Repository, at: &Location) -> Result<Vec<u8>, RepoError> {
+    let name = names::pack(at.pack);
+    let sealed = repo.store().get_range(&name, at.offset, at.sealed_len as usize)?;
+    decode_frame(repo, at, sealed)
+}
+
+/// Opens one sealed frame, and checks that the chunk lies in it.
+pub fn decode_frame(repo: &Repository, at: &Location, mut sealed: Vec<u8>) -> Result<Vec<u8>, RepoError> {
+    let name = names::pack(at.pack);
+    let mut decode = || -> Result<Vec<u8>, Damage> {
+        repo.keys().object(ObjectKind::Pack, at.pack, &name).open(u64::from(at.number), &mut sealed)?;
+        let method = Method::from_u8(at.method).ok_or_else(|| Damage::other("its compression is not known"))?;
+        let raw = DECOMPRESSOR.with_borrow_mut(|d| {
+            let d = match d {
+                Some(d) => d,
+                None => d.insert(Decompressor::new().map_err(|e| Damage::other(e.to_string()))?),
+            };
+            Ok::<_, Damage>(d.decompress(method, std::mem::take(&mut sealed), at.raw_len as usize)?)
+        })?;
+        if u64::from(at.chunk_offset) + u64::from(at.chunk_len) > raw.len() as u64 {
+            return Err(Damage::other("a chunk lies outside of it"));
+        }
+        Ok(raw)
+    };
+    decode().map_err(|why| repo.damaged(&name, format!("frame {} at byte {}", at.number, at.offset), why))
+}

@@ -1,0 +1,15 @@
+//! The repository: the only room that knows store, index, chunks and keys together.
+
+pub mod attach;
+pub mod error;
+pub mod frames;
+pub mod header;
+pub mod ingest;
+pub mod moment;
+pub mod names;
+pub mod open;
+pub mod pack;
+pub mod record;
+pub mod replay;
+pub mod segment;
+pub mod write;

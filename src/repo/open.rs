@@ -1,0 +1,222 @@
+//! A repository: its description, its store and its keys.
+
+use crate::chunk::cut::{Cutter, Sizes};
+use crate::crypto::{
+    master::Master,
+    random,
+    seal::{FORMAT, Keys},
+    slots::{self, Secret, SlotError, SlotInfo, SlotKind},
+};
+use crate::repo::{
+    error::{Damage, RepoError},
+    names,
+};
+use crate::store::api::Store;
+use crate::types::{ids::Id, time::Instant};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The longest description that a reader accepts, in bytes.
+const DESCRIPTION_MAX: u64 = 64 << 10;
+/// The longest key slot that a reader accepts, in bytes.
+const SLOT_MAX: u64 = 64 << 10;
+/// The most key slots that are tried.
+const SLOTS_MAX: usize = 1000;
+
+/// `bygone.toml`: in the open, authenticated with the keys.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format: u8,
+    id: String,
+    chunk_min: u64,
+    chunk_avg: u64,
+    chunk_max: u64,
+    authentication: String,
+}
+
+impl Description {
+    fn new(id: Id, sizes: Sizes, keys: &Keys) -> Description {
+        let mut d = Description {
+            format: FORMAT,
+            id: id.to_string(),
+            chunk_min: sizes.min as u64,
+            chunk_avg: sizes.avg as u64,
+            chunk_max: sizes.max as u64,
+            authentication: String::new(),
+        };
+        d.authentication = keys.authenticate(d.text().as_bytes()).to_string();
+        d
+    }
+
+    /// What is authenticated: the values in a fixed form.
+    fn text(&self) -> String {
+        format!("{} {} {} {} {}", self.format, self.id, self.chunk_min, self.chunk_avg, self.chunk_max)
+    }
+
+    fn sizes(&self) -> Option<Sizes> {
+        let size = |n: u64| usize::try_from(n).ok();
+        Some(Sizes { min: size(self.chunk_min)?, avg: size(self.chunk_avg)?, max: size(self.chunk_max)? })
+            .filter(Sizes::is_valid)
+    }
+}
+
+/// A repository with its keys: everything else is built on it. It opens and holds; the verbs are elsewhere.
+pub struct Repository {
+    store: Arc<dyn Store>,
+    id: Id,
+    sizes: Sizes,
+    keys: Keys,
+}
+
+impl Repository {
+    /// Makes a repository in an empty store, with one key slot. `key` is written first and the description last, so that a
+    /// repository that is there can be opened.
+    pub fn create(
+        store: Arc<dyn Store>,
+        secret: &Secret,
+        kind: SlotKind,
+        label: &str,
+        now: Instant,
+        id: Id,
+    ) -> Result<Repository, RepoError> {
+        match describe(&*store) {
+            Err(RepoError::NoRepository { .. }) => {}
+            Ok(d) => return Err(RepoError::ThereAlready { location: store.location(), id: d.id }),
+            Err(e) => return Err(e),
+        }
+        let master = Master::generate()?;
+        let (slot, bytes) = slots::seal_slot(&master, secret, kind, label, id, now)?;
+        store.put(&names::slot(slot), &bytes)?;
+        let keys = Keys::derive(&master);
+        let description = Description::new(id, Sizes::DEFAULT, &keys);
+        let body = toml::to_string(&description).map_err(|e| damaged(&*store, Damage::other(e.to_string())))?;
+        let text = format!(
+            "# A repository of bygone. This file is authenticated: a change makes the repository unreadable.\n{body}"
+        );
+        store.put(names::REPOSITORY, text.as_bytes())?;
+        Ok(Repository { store, id, sizes: Sizes::DEFAULT, keys })
+    }
+
+    /// A new random id for a repository.
+    pub fn new_id() -> Result<Id, RepoError> {
+        Ok(random::id()?)
+    }
+
+    /// Opens a repository with whatever slot `secret` fits.
+    pub fn open(store: Arc<dyn Store>, secret: &Secret) -> Result<Repository, RepoError> {
+        let (description, id) = description(&*store)?;
+        let master = open_slots(&*store, secret, id)?;
+        let keys = Keys::derive(&master);
+        if keys.authenticate(description.text().as_bytes()).to_string() != description.authentication {
+            return Err(damaged(&*store, Damage::other("its authentication does not match: it was altered")));
+        }
+        let sizes = description.sizes().ok_or_else(|| damaged(&*store, Damage::other("its chunk sizes can't be")))?;
+        Ok(Repository { store, id, sizes, keys })
+    }
+
+    /// Its random id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// A cutter with its sizes and its secret table.
+    pub fn cutter(&self) -> Cutter {
+        Cutter::new(self.sizes, self.keys.gear_table())
+    }
+
+    /// An error about an object of its store.
+    pub fn damaged(&self, object: &str, what: impl Into<String>, why: Damage) -> RepoError {
+        RepoError::Damaged { location: self.store.location(), object: object.to_owned(), what: what.into(), why }
+    }
+}
+
+/// The id of the repository in a store, without a key.
+pub fn repository_id(store: &dyn Store) -> Result<Id, RepoError> {
+    Ok(description(store)?.1)
+}
+
+/// Adds a slot for `new`; `secret` opens the repository.
+pub fn add_slot(
+    store: &dyn Store,
+    secret: &Secret,
+    new: &Secret,
+    kind: SlotKind,
+    label: &str,
+    now: Instant,
+) -> Result<Id, RepoError> {
+    let (_, id) = description(store)?;
+    let master = open_slots(store, secret, id)?;
+    let (slot, bytes) = slots::seal_slot(&master, new, kind, label, id, now)?;
+    store.put(&names::slot(slot), &bytes)?;
+    Ok(slot)
+}
+
+/// The slots of a repository, and those that could not be read.
+pub fn list_slots(store: &dyn Store) -> Result<Vec<(Id, Result<SlotInfo, SlotError>)>, RepoError> {
+    let mut found = Vec::new();
+    for object in store.list(names::KEYS)? {
+        let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else { continue };
+        found.push((id, slots::describe_slot(&store.get(&object.name, SLOT_MAX)?)));
+    }
+    Ok(found)
+}
+
+/// Removes a slot. The caller has seen to it that another one opens.
+pub fn remove_slot(store: &dyn Store, id: Id) -> Result<(), RepoError> {
+    // A slot that is not there is an error here: a person has named it.
+    store.size(&names::slot(id))?;
+    Ok(store.delete(&names::slot(id))?)
+}
+
+fn damaged(store: &dyn Store, why: Damage) -> RepoError {
+    RepoError::Damaged { location: store.location(), object: names::REPOSITORY.into(), what: "description".into(), why }
+}
+
+fn describe(store: &dyn Store) -> Result<Description, RepoError> {
+    let bytes = store.get(names::REPOSITORY, DESCRIPTION_MAX).map_err(|e| match e.is_missing() {
+        true => RepoError::NoRepository { location: store.location() },
+        false => e.into(),
+    })?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| damaged(store, Damage::other("it is not text")))?;
+    let format = text.parse::<toml::Table>().ok().and_then(|t| t.get("format").and_then(toml::Value::as_integer));
+    if format.is_some_and(|f| f != i64::from(FORMAT)) {
+        let why = format!("it has format {}, and this program reads format {FORMAT}", format.unwrap_or_default());
+        return Err(damaged(store, Damage::other(why)));
+    }
+    toml::from_str(text).map_err(|e| damaged(store, Damage::other(e.message().to_owned())))
+}
+
+fn description(store: &dyn Store) -> Result<(Description, Id), RepoError> {
+    let description = describe(store)?;
+    let id = Id::parse(&description.id).ok_or_else(|| damaged(store, Damage::other("its id is none")))?;
+    Ok((description, id))
+}
+
+fn open_slots(store: &dyn Store, secret: &Secret, id: Id) -> Result<Master, RepoError> {
+    let mut tried = Vec::new();
+    for object in store.list(names::KEYS)?.into_iter().take(SLOTS_MAX) {
+        match store
+            .get(&object.name, SLOT_MAX)
+            .map_err(RepoError::from)
+            .and_then(|bytes| slots::open_slot(&bytes, secret, id).map_err(RepoError::from))
+        {
+            Ok(master) => return Ok(master),
+            Err(e) => tried.push(e.to_string()),
+        }
+    }
+    if tried.is_empty() {
+        tried.push("it has no key slots; without one nothing can open it".into());
+    }
+    Err(RepoError::NoSlot { location: store.location(), tried: tried.join("; ") })
+}

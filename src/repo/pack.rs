@@ -1,0 +1,125 @@
+//! Packs: a header, sealed frames one behind the other, a sealed table of them, and the length of that table.
+//!
+//! Frame `n` is sealed at position `n`, the table at position 2^64 - 1. The table lists each frame: sealed length, raw length, method,
+//! and its chunks (count, then hash and length each). The last eight bytes are the sealed length of the table (4 bytes, little-endian)
+//! and `PACK`.
+
+use crate::chunk::compress::Compressor;
+use crate::crypto::{
+    random::{self, RandomError},
+    seal::{Keys, ObjectKey, ObjectKind, TAG_LEN},
+};
+use crate::repo::{error::Damage, header, names};
+use crate::types::{
+    ids::{Hash, Id},
+    op::{FRAME_MAX, Frame, decode_chunks, encode_chunks},
+    wire::{Reader, WireError, put_u64},
+};
+
+/// The position of the table.
+const TABLE: u64 = u64::MAX;
+/// The length of what follows the table.
+pub const FOOTER_LEN: usize = 8;
+/// The longest table that a reader accepts, in bytes.
+const TABLE_MAX: u64 = 256 << 20;
+/// The longest pack that a reader accepts, in bytes.
+pub const PACK_MAX: u64 = 1 << 32;
+
+/// A pack being built in memory.
+pub struct PackBuilder {
+    id: Id,
+    key: ObjectKey,
+    bytes: Vec<u8>,
+    table: Vec<u8>,
+    frames: u32,
+}
+
+impl PackBuilder {
+    /// An empty pack with a new id.
+    pub fn new(keys: &Keys) -> Result<PackBuilder, RandomError> {
+        let id = random::id()?;
+        let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
+        Ok(PackBuilder { id, key, bytes: header::write(ObjectKind::Pack, id).to_vec(), table: Vec::new(), frames: 0 })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Its length so far, without its table.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it has no frame.
+    pub fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// Compresses and seals a frame of these chunks, which lie one behind the other in `raw`.
+    pub fn add(&mut self, compressor: &mut Compressor, raw: &[u8], chunks: Vec<(Hash, u32)>) -> Frame {
+        let offset = self.bytes.len();
+        let method = compressor.compress(raw, &mut self.bytes) as u8;
+        self.key.seal(u64::from(self.frames), &mut self.bytes, offset);
+        let frame = Frame {
+            number: self.frames,
+            offset: offset as u64,
+            sealed_len: (self.bytes.len() - offset) as u32,
+            raw_len: raw.len() as u32,
+            method,
+            chunks,
+        };
+        put_u64(&mut self.table, u64::from(frame.sealed_len));
+        put_u64(&mut self.table, u64::from(frame.raw_len));
+        self.table.push(method);
+        encode_chunks(&frame.chunks, &mut self.table);
+        self.frames += 1;
+        frame
+    }
+
+    /// Its name and bytes, complete.
+    pub fn finish(mut self) -> (String, Vec<u8>) {
+        let start = self.bytes.len();
+        put_u64(&mut self.bytes, u64::from(self.frames));
+        self.bytes.extend_from_slice(&self.table);
+        self.key.seal(TABLE, &mut self.bytes, start);
+        let len = (self.bytes.len() - start) as u32;
+        self.bytes.extend_from_slice(&len.to_le_bytes());
+        self.bytes.extend_from_slice(b"PACK");
+        (names::pack(self.id), self.bytes)
+    }
+}
+
+/// The length of the sealed table, from the last [`FOOTER_LEN`] bytes of a pack of `len` bytes.
+pub fn table_len(footer: &[u8], len: u64) -> Result<u64, Damage> {
+    match footer {
+        [a, b, c, d, b'P', b'A', b'C', b'K'] => {
+            let n = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
+            let room = len.saturating_sub((header::LEN + FOOTER_LEN) as u64).min(TABLE_MAX);
+            if n <= room { Ok(n) } else { Err(Damage::other("it states a table that is longer than itself")) }
+        }
+        _ => Err(Damage::other("it does not end as a pack does: it was cut short or overwritten")),
+    }
+}
+
+/// Opens and decodes the table of a pack: its frames, in order, with their offsets.
+pub fn read_table(keys: &Keys, id: Id, mut sealed: Vec<u8>) -> Result<Vec<Frame>, Damage> {
+    keys.object(ObjectKind::Pack, id, &names::pack(id)).open(TABLE, &mut sealed)?;
+    let mut r = Reader::new(&sealed);
+    let count = r.u64_max((r.len() / 4) as u64, "more frames than its bytes can hold")?;
+    let mut offset = header::LEN as u64;
+    let mut frames = Vec::with_capacity(count as usize);
+    for number in 0..count {
+        let sealed_len = r.u64_max((FRAME_MAX + TAG_LEN) as u64, "a frame that is too long")? as u32;
+        let raw_len = r.u64_max(FRAME_MAX as u64, "a frame that is too long")? as u32;
+        let method = r.u8()?;
+        let chunks = decode_chunks(&mut r)?;
+        frames.push(Frame { number: number as u32, offset, sealed_len, raw_len, method, chunks });
+        offset += u64::from(sealed_len);
+    }
+    if !r.is_empty() {
+        return Err(WireError::Invalid("bytes behind its table").into());
+    }
+    Ok(frames)
+}

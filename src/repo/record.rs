@@ -1,0 +1,172 @@
+//! Records: what one snapshot says, in one or more parts.
+//!
+//! A part begins with: 1 (the version of this layout), the source's id, the snapshot's number, the part's number, and flags (bit 0: the last
+//! part). Part 0 goes on with the hash of the record before, the tier, the source's number, its host and its root. Then come
+//! operations, up to a zero byte; then, in the last part, the snapshot's time, its counts, and the next numbers that
+//! the writer will give. The hash of a record is the BLAKE3 hash of its parts, each behind its length of 8 bytes,
+//! little-endian.
+
+use crate::repo::error::{Damage, RepoError};
+use crate::types::{
+    ids::{Hash, Id, Snap, SourceNum},
+    op::Op,
+    snapshot::{Counters, Counts, Source, Tier},
+    time::Instant,
+    wire::{Reader, WireError, put_bytes, put_i64, put_u64},
+};
+
+/// What part 0 states.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// The hash of the record before.
+    pub previous: Hash,
+    /// The tier.
+    pub tier: Tier,
+    /// The source.
+    pub source: Source,
+}
+
+/// What the last part states.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closing {
+    /// The time of the snapshot.
+    pub time: Instant,
+    /// What was captured.
+    pub counts: Counts,
+    /// The next numbers to give.
+    pub next: Counters,
+}
+
+/// Where a part stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The source.
+    pub source: Id,
+    /// The snapshot.
+    pub number: Snap,
+    /// The number of the part.
+    pub part: u64,
+    /// Whether the record ends with it.
+    pub last: bool,
+}
+
+/// Begins a part: what stands before its operations.
+pub fn begin_part(place: Place, opening: Option<&Opening>) -> Vec<u8> {
+    let mut out = vec![1];
+    out.extend_from_slice(&place.source.0);
+    put_u64(&mut out, place.number.0);
+    put_u64(&mut out, place.part);
+    out.push(u8::from(place.last));
+    if let Some(o) = opening {
+        out.extend_from_slice(&o.previous.0);
+        out.push(o.tier as u8);
+        put_u64(&mut out, u64::from(o.source.num.0));
+        put_bytes(&mut out, o.source.host.as_bytes());
+        put_bytes(&mut out, &o.source.root);
+    }
+    out
+}
+
+/// Ends a part: what stands behind its operations.
+pub fn end_part(out: &mut Vec<u8>, closing: Option<&Closing>) {
+    out.push(0);
+    if let Some(c) = closing {
+        put_i64(out, c.time.0);
+        let n = &c.counts;
+        for v in [n.new, n.changed, n.removed, n.read_bytes, n.stored_bytes, n.unreadable, n.fuzzy] {
+            put_u64(out, v);
+        }
+        for v in [c.next.dir, c.next.other, c.next.ver] {
+            put_u64(out, v);
+        }
+    }
+}
+
+/// The running hash of a record.
+#[derive(Default)]
+pub struct RecordHasher(blake3::Hasher);
+
+impl RecordHasher {
+    /// Takes the next part.
+    pub fn part(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// The hash.
+    pub fn finish(&self) -> Hash {
+        Hash(*self.0.finalize().as_bytes())
+    }
+}
+
+/// A part, opened as far as what stands before its operations.
+pub struct Part<'a> {
+    /// Where it stands.
+    pub place: Place,
+    /// What part 0 states.
+    pub opening: Option<Opening>,
+    rest: Reader<'a>,
+}
+
+impl<'a> Part<'a> {
+    /// Reads what stands before the operations.
+    pub fn read(bytes: &'a [u8]) -> Result<Part<'a>, WireError> {
+        let mut r = Reader::new(bytes);
+        if r.u8()? != 1 {
+            return Err(WireError::Invalid("a layout of records that this version does not know"));
+        }
+        let source = r.id()?;
+        let number = Snap(r.u64_max((1 << 47) - 1, "a snapshot number above 47 bits")?);
+        let part = r.u64()?;
+        let last = r.u64_max(1, "unknown flags of a part")? == 1;
+        let opening = if part == 0 { Some(read_opening(&mut r, source)?) } else { None };
+        Ok(Part { place: Place { source, number, part, last }, opening, rest: r })
+    }
+
+    /// Hands each operation to `f`; then gives what the last part states.
+    pub fn ops<E: From<RepoError>>(
+        mut self,
+        damaged: impl Fn(Damage) -> RepoError,
+        mut f: impl FnMut(Op) -> Result<(), E>,
+    ) -> Result<Option<Closing>, E> {
+        let wrong = |e: WireError| E::from(damaged(e.into()));
+        loop {
+            // The tag 0 is no operation: it ends them.
+            let mut ahead = self.rest.clone();
+            if ahead.u8().map_err(wrong)? == 0 {
+                self.rest = ahead;
+                break;
+            }
+            f(Op::decode(&mut self.rest).map_err(wrong)?)?;
+        }
+        let closing = if self.place.last { Some(read_closing(&mut self.rest).map_err(wrong)?) } else { None };
+        if self.rest.is_empty() { Ok(closing) } else { Err(wrong(WireError::Invalid("bytes behind its end"))) }
+    }
+}
+
+fn read_opening(r: &mut Reader<'_>, id: Id) -> Result<Opening, WireError> {
+    let previous = r.hash()?;
+    let tier = Tier::from_u8(r.u8()?).ok_or(WireError::Invalid("a tier that this version does not know"))?;
+    let num = r.u64_max(u64::from(SourceNum::MAX), "a source number above 14 bits")? as u16;
+    let host = std::str::from_utf8(r.bytes(255)?).map_err(|_| WireError::Invalid("the name of a host"))?.to_owned();
+    let root = r.bytes(1 << 20)?.to_vec();
+    if num == 0 || root.first() != Some(&b'/') || root.contains(&0) {
+        return Err(WireError::Invalid("a source that can't be"));
+    }
+    Ok(Opening { previous, tier, source: Source { id, num: SourceNum(num), host, root } })
+}
+
+fn read_closing(r: &mut Reader<'_>) -> Result<Closing, WireError> {
+    let time = Instant(r.i64()?);
+    let mut n = || r.u64_max(i64::MAX as u64, "a count above 63 bits");
+    let counts = Counts {
+        new: n()?,
+        changed: n()?,
+        removed: n()?,
+        read_bytes: n()?,
+        stored_bytes: n()?,
+        unreadable: n()?,
+        fuzzy: n()?,
+    };
+    Ok(Closing { time, counts, next: Counters { dir: n()?, other: n()?, ver: n()? } })
+}

@@ -1,0 +1,346 @@
+//! Writing the history of one source: one writer a source and host, one record a snapshot.
+
+use crate::chunk::compress::Compressor;
+use crate::crypto::random;
+use crate::index::apply::{Applier, Applying};
+use crate::repo::{
+    attach::Attached,
+    error::RepoError,
+    ingest::{Claims, short},
+    names::{self, Epoch, Segment},
+    record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
+    segment::SegmentBuilder,
+};
+use crate::sys::durable::{self, LockGuard};
+use crate::types::{
+    ids::{Id, Node, Snap, SourceNum},
+    op::{Content, Entry, Op, Run, Version},
+    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
+    time::Time,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// A part is closed when its operations measure this many bytes.
+const PART_TARGET: usize = 512 << 10;
+/// A segment is put into the store when it measures this many bytes, also in the middle of a record.
+const SEGMENT_TARGET: usize = 16 << 20;
+
+/// The one writer of a source on this host; a lock keeps others out.
+pub struct SourceWriter {
+    at: Arc<Attached>,
+    applier: Applier,
+    source: Source,
+    head: Head,
+    epoch: Epoch,
+    seq: u64,
+    _lock: LockGuard,
+}
+
+impl SourceWriter {
+    /// The writer of the source at `root` (absolute) on `host`; a new source where the repository has none.
+    ///
+    /// The index must be up to date with the journal. Fails where another process writes this source.
+    pub fn open(at: Arc<Attached>, host: &str, root: &[u8]) -> Result<SourceWriter, RepoError> {
+        let name = format!("writer-{}.lock", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8]));
+        let path = at.dir().join(name);
+        let lock = durable::lock_file(&path)
+            .map_err(|e| RepoError::State { doing: "lock", path: path.display().to_string(), source: e.into() })?
+            .ok_or_else(|| RepoError::Locked { lock: path.display().to_string() })?;
+        let reader = at.reader()?;
+        let known = reader.sources()?;
+        let source = match known.iter().find(|s| s.host == host && s.root == root) {
+            Some(source) => source.clone(),
+            None => {
+                let source = new_source(&known, host, root)?;
+                at.index().add_source(&source)?;
+                source
+            }
+        };
+        let head = reader.head(source.num)?;
+        let epoch = next_epoch(&at, source.id)?;
+        let applier = Applier::open(at.index())?;
+        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, _lock: lock })
+    }
+
+    /// The source.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// How far its history goes.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The repository and index it writes to.
+    pub fn attached(&self) -> &Arc<Attached> {
+        &self.at
+    }
+
+    /// Begins the next record.
+    pub fn begin(&mut self, tier: Tier, claims: Arc<Claims>) -> Result<RecordWriter<'_>, RepoError> {
+        let number = Snap(self.head.number.0 + 1);
+        let opening = Opening { previous: self.head.hash, tier, source: self.source.clone() };
+        let compressor = Compressor::new(3).map_err(|source| RepoError::State {
+            doing: "set up compression for",
+            path: "the journal".into(),
+            source,
+        })?;
+        Ok(RecordWriter {
+            applying: self.applier.begin(self.source.num, number)?,
+            at: &self.at,
+            source: &self.source,
+            head: &mut self.head,
+            epoch: &self.epoch,
+            seq: &mut self.seq,
+            number,
+            opening,
+            compressor,
+            claims,
+            segment: None,
+            ops: Vec::new(),
+            part: 0,
+            hasher: RecordHasher::default(),
+            pack: None,
+            ordinals: HashMap::new(),
+            parked: Vec::new(),
+            links: Vec::new(),
+            added: HashSet::new(),
+            counts: Counts::default(),
+            renames: 0,
+        })
+    }
+}
+
+fn new_source(known: &[Source], host: &str, root: &[u8]) -> Result<Source, RepoError> {
+    let taken: HashSet<u16> = known.iter().map(|s| s.num.0).collect();
+    if taken.len() >= usize::from(SourceNum::MAX) / 2 {
+        return Err(RepoError::Full("sources"));
+    }
+    // Random, since another host may choose at the same moment.
+    let num = loop {
+        let n = u16::from_le_bytes(random::bytes()?) & SourceNum::MAX;
+        if n != 0 && !taken.contains(&n) {
+            break n;
+        }
+    };
+    Ok(Source { id: random::id()?, num: SourceNum(num), host: host.to_owned(), root: root.to_vec() })
+}
+
+fn next_epoch(at: &Attached, source: Id) -> Result<Epoch, RepoError> {
+    let objects = at.repo().store().list(&names::journal(source))?;
+    let last = objects.iter().filter_map(|o| Segment::parse(&o.name)).map(|s| s.epoch.number()).max();
+    let number = last.map_or(Some(1), |n| n.checked_add(1)).ok_or(RepoError::Full("runs of a source's writer"))?;
+    Ok(Epoch::new(number, random::bytes()?))
+}
+
+/// A record being written: into the journal and, at the same time, into the index, where it shows when it is durable.
+pub struct RecordWriter<'a> {
+    applying: Applying<'a>,
+    at: &'a Attached,
+    source: &'a Source,
+    head: &'a mut Head,
+    epoch: &'a Epoch,
+    seq: &'a mut u64,
+    number: Snap,
+    opening: Opening,
+    compressor: Compressor,
+    claims: Arc<Claims>,
+    segment: Option<SegmentBuilder>,
+    ops: Vec<u8>,
+    part: u64,
+    hasher: RecordHasher,
+    pack: Option<Id>,
+    /// Chunks that this record brought, by half of their hash.
+    ordinals: HashMap<u128, u32>,
+    /// Versions that name a chunk whose frame another thread has not closed yet.
+    parked: Vec<Op>,
+    /// Links to nodes that are new in this record: those may still be on their way.
+    links: Vec<Entry>,
+    added: HashSet<Node>,
+    counts: Counts,
+    renames: u64,
+}
+
+impl RecordWriter<'_> {
+    /// The snapshot's number.
+    pub fn number(&self) -> Snap {
+        self.number
+    }
+
+    /// Takes one operation. Runs are given as [`Run::Known`]; those that this record brought are found here.
+    pub fn op(&mut self, op: Op) -> Result<(), RepoError> {
+        match op {
+            Op::Add(entry, version) => match self.resolve(&version) {
+                Some(version) => {
+                    self.counts.new += 1;
+                    if !entry.node.is_dir() && self.is_new(entry.node) {
+                        self.added.insert(entry.node);
+                    }
+                    self.put(&Op::Add(entry, version))
+                }
+                None => Ok(self.parked.push(Op::Add(entry, version))),
+            },
+            Op::Set(entry, version) => match self.resolve(&version) {
+                Some(version) => {
+                    self.counts.changed += 1;
+                    self.put(&Op::Set(entry, version))
+                }
+                None => Ok(self.parked.push(Op::Set(entry, version))),
+            },
+            Op::Link(entry) if self.is_new(entry.node) => Ok(self.links.push(entry)),
+            Op::Link(entry) => {
+                self.renames += 1;
+                self.put(&Op::Link(entry))
+            }
+            Op::Close { .. } => {
+                self.counts.removed += 1;
+                self.put(&op)
+            }
+            op => self.put(&op),
+        }
+    }
+
+    /// Takes a frame that was closed.
+    pub fn frame(&mut self, (pack, frame): (Id, crate::types::op::Frame)) -> Result<(), RepoError> {
+        if self.pack != Some(pack) {
+            self.pack = Some(pack);
+            self.put(&Op::Pack(pack))?;
+        }
+        for (hash, _) in &frame.chunks {
+            let ordinal = self.ordinals.len() as u32;
+            self.ordinals.insert(short(hash), ordinal);
+        }
+        self.put(&Op::Frame(frame))
+    }
+
+    /// Notes that a node was seen unchanged with other times of its inode. Not part of the record.
+    pub fn seen(&mut self, parent: Node, name: &[u8], dev: u64, ino: u64, seen: Time) -> Result<(), RepoError> {
+        Ok(self.applying.seen(parent, name, dev, ino, seen)?)
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.part == 0 && self.ops.is_empty() && self.parked.is_empty() && self.links.is_empty()
+    }
+
+    /// Ends without a record: only what [`RecordWriter::seen`] noted is kept.
+    pub fn discard(self) -> Result<(), RepoError> {
+        Ok(self.applying.commit_seen()?)
+    }
+
+    /// Seals the record: after this the snapshot is durable and shows. All packs that it names must be durable.
+    pub fn finish(mut self, next: Counters, counts: Counts) -> Result<Snapshot, RepoError> {
+        for op in std::mem::take(&mut self.parked) {
+            self.op(op)?;
+        }
+        if let Some(op) = self.parked.first() {
+            let why =
+                crate::index::error::IndexError::Contradiction(format!("a chunk was claimed and never stored: {op:?}"));
+            return Err(why.into());
+        }
+        for entry in std::mem::take(&mut self.links) {
+            // The first name may have been unreadable, and has been reported: so is the second.
+            if self.added.contains(&entry.node) {
+                self.counts.new += 1;
+                self.put(&Op::Link(entry))?;
+            }
+        }
+        let counts = Counts {
+            new: self.counts.new,
+            changed: self.counts.changed + self.renames,
+            removed: self.counts.removed.saturating_sub(self.renames),
+            ..counts
+        };
+        let sealing = self.at.moment().seal(self.head.time)?;
+        let closing = Closing { time: sealing.time, counts, next };
+        self.close_part(Some(&closing))?;
+        let segment = self.close_segment()?;
+        let hash = self.hasher.finish();
+        let head = Head {
+            number: self.number,
+            hash,
+            time: sealing.time,
+            epoch: self.epoch.as_str().to_owned(),
+            seq: *self.seq - 1,
+            next,
+        };
+        let snapshot = Snapshot {
+            source: self.source.num,
+            number: self.number,
+            time: sealing.time,
+            tier: self.opening.tier,
+            hash,
+            counts,
+        };
+        self.applying.commit(&snapshot, &segment, &head)?;
+        *self.head = head;
+        Ok(snapshot)
+    }
+
+    fn is_new(&self, node: Node) -> bool {
+        let next = &self.head.next;
+        node.serial() >= if node.is_dir() { next.dir } else { next.other }
+    }
+
+    /// The version with the chunks of this record by their numbers; `None` while one of them is in no frame yet.
+    fn resolve(&self, version: &Version) -> Option<Version> {
+        let mut version = version.clone();
+        if let Content::Runs(runs) = &mut version.content {
+            for run in runs {
+                if let Run::Known(hash) = run {
+                    match self.ordinals.get(&short(hash)) {
+                        Some(n) => *run = Run::New(*n),
+                        None if self.claims.is_claimed(hash) => return None,
+                        None => {}
+                    }
+                }
+            }
+        }
+        Some(version)
+    }
+
+    fn put(&mut self, op: &Op) -> Result<(), RepoError> {
+        op.encode(&mut self.ops);
+        self.applying.op(op)?;
+        if self.ops.len() >= PART_TARGET { self.close_part(None) } else { Ok(()) }
+    }
+
+    fn close_part(&mut self, closing: Option<&Closing>) -> Result<(), RepoError> {
+        let place = Place { source: self.source.id, number: self.number, part: self.part, last: closing.is_some() };
+        let mut bytes = begin_part(place, (self.part == 0).then_some(&self.opening));
+        bytes.append(&mut self.ops);
+        end_part(&mut bytes, closing);
+        self.hasher.part(&bytes);
+        self.part += 1;
+        let mut segment = match self.segment.take() {
+            Some(segment) => segment,
+            None => SegmentBuilder::new(self.at.repo().keys(), &self.segment_name())?,
+        };
+        segment.push(&mut self.compressor, &bytes);
+        let full = segment.len() >= SEGMENT_TARGET;
+        self.segment = Some(segment);
+        if full && closing.is_none() {
+            self.close_segment()?;
+        }
+        Ok(())
+    }
+
+    fn segment_name(&self) -> Segment {
+        Segment { source: self.source.id, epoch: self.epoch.clone(), seq: *self.seq }
+    }
+
+    fn close_segment(&mut self) -> Result<String, RepoError> {
+        let name = self.segment_name().name();
+        if let Some(segment) = self.segment.take() {
+            let (name, bytes) = segment.finish(&mut self.compressor);
+            // A number is used once, also when the store fails: what it says of a put that failed may be wrong.
+            *self.seq += 1;
+            self.at.repo().store().put(&name, &bytes)?;
+        }
+        Ok(name)
+    }
+}
