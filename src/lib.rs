@@ -26,3 +26,4 @@ pub mod repo;
 pub mod store;
 pub mod sys;
 pub mod types;
+pub mod view;

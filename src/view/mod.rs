@@ -1,0 +1,4 @@
+//! A tree as of an instant: look-up, list, read.
+
+pub mod content;
+pub mod instant;
