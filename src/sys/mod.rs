@@ -3,11 +3,13 @@
 pub mod apply;
 pub mod dir;
 pub mod durable;
+pub mod flags;
 pub mod make;
 pub mod meta;
 pub mod mounts;
 pub mod process;
 pub mod read;
+mod resident;
 pub mod stat;
 #[cfg(test)]
-mod testfs;
+pub(crate) mod testfs;
