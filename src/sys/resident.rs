@@ -85,6 +85,10 @@ mod tests {
     #[test]
     fn both_ways_count_the_same_pages() {
         let mut file = tempfile::tempfile().unwrap();
+        if crate::sys::stat::fs_kind(&file).unwrap().is_memory {
+            eprintln!("not tested: a file system in memory drops nothing");
+            return;
+        }
         let size = 40_u64 << 20;
         file.write_all(&vec![1; size as usize]).unwrap();
         file.sync_all().unwrap();
