@@ -1,0 +1,3 @@
+//! The clock, and files that last.
+
+pub mod durable;
