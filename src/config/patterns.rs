@@ -97,6 +97,8 @@ fn add(builder: &mut GitignoreBuilder, list: &'static str, pattern: &str) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn patterns(exclude: &[&str], include: &[&str]) -> Patterns {
@@ -140,6 +142,26 @@ mod tests {
         assert!(p.excluded(b"dir\xff/x\ny.bak", false));
         assert!(p.excluded(b"f\xffo", false));
         assert!(!p.excluded(b"\xff\xfe.bat", false));
+    }
+
+    #[test]
+    fn git_agrees() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| Command::new("git").current_dir(dir.path()).args(args).output();
+        if git(&["init", "-q"]).is_err() {
+            eprintln!("git is not installed: not compared");
+            return;
+        }
+        let list = ["*.o", "/top", "d/", "a/*/c", "**/deep", "x/**", "![ab].o", "s\\ ", "\\#h", "[!z]q", "f?o"];
+        crate::sys::durable::write_file(&dir.path().join(".gitignore"), list.join("\n").as_bytes(), 0o644).unwrap();
+        let p = patterns(&list, &[]);
+        for path in [
+            "x.o", "a.o", "n/b.o", "top", "n/top", "a/b/c", "a/b/b/c", "n/a/b/c", "deep", "n/n/deep", "x", "x/y",
+            "n/x/y", "s ", "s", "#h", "aq", "zq", "foo", "fo", "f/o", "d",
+        ] {
+            let ignored = git(&["check-ignore", "-q", "--no-index", path]).unwrap().status.success();
+            assert_eq!(p.excluded(path.as_bytes(), false), ignored, "{path}");
+        }
     }
 
     #[test]
