@@ -19,6 +19,7 @@
 
 pub mod chunk;
 pub mod cli;
+pub mod config;
 pub mod crypto;
 pub mod index;
 pub mod progress;
