@@ -17,4 +17,6 @@
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
+pub mod capture;
+pub mod sys;
 pub mod types;

@@ -1,0 +1,5 @@
+//! Capture: from a change on disk to a snapshot.
+
+pub mod dirty;
+mod relative;
+pub mod watch;

@@ -1,0 +1,3 @@
+//! The machine: what the kernel offers and the standard library does not.
+
+pub mod fanotify;
