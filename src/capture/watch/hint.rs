@@ -5,8 +5,9 @@ use crate::types::time::Instant;
 /// Something may have changed. Paths are bytes, relative to the source's root; `""` is the root itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Hint {
-    /// The entry `name` of directory `dir` may have changed: created, written, removed, renamed, its attributes. An
-    /// empty name is the root itself (then `dir` is empty too).
+    /// The entry `name` of directory `dir` may have changed: created, written, removed, renamed, its attributes; and with
+    /// it the times of `dir`, which are not told apart. A
+    /// file with several names is told by one of them. An empty name is the root itself (then `dir` is empty too).
     Entry {
         /// The directory.
         dir: Vec<u8>,

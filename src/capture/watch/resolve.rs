@@ -124,7 +124,8 @@ fn sort_in(spots: &mut Spots, root: &Root, path: Vec<u8>, whole: bool) {
 /// Looks through one mount. Descriptors are held for this moment only: one that is held keeps a file system from being
 /// unmounted.
 fn through(point: &[u8], directory: &[u8]) -> std::io::Result<Option<Found>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // The kernel does not take an O_PATH descriptor for the mount.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mount = match openat(CWD, OsStr::from_bytes(point), flags, Mode::empty()) {
         Ok(mount) => mount,
         // The mount is gone, which is told by the table of mounts.

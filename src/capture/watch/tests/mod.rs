@@ -1,0 +1,7 @@
+//! The watchers on real file systems. A small planner follows their hints; what it knows in the end must be what is there.
+
+mod follower;
+mod limits;
+mod moves;
+mod places;
+mod storm;
