@@ -254,12 +254,16 @@ impl Worker {
             // Without a tracker, the directory says itself that it moved: its parent says the same, unless it is the root.
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) if !tracked => self.check_root(),
             EventKind::Remove(RemoveKind::Other) => self.look_at_mounts(true),
-            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                self.with_tree(|tree, dirs| tree.forget(dirs, &path));
+            EventKind::Remove(_) => {
                 self.out.send(Hint::Entry { dir, name });
+                self.tree.removed(&path);
                 if path.is_empty() {
                     self.check_root();
                 }
+            }
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                self.out.send(Hint::Entry { dir, name });
+                self.with_tree(|tree, dirs| tree.forget(dirs, &path));
             }
             EventKind::Modify(ModifyKind::Name(_)) => {
                 self.out.send(Hint::Entry { dir, name });

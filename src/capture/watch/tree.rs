@@ -122,7 +122,13 @@ impl Tree {
         }
     }
 
-    /// `top` and everything below is no longer here.
+    /// `dir` was removed, empty, and its watch with it.
+    pub(super) fn removed(&mut self, dir: &[u8]) {
+        self.bare.remove(dir);
+        self.watched.remove(dir);
+    }
+
+    /// `top` and everything below is no longer here, but lives on elsewhere.
     pub(super) fn forget(&mut self, dirs: &mut impl WatchDirs, top: &[u8]) {
         self.bare.retain(|dir, _| !within(dir, top));
         let gone: Vec<Vec<u8>> = self.below(top);

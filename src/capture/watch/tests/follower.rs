@@ -201,7 +201,8 @@ impl Follower {
                 None => self.scan(path),
             }
         }
-        if !now.is_dir() {
+        let names = fs::symlink_metadata(self.root().join(std::ffi::OsStr::from_bytes(path))).map_or(1, |m| m.nlink());
+        if !now.is_dir() && names > 1 {
             self.known.values_mut().filter(|k| k.ino == now.ino).for_each(|k| *k = now.clone());
         }
         self.known.insert(path.to_vec(), now);

@@ -33,7 +33,7 @@ fn directories_that_fill_while_they_appear_are_seen() {
 
 #[test]
 fn thirty_thousand_files_at_once_are_seen() {
-    for (prefer, base) in places() {
+    for (prefer, base) in places().into_iter().filter(|(_, base)| *base == "/dev/shm") {
         let mut f = Follower::with(super::follower::options(prefer), base, |root| {
             (0..10).for_each(|i| fs::create_dir(root.join(format!("{i}"))).unwrap());
         });
@@ -47,7 +47,7 @@ fn thirty_thousand_files_at_once_are_seen() {
 #[test]
 fn a_storm_of_everything_is_seen() {
     for (n, (prefer, base)) in places().into_iter().enumerate() {
-        for seed in 1..=3 {
+        for seed in 1..=2 {
             let mut f = Follower::new(prefer, base);
             let (root, outside) = (f.root(), f.dir.path().join("outside"));
             fs::create_dir(&outside).unwrap();
@@ -66,7 +66,7 @@ fn a_storm_of_everything_is_seen() {
 
 /// Steps that cannot be done (a directory into itself, a name taken) are no matter.
 fn storm(mut dice: Dice, root: PathBuf, outside: PathBuf) {
-    for i in 0..3000 {
+    for i in 0..1500 {
         let (a, b) = (place(&mut dice, &root), place(&mut dice, &root));
         let _ = match dice.below(14) {
             0..=3 => fs::create_dir_all(&a).and_then(|()| fs::File::create(a.join("f")).map(drop)),
