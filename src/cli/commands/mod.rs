@@ -5,3 +5,4 @@ pub mod config_check;
 pub mod init;
 pub mod snapshot;
 pub mod source;
+pub mod watch;
