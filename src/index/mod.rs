@@ -7,4 +7,5 @@ pub mod error;
 pub mod open;
 pub mod rows;
 pub mod sources;
+pub mod stats;
 pub mod tree;

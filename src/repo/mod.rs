@@ -5,6 +5,7 @@ pub mod error;
 pub mod frames;
 pub mod header;
 pub mod ingest;
+pub mod measure;
 pub mod moment;
 pub mod names;
 pub mod open;

@@ -3,6 +3,9 @@
 pub mod completions;
 pub mod config_check;
 pub mod init;
+pub mod key;
 pub mod snapshot;
 pub mod source;
+pub mod status;
+mod status_text;
 pub mod watch;
