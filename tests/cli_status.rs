@@ -91,7 +91,10 @@ fn what_a_repository_holds_is_added_up() {
     assert!((100_000..110_000).contains(&sealed), "{sealed}");
     assert!(stored["dedup_ratio"].as_f64().unwrap() >= 1.5 && stored["compression_ratio"].as_f64().unwrap() > 1.8);
     let on_disk = |name: &str| files(&host.path().join("state/repository").join(name));
-    assert_eq!((on_disk("packs"), on_disk("journal")), (pair(stored, "packs", "pack_bytes"), pair(stored, "journal_segments", "journal_bytes")));
+    assert_eq!(
+        (on_disk("packs"), on_disk("journal")),
+        (pair(stored, "packs", "pack_bytes"), pair(stored, "journal_segments", "journal_bytes"))
+    );
     assert_eq!(stored["journal_segments_not_in_index"], 0);
     assert!(after["index"]["bytes"].as_u64().unwrap() > 10_000);
     assert_eq!((&after["keys"], &after["damaged_keys"]), (&1.into(), &0.into()));
@@ -121,11 +124,14 @@ fn a_lost_index_and_a_damaged_slot_are_told() {
     fs::remove_dir_all(host.path().join("state").join(host.status()["id"].as_str().unwrap())).unwrap();
     let status = host.status();
     assert_eq!(status["stored"]["journal_segments_not_in_index"], 1);
-    assert!(host.run(&["status"]).contains("\n              1 segment of the journal not taken in yet, or not readable\n"));
+    assert!(
+        host.run(&["status"]).contains("\n              1 segment of the journal not taken in yet, or not readable\n")
+    );
     let page = host.path().join("page");
     host.run(&["key", "export", "-o", page.to_str().unwrap()]);
     let listed = host.run(&["--json", "key", "list"]);
-    let paper: Value = listed.lines().map(|l| serde_json::from_str(l).unwrap()).find(|v: &Value| v["label"] == "paper").unwrap();
+    let paper: Value =
+        listed.lines().map(|l| serde_json::from_str(l).unwrap()).find(|v: &Value| v["label"] == "paper").unwrap();
     let slot = host.path().join("state/repository/keys").join(paper["id"].as_str().unwrap());
     durable::replace(&slot, b"damaged", 0o600).unwrap();
     let out = host.command(&["status"]).output().unwrap();

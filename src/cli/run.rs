@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{completions, config_check, init, key, snapshot, source, status};
+use super::commands::{completions, config_check, init, key, snapshot, source, status, watch};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
