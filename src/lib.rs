@@ -21,6 +21,7 @@ pub mod chunk;
 pub mod cli;
 pub mod crypto;
 pub mod index;
+pub mod mount;
 pub mod progress;
 pub mod repo;
 pub mod store;
