@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::sys::{meta, read, stat};
+use crate::sys::{flags, meta, read, stat};
 use crate::types::attr::{Attr, Kind};
 use crate::types::path::show;
 use crate::types::time::Time;
@@ -122,7 +122,9 @@ pub struct Applied {
 pub fn to_open(fd: impl AsFd, attr: &Attr) -> Applied {
     let mut applied = Applied::default();
     apply(&Target::Open(fd.as_fd()), attr, &mut applied.problems);
-    set_flags(fd, attr.flags, &mut applied.problems);
+    if let Err(left) = flags::set(fd, attr.flags) {
+        applied.problems.push(Problem::Flags { flags: left.flags, source: left.source });
+    }
     applied
 }
 
@@ -297,64 +299,6 @@ fn check(target: &Target<'_>, attr: &Attr, mode: Option<u32>, problems: &mut Vec
     if now.mtime != attr.mtime && !failed {
         problems.push(Problem::MtimeDiffers { time: attr.mtime, got: now.mtime });
     }
-}
-
-/// Sets those flags of `want` that only take hold in an empty file (nocow, compression, data journaling). To be called
-/// right after the file was created; what fails is reported by [`to_open`] at the end.
-pub fn early_flags(fd: impl AsFd, want: u32) {
-    if want & meta::EARLY_FLAGS != 0 {
-        set_flags(fd, want & meta::EARLY_FLAGS, &mut Vec::new());
-    }
-}
-
-/// Clears append and immutable, so that the node can be changed. Whether one was set.
-pub fn unprotect(fd: impl AsFd) -> io::Result<bool> {
-    let now = meta::raw_flags(&fd)?;
-    let protected = now & meta::PROTECTING_FLAGS != 0;
-    if protected {
-        rustix::fs::ioctl_setflags(&fd, IFlags::from_bits_retain(now & !meta::PROTECTING_FLAGS))?;
-    }
-    Ok(protected)
-}
-
-/// Makes the flags that can be set equal to `want`, and leaves those alone that describe the layout.
-fn set_flags(fd: impl AsFd, want: u32, problems: &mut Vec<Problem>) {
-    let fail = |flags: u32, source: io::Error, problems: &mut Vec<Problem>| {
-        problems.push(Problem::Flags { flags, source });
-    };
-    let differs = |now: u32| (now ^ want) & meta::KEPT_FLAGS;
-    let now = match meta::raw_flags(&fd) {
-        Ok(now) if differs(now) == 0 => return,
-        Ok(now) => now,
-        Err(e) => return fail(want, e, problems),
-    };
-    let target = (now & !meta::SETTABLE_FLAGS) | (want & meta::SETTABLE_FLAGS);
-    let mut why = rustix::fs::ioctl_setflags(&fd, IFlags::from_bits_retain(target)).err();
-    if why.is_some() {
-        why = Some(set_one_by_one(&fd, now, target).unwrap_or(Errno::OPNOTSUPP));
-    }
-    match meta::raw_flags(&fd) {
-        Ok(now) if differs(now) == 0 => {}
-        // Some are accepted and have no effect: casefold of a directory with names, nocow of a file with content.
-        Ok(now) => fail(differs(now), why.unwrap_or(Errno::OPNOTSUPP).into(), problems),
-        Err(e) => fail(want, e, problems),
-    }
-}
-
-/// One flag that the file system lacks refuses them all together, so each is tried alone. The last error.
-fn set_one_by_one(fd: impl AsFd, mut now: u32, target: u32) -> Option<Errno> {
-    let mut why = None;
-    let differ = now ^ target;
-    let bits = (0..32).map(|n| 1_u32 << n).filter(|bit| differ & bit != 0);
-    // Append and immutable come last: they could forbid the others.
-    let (last, first): (Vec<u32>, Vec<u32>) = bits.partition(|bit| meta::PROTECTING_FLAGS & bit != 0);
-    for bit in first.into_iter().chain(last) {
-        match rustix::fs::ioctl_setflags(&fd, IFlags::from_bits_retain(now ^ bit)) {
-            Ok(()) => now ^= bit,
-            Err(e) => why = Some(e),
-        }
-    }
-    why
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::sys::testfs::TestFs;
 use crate::sys::{dir, make};
+use rustix::fs::IFlags;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 /// All attributes of a node, read as capture reads them.
 fn attr_of(at: &OwnedFd, name: &[u8]) -> Attr {
     let s = stat::at(at, name).unwrap();
-    let (xattrs, flags) = match s.kind().unwrap() {
+    let (xattrs, flag_bits) = match s.kind().unwrap() {
         Kind::File | Kind::Dir => {
             let fd = read::open(at, name).unwrap();
             (meta::xattrs(&fd).unwrap(), meta::flags(&fd).unwrap())
@@ -25,7 +26,7 @@ fn attr_of(at: &OwnedFd, name: &[u8]) -> Attr {
         mtime: s.mtime,
         ctime: s.ctime,
         btime: s.btime,
-        flags,
+        flags: flag_bits,
         xattrs,
     }
 }
@@ -46,7 +47,7 @@ fn restore(at: &OwnedFd, name: &[u8], attr: &Attr, target: &[u8]) -> Applied {
     match attr.kind() {
         Kind::File => {
             let fd = make::file(at, name).unwrap();
-            early_flags(&fd, attr.flags);
+            flags::set_early(&fd, attr.flags);
             make::set_len(&fd, attr.size).unwrap();
             to_open(&fd, attr)
         }
@@ -244,7 +245,7 @@ impl Drop for Unprotect<'_> {
     fn drop(&mut self) {
         for name in &self.1 {
             if let Ok(fd) = read::open(self.0, name) {
-                unprotect(fd).unwrap();
+                flags::unprotect(fd).unwrap();
             }
         }
     }
@@ -277,8 +278,8 @@ fn inode_flags() {
         let Ok(copy) = read::open(at, b"file.copy") else { return };
         if meta::flags(&copy).unwrap() & meta::PROTECTING_FLAGS != 0 {
             assert!(make::unlink(at, b"file.copy").is_err(), "immutable");
-            assert!(unprotect(&copy).unwrap());
-            assert!(!unprotect(&copy).unwrap());
+            assert!(flags::unprotect(&copy).unwrap());
+            assert!(!flags::unprotect(&copy).unwrap());
         }
         // Flags that should not be there are cleared.
         assert!(to_open(&copy, &base(Kind::File, 0o600)).problems.is_empty());

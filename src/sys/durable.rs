@@ -242,6 +242,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_survives_a_loss_of_power() {
+        for kind in ["ext4", "xfs"] {
+            let Some(fs) = crate::sys::testfs::TestFs::mount(kind) else { continue };
+            if !Path::new("/usr/sbin/xfs_io").exists() {
+                eprintln!("not tested on {kind}: xfs_io is missing");
+                continue;
+            }
+            let path = |name: &str| fs.path().join(name);
+            replace(&path("replaced"), b"old", 0o600).unwrap();
+            replace(&path("replaced"), &[2; 100_000], 0o600).unwrap();
+            write_new(&path("removed"), b"", 0o600).unwrap();
+            assert!(remove(&path("removed")).unwrap());
+            create_dirs(&path("a/b"), 0o700).unwrap();
+            write_new(&path("a/b/new"), &[1; 100_000], 0o640).unwrap();
+            let mut unsynced = File::create(path("unsynced")).unwrap();
+            io::Write::write_all(&mut unsynced, &[3; 100_000]).unwrap();
+            drop(unsynced);
+            fs.lose_power();
+            assert_eq!(std::fs::read(path("replaced")).unwrap(), [2; 100_000], "{kind}");
+            assert_eq!(std::fs::read(path("a/b/new")).unwrap(), [1; 100_000], "{kind}");
+            assert_eq!(path("a/b/new").metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+            assert!(!path("removed").exists(), "{kind}");
+            assert_eq!(only(&path("a/b")), ["new"]);
+            assert_ne!(std::fs::read(path("unsynced")).unwrap_or_default(), [3; 100_000], "the power was not cut");
+        }
+    }
+
+    #[test]
     fn a_lock_has_one_holder() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("lock");

@@ -6,11 +6,14 @@ pub mod clock;
 pub mod dir;
 pub mod durable;
 pub mod fuse;
+pub mod fanotify;
+pub mod flags;
 pub mod make;
 pub mod meta;
 pub mod mounts;
 pub mod process;
 pub mod read;
+mod resident;
 pub mod shared;
 pub mod stat;
 #[cfg(test)]

@@ -119,7 +119,8 @@ impl Signals {
 }
 
 impl AsFd for Signals {
-    /// A descriptor that becomes readable with the first signal, to poll with others. Don't read it.
+    /// A descriptor that becomes readable with the first signal, to poll with others instead of [`Signals::wait`], which
+    /// reads it empty.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }

@@ -1,11 +1,12 @@
 //! Reading files without leaving a trace: no access time, holes skipped, page cache left as found.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Advice, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use crate::sys::resident::cached_pages;
 use crate::sys::stat::Stat;
 
 const READ: OFlags =
@@ -128,8 +129,8 @@ pub struct CacheGuard {
 
 impl CacheGuard {
     /// Looks, before the first read, at what of the file of `size` bytes is cached: one system call for a file that is
-    /// all in the cache or not at all. A piece that is partly cached counts as cached. Where the kernel does not tell
-    /// (before Linux 6.5, or for a file that this process may not write), all counts as cached and nothing is dropped.
+    /// all in the cache or not at all (three before Linux 6.5). A piece that is partly cached counts as cached. Where the
+    /// kernel does not tell, as for a file that this process may not write, all counts as cached and nothing is dropped.
     pub fn look(fd: impl AsFd, size: u64) -> CacheGuard {
         let mut cold = Vec::new();
         if size > 0 {
@@ -191,35 +192,6 @@ fn page_bytes() -> u64 {
 fn drop_pages(fd: BorrowedFd<'_>, range: Segment) {
     let len = std::num::NonZeroU64::new(range.end - range.start);
     let _ = rustix::fs::fadvise(fd, range.start, len, Advice::DontNeed);
-}
-
-/// The number of `cachestat`, the same on all machines with the common table.
-const SYS_CACHESTAT: libc::c_long = 451;
-
-#[repr(C)]
-struct CachestatRange {
-    off: u64,
-    len: u64,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct Cachestat {
-    cache: u64,
-    dirty: u64,
-    writeback: u64,
-    evicted: u64,
-    recently_evicted: u64,
-}
-
-/// How many pages of the range are in the page cache; `None` where the kernel does not say.
-fn cached_pages(fd: BorrowedFd<'_>, off: u64, len: u64) -> Option<u64> {
-    let range = CachestatRange { off, len };
-    let mut stat = Cachestat::default();
-    // SAFETY: cachestat(fd, range, stat, flags) reads one `cachestat_range` and writes one `cachestat`, both of the
-    // layout declared above and alive during the call; an unknown number or a bad descriptor is an error.
-    let result = unsafe { libc::syscall(SYS_CACHESTAT, fd.as_raw_fd(), &raw const range, &raw mut stat, 0_u32) };
-    (result == 0).then_some(stat.cache)
 }
 
 #[cfg(test)]

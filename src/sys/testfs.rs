@@ -11,7 +11,7 @@ pub(crate) struct TestFs {
     pub(crate) kind: &'static str,
     path: PathBuf,
     mounted: bool,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl TestFs {
@@ -23,7 +23,7 @@ impl TestFs {
     /// A directory below the system's temporary directory.
     pub(crate) fn temporary() -> TestFs {
         let dir = tempfile::tempdir().unwrap();
-        TestFs { kind: "temporary directory", path: dir.path().to_owned(), mounted: false, _dir: dir }
+        TestFs { kind: "temporary directory", path: dir.path().to_owned(), mounted: false, dir }
     }
 
     /// A new file system of this kind: `tmpfs`, or any that has a `mkfs`. `None`, and a line that says so, where it can't be
@@ -38,12 +38,21 @@ impl TestFs {
                 .and_then(|()| run(Command::new("mount").args(["-t", kind, "-o", "loop"]).arg(&image).arg(&point))),
         };
         match made {
-            Ok(()) => Some(TestFs { kind, path: point, mounted: true, _dir: dir }),
+            Ok(()) => Some(TestFs { kind, path: point, mounted: true, dir }),
             Err(why) => {
                 eprintln!("not tested on {kind}: {why}");
                 None
             }
         }
+    }
+
+    /// Cuts the power under the file system (ext4, xfs) and mounts it again: what was not synced is gone. Nothing may be open
+    /// on it.
+    pub(crate) fn lose_power(&self) {
+        run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.path)).unwrap();
+        run(Command::new("umount").arg(&self.path)).unwrap();
+        let image = self.dir.path().join("image");
+        run(Command::new("mount").args(["-t", self.kind, "-o", "loop"]).arg(image).arg(&self.path)).unwrap();
     }
 
     /// All that can be had here.
@@ -78,4 +87,20 @@ fn run(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{command:?}: {}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim()))
+}
+
+#[test]
+fn a_panic_leaves_no_mount() {
+    let Some(fs) = TestFs::mount("tmpfs") else { return };
+    let path = fs.path().to_owned();
+    let mounted = || {
+        let all = crate::sys::mounts::mounts().unwrap();
+        all.iter().any(|m| m.point == std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
+    };
+    assert!(mounted());
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _fs = fs;
+        panic!("on purpose");
+    }));
+    assert!(!mounted());
 }
