@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{completions, config_check, init, snapshot, source, watch};
+use super::commands::{completions, config_check, init, mount, snapshot, source, umount, watch};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
@@ -41,6 +41,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
+        Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
+        Command::Umount(args) => umount::run(args),
         Command::Watch(args) => watch::run(&load(Missing::Error)?, args),
         _ => Err(Failure::usage("this command is not part of this build")),
     }

@@ -7,6 +7,7 @@ pub mod dir;
 pub mod durable;
 pub mod fanotify;
 pub mod flags;
+pub mod fuse;
 pub mod make;
 pub mod meta;
 pub mod mounts;

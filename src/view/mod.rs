@@ -2,3 +2,5 @@
 
 pub mod content;
 pub mod instant;
+pub mod names;
+pub mod timeline;

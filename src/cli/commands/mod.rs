@@ -3,6 +3,8 @@
 pub mod completions;
 pub mod config_check;
 pub mod init;
+pub mod mount;
 pub mod snapshot;
 pub mod source;
+pub mod umount;
 pub mod watch;
