@@ -13,7 +13,8 @@ pub(super) const COLUMNS: &str = "parent, name, node, ver, from_snap, mode, uid,
                            flags, xattr, bits, dev, ino, seen";
 
 /// Numbers of rows that belong to a source carry it above bit 48, so that one integer is a whole key. Rows that are current are kept
-/// apart from rows that are closed: a directory lists as fast whatever has passed through it.
+/// apart from rows that are closed: a directory lists as fast whatever has passed through it. `change` names the entries that a
+/// snapshot touched, so that comparing two costs what changed between them; the first snapshot, which touches all, writes none.
 const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE source(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, host TEXT NOT NULL, root BLOB NOT NULL,
@@ -34,6 +35,7 @@ CREATE TABLE old(parent INTEGER NOT NULL, to_snap INTEGER NOT NULL, name BLOB NO
     PRIMARY KEY(parent, to_snap, name)) WITHOUT ROWID;
 CREATE INDEX old_name ON old(parent, name, to_snap);
 CREATE INDEX old_node ON old(node, to_snap);
+CREATE TABLE change(snap INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY(snap, parent, name)) WITHOUT ROWID;
 CREATE TABLE ver(num INTEGER PRIMARY KEY, node INTEGER NOT NULL, from_snap INTEGER NOT NULL, size INTEGER NOT NULL, content INTEGER NOT NULL);
 CREATE TABLE runs(num INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE xattr(num INTEGER PRIMARY KEY, hash INTEGER NOT NULL, data BLOB NOT NULL);
