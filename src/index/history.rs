@@ -86,7 +86,7 @@ impl Reader {
     }
 
     /// What an entry leads to in the newest snapshot.
-    pub(super) fn current(&self, source: SourceNum, parent: Node, name: &[u8]) -> Result<Option<Row>, IndexError> {
+    pub fn current(&self, source: SourceNum, parent: Node, name: &[u8]) -> Result<Option<Row>, IndexError> {
         self.stmt(concat_sql!("SELECT ", " FROM cur WHERE parent = ?1 AND name = ?2"))?
             .query_row(params![key(source, parent.0), name], |r| Row::read(r, None))
             .optional()
@@ -94,7 +94,7 @@ impl Reader {
     }
 
     /// The first row of an entry that ended after `snap`.
-    pub(super) fn closed_after(
+    pub fn closed_after(
         &self,
         source: SourceNum,
         parent: Node,
@@ -107,6 +107,18 @@ impl Reader {
         );
         self.stmt(sql)?
             .query_row(params![key(source, parent.0), name, snap.0 as i64], read_closed)
+            .optional()
+            .map_err(IndexError::at("look up a name"))
+    }
+
+    /// The last row of an entry that has ended.
+    pub fn last_closed(&self, source: SourceNum, parent: Node, name: &[u8]) -> Result<Option<Row>, IndexError> {
+        let sql = concat_sql!(
+            "SELECT ",
+            ", to_snap FROM old WHERE parent = ?1 AND name = ?2 ORDER BY to_snap DESC LIMIT 1"
+        );
+        self.stmt(sql)?
+            .query_row(params![key(source, parent.0), name], read_closed)
             .optional()
             .map_err(IndexError::at("look up a name"))
     }
