@@ -186,7 +186,7 @@ fn main() {
         let (a, b) = (view(a), view(b));
         for within in [&b"/"[..], b"/home/me/directory-0500"] {
             let what = format!("diff {} {} {}", a.at.0 / 1_000_000_000, b.at.0 / 1_000_000_000, String::from_utf8_lossy(within));
-            measure(&what, |each| diff(&reader, &a, &b, within, |_| each()).unwrap());
+            measure(&what, |each| reader.hold(|r| diff(r, &a, &b, within, |_| each())).unwrap());
         }
     }
     let last = h.files.last().unwrap();

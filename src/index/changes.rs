@@ -20,6 +20,17 @@ pub struct Touch {
     pub name: Vec<u8>,
 }
 
+/// An entry as of two snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// What it led to as of the earlier one.
+    pub lo: Option<Row>,
+    /// What it led to as of the later one.
+    pub hi: Option<Row>,
+    /// The first snapshot after the earlier one that changed it.
+    pub touched: Option<Snap>,
+}
+
 impl Reader {
     /// Gives each entry that the snapshots `after < s <= upto` touched, once a snapshot, oldest first; stops when told to.
     ///
@@ -52,17 +63,23 @@ impl Reader {
         Ok(())
     }
 
-    /// What an entry led to as of `snap`, or else the first that it led to after it.
-    pub fn child_from(
+    /// What an entry led to as of `lo` and as of `hi`, a later snapshot, and which snapshot touched it first in between.
+    pub fn ends(
         &self,
         source: SourceNum,
         parent: Node,
         name: &[u8],
-        snap: Snap,
-    ) -> Result<Option<Row>, IndexError> {
-        match self.closed_after(source, parent, name, snap)? {
-            Some(row) => Ok(Some(row)),
-            None => self.current(source, parent, name),
+        (lo, hi): (Snap, Snap),
+    ) -> Result<Ends, IndexError> {
+        let next = self.closed_after(source, parent, name, lo)?;
+        let current = self.current(source, parent, name)?;
+        let first = next.as_ref().or(current.as_ref());
+        let touched = first.and_then(|row| if row.from <= lo { row.to } else { Some(row.from) });
+        let at = |row: &Option<Row>, snap| row.as_ref().filter(|row| row.covers(snap)).cloned();
+        let mut last = at(&current, hi).or_else(|| at(&next, hi));
+        if last.is_none() && next.is_some() {
+            last = self.closed_after(source, parent, name, hi)?.filter(|row| row.from <= hi);
         }
+        Ok(Ends { lo: at(&next, lo).or_else(|| at(&current, lo)), hi: last, touched })
     }
 }

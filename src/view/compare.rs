@@ -80,6 +80,7 @@ fn same_content(index: &Reader, a: &Row, b: &Row) -> Result<bool, IndexError> {
         Kind::Dir | Kind::Fifo | Kind::Socket => Ok(true),
         Kind::CharDevice | Kind::BlockDevice => Ok(a.attr.rdev == b.attr.rdev),
         Kind::File | Kind::Symlink if a.attr.size != b.attr.size => Ok(false),
+        Kind::File if a.attr.size == 0 => Ok(true),
         kind => {
             let missing = IndexError::Damaged("a version is missing");
             let (Some(x), Some(y)) = (index.version(a.source, a.ver)?, index.version(b.source, b.ver)?) else {

@@ -1,6 +1,6 @@
 //! What led from one view to another, from the index alone.
 
-use crate::index::{changes::Touch, error::IndexError, paths::Paths, rows::Row, tree::Reader};
+use crate::index::{error::IndexError, paths::Paths, rows::Row, tree::Reader};
 use crate::types::{
     ids::{Node, Snap},
     path,
@@ -158,7 +158,7 @@ impl<'a> Compare<'a> {
         }
         let mut changes = Vec::new();
         for (parent, name) in few {
-            self.entry(parent, &name, &mut changes)?;
+            self.entry(parent, &name, None, &mut changes)?;
         }
         changes.sort_by(|x: &Change, y: &Change| order(&x.path).cmp(order(&y.path)).then(x.kind.cmp(&y.kind)));
         for change in changes {
@@ -180,9 +180,7 @@ impl<'a> Compare<'a> {
         let mut changes = Vec::new();
         let index = self.index;
         index.touched(self.source.num, lo, hi, |touch| -> Result<_, E> {
-            if self.is_first(&touch, lo)? {
-                self.entry(touch.parent, &touch.name, &mut changes)?;
-            }
+            self.entry(touch.parent, &touch.name, Some(touch.snap), &mut changes)?;
             for change in changes.drain(..) {
                 if flow.is_continue() {
                     flow = each(change)?;
@@ -193,9 +191,36 @@ impl<'a> Compare<'a> {
         Ok(flow)
     }
 
-    fn is_first(&self, touch: &Touch, lo: Snap) -> Result<bool, IndexError> {
-        let row = self.index.child_from(self.source.num, touch.parent, &touch.name, lo)?;
-        Ok(row.is_some_and(|row| Some(touch.snap) == if row.from <= lo { row.to } else { Some(row.from) }))
+    /// What became of one entry; nothing if another snapshot than `touched` was the first to touch it.
+    fn entry(
+        &mut self,
+        parent: Node,
+        name: &[u8],
+        touched: Option<Snap>,
+        out: &mut Vec<Change>,
+    ) -> Result<(), IndexError> {
+        let in_a = self.paths_a.entry(self.index, parent, name)?;
+        let in_b = self.paths_b.entry(self.index, parent, name)?;
+        if !in_a.as_ref().is_some_and(|p| self.matters(p)) && !in_b.as_ref().is_some_and(|p| self.matters(p)) {
+            return Ok(());
+        }
+        let between = (self.a.min(self.b), self.a.max(self.b));
+        let ends = self.index.ends(self.source.num, parent, name, between)?;
+        if touched.is_some() && ends.touched != touched {
+            return Ok(());
+        }
+        let (x, y) = if self.a < self.b { (ends.lo, ends.hi) } else { (ends.hi, ends.lo) };
+        let side = |path: Option<Vec<u8>>, row: Option<Row>| path.zip(row).map(|(path, row)| Side { path, row });
+        match (side(in_a, x), side(in_b, y)) {
+            (None, None) => Ok(()),
+            (Some(x), Some(y)) if x.row.node == y.row.node => self.put(ChangeKind::Modified, Some(x), Some(y), out),
+            (x, y) => self.replaced(x, y, out),
+        }
+    }
+
+    /// Whether a change at a path can be one that was asked for.
+    fn matters(&self, path: &[u8]) -> bool {
+        path::is_within(path, self.within) || path::is_within(self.within, path)
     }
 
     fn side(&mut self, parent: Node, name: &[u8], first: bool) -> Result<Option<Side>, IndexError> {
@@ -203,21 +228,6 @@ impl<'a> Compare<'a> {
         let Some(row) = self.index.child(self.source.num, parent, name, snap)? else { return Ok(None) };
         let path = paths.entry(self.index, parent, name)?;
         Ok(path.map(|path| Side { path, row }))
-    }
-
-    /// What became of one entry.
-    fn entry(&mut self, parent: Node, name: &[u8], out: &mut Vec<Change>) -> Result<(), IndexError> {
-        match (self.side(parent, name, true)?, self.side(parent, name, false)?) {
-            (None, None) => Ok(()),
-            (Some(x), Some(y)) if x.row.node == y.row.node => {
-                let bits = compare(self.index, &x.row, &y.row)?;
-                if !bits.is_empty() {
-                    self.put(ChangeKind::Modified, Some(x), Some(y), out)?;
-                }
-                Ok(())
-            }
-            (x, y) => self.replaced(x, y, out),
-        }
     }
 
     fn replaced(&mut self, x: Option<Side>, y: Option<Side>, out: &mut Vec<Change>) -> Result<(), IndexError> {
@@ -284,6 +294,11 @@ impl<'a> Compare<'a> {
             (Some(x), Some(y)) => compare(self.index, &x.row, &y.row)?,
             _ => Bits::default(),
         };
+        // A version that differs in nothing that is compared, such as after a change and its undoing.
+        let same_node = x.as_ref().zip(y.as_ref()).is_some_and(|(x, y)| x.row.node == y.row.node);
+        if kind == ChangeKind::Modified && same_node && bits.is_empty() {
+            return Ok(());
+        }
         let (old_path, before) = x.map(|x| (x.path, x.row)).unzip();
         let (path, after) = y.map(|y| (y.path, y.row)).unzip();
         let (path, old_path) = match (path, old_path) {
