@@ -17,6 +17,7 @@
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
+pub mod capture;
 pub mod chunk;
 pub mod cli;
 pub mod config;

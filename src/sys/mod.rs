@@ -5,6 +5,7 @@ pub mod apply;
 pub mod clock;
 pub mod dir;
 pub mod durable;
+pub mod fanotify;
 pub mod flags;
 pub mod make;
 pub mod meta;

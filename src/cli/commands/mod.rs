@@ -2,4 +2,6 @@
 
 pub mod completions;
 pub mod config_check;
+pub mod init;
+pub mod snapshot;
 pub mod source;

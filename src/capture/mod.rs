@@ -1,0 +1,14 @@
+//! From a live directory into the repository: watch, scan, plan, read.
+
+pub mod compare;
+pub mod copy;
+pub mod dirty;
+pub mod engine;
+pub mod queue;
+mod relative;
+pub mod report;
+pub mod scan;
+pub mod scope;
+pub mod visit;
+pub mod watch;
+pub mod watching;
