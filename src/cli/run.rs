@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{completions, config_check, init, snapshot, source};
+use super::commands::{cat, completions, config_check, diff, find, init, list, log, snapshot, source};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
@@ -41,6 +41,11 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
+        Command::List(args) => list::run(&load(Missing::Error)?, args),
+        Command::Log(args) => log::run(&load(Missing::Error)?, args),
+        Command::Diff(args) => diff::run(&load(Missing::Error)?, args),
+        Command::Find(args) => find::run(&load(Missing::Error)?, args),
+        Command::Cat(args) => cat::run(&load(Missing::Error)?, args),
         _ => Err(Failure::usage("this command is not part of this build")),
     }
 }

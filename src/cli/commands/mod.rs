@@ -1,7 +1,12 @@
 //! The commands, one file each.
 
+pub mod cat;
 pub mod completions;
 pub mod config_check;
+pub mod diff;
+pub mod find;
 pub mod init;
+pub mod list;
+pub mod log;
 pub mod snapshot;
 pub mod source;
