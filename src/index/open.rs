@@ -90,6 +90,31 @@ impl Index {
         &self.path
     }
 
+    /// Every row of every table as text, in order.
+    #[cfg(test)]
+    pub(crate) fn dump(&self) -> Result<Vec<String>, IndexError> {
+        let conn = self.reader()?;
+        let all = || -> rusqlite::Result<Vec<String>> {
+            let mut tables = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+            let tables: Vec<String> = tables.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+            let mut out = Vec::new();
+            for table in tables {
+                let mut rows = conn.prepare(&format!("SELECT * FROM {table}"))?;
+                let columns = rows.column_count();
+                let mut rows = rows.query([])?;
+                let mut lines = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let values: Vec<_> = (0..columns).map(|n| row.get_ref(n)).collect::<Result<_, _>>()?;
+                    lines.push(format!("{table} {values:?}"));
+                }
+                lines.sort();
+                out.append(&mut lines);
+            }
+            Ok(out)
+        };
+        all().map_err(IndexError::at("be read"))
+    }
+
     fn connect(&self, flags: OpenFlags) -> Result<Connection, IndexError> {
         let conn = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(IndexError::at("open its database"))?;

@@ -309,3 +309,14 @@ impl<'a> Compare<'a> {
         Ok(())
     }
 }
+
+/// As [`diff`] between two snapshots of one source, as if there were too many changes to be sorted.
+#[cfg(test)]
+pub(super) fn streamed(
+    index: &Reader,
+    source: &Source,
+    (a, b): (Snap, Snap),
+    each: &mut impl FnMut(Change) -> Result<ControlFlow<()>, IndexError>,
+) -> Result<(), IndexError> {
+    Compare::new(index, source, a, b, b"/").stream(a.min(b), a.max(b), each).map(drop)
+}

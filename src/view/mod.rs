@@ -7,4 +7,6 @@ pub mod find;
 pub mod glob;
 pub mod history;
 pub mod instant;
+#[cfg(test)]
+mod model;
 pub mod positions;
