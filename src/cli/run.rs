@@ -7,7 +7,9 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{completions, config_check, init, mount, snapshot, source, umount, watch};
+use super::commands::{
+    cat, completions, config_check, diff, find, init, list, log, mount, snapshot, source, umount, watch,
+};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
@@ -44,6 +46,11 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
         Command::Umount(args) => umount::run(args),
         Command::Watch(args) => watch::run(&load(Missing::Error)?, args),
+        Command::List(args) => list::run(&load(Missing::Error)?, args),
+        Command::Log(args) => log::run(&load(Missing::Error)?, args),
+        Command::Diff(args) => diff::run(&load(Missing::Error)?, args),
+        Command::Find(args) => find::run(&load(Missing::Error)?, args),
+        Command::Cat(args) => cat::run(&load(Missing::Error)?, args),
         _ => Err(Failure::usage("this command is not part of this build")),
     }
 }

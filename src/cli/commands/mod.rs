@@ -1,8 +1,13 @@
 //! The commands, one file each.
 
+pub mod cat;
 pub mod completions;
 pub mod config_check;
+pub mod diff;
+pub mod find;
 pub mod init;
+pub mod list;
+pub mod log;
 pub mod mount;
 pub mod snapshot;
 pub mod source;
