@@ -12,6 +12,7 @@ pub mod mounts;
 pub mod process;
 pub mod read;
 pub mod shared;
+pub mod space;
 pub mod stat;
 #[cfg(test)]
 mod testfs;
