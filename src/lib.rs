@@ -17,8 +17,10 @@
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 
+pub mod capture;
 pub mod chunk;
 pub mod cli;
+pub mod config;
 pub mod crypto;
 pub mod index;
 pub mod progress;

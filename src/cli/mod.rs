@@ -1,4 +1,15 @@
 //! The command line: the only room that prints, prompts, or reads the environment.
 
+pub mod args;
 pub mod bar;
+pub mod commands;
+pub mod config_file;
+pub mod context;
+pub mod logging;
+pub mod man;
+pub mod open;
+pub mod out;
+pub mod outcome;
+pub mod run;
+pub mod secret;
 pub mod sizes;

@@ -72,7 +72,9 @@ pub enum SlotError {
         format: i64,
     },
     /// The secret does not fit, or the slot was made for another repository or altered on purpose.
-    #[error("the {kind} does not open key slot {id} ({label:?})")]
+    #[error(
+        "the {kind} does not open key slot {id} ({label:?}): check it, and that the slot belongs to this repository"
+    )]
     WrongKey {
         /// The slot.
         id: Id,

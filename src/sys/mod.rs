@@ -11,6 +11,7 @@ pub mod meta;
 pub mod mounts;
 pub mod process;
 pub mod read;
+mod resident;
 pub mod shared;
 pub mod space;
 pub mod stat;

@@ -1,0 +1,10 @@
+//! From a live directory into the repository: watch, scan, plan, read.
+
+pub mod compare;
+pub mod copy;
+pub mod engine;
+pub mod queue;
+pub mod report;
+pub mod scan;
+pub mod scope;
+pub mod visit;

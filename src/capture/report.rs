@@ -1,0 +1,63 @@
+//! What a capture says when it is done, and why it failed.
+
+use crate::index::error::IndexError;
+use crate::repo::error::RepoError;
+use crate::types::{path, snapshot::Snapshot};
+use std::io;
+
+/// Something that could not be captured; the rest was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The path, relative to the source's root.
+    pub path: Vec<u8>,
+    /// What was tried and why it failed.
+    pub why: String,
+}
+
+/// The outcome of one capture.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// The snapshot; `None` where nothing had changed and none was asked for.
+    pub snapshot: Option<Snapshot>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// Files that never held still while they were read: their content may mix two states.
+    pub fuzzy: Vec<Vec<u8>>,
+    /// Sockets, which are noted and not captured.
+    pub sockets: u64,
+    /// Entries that were looked at.
+    pub seen: u64,
+    /// Files read, with their bytes and the time it took (ns): what a budget goes by.
+    pub large: Vec<(Vec<u8>, u64, i64)>,
+}
+
+/// Why a capture ended without a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The root of the source is not there, or is no directory.
+    #[error("cannot open the source {}: {source}", path::show(root))]
+    Root {
+        /// The root.
+        root: Vec<u8>,
+        /// Why.
+        source: io::Error,
+    },
+    /// The repository failed.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The capture was asked to stop.
+    #[error("the capture was stopped before it was complete; nothing of it was recorded")]
+    Stopped,
+    /// The machine gave no thread.
+    #[error("cannot start a thread to capture with: {0}")]
+    Thread(io::Error),
+    /// A thread ended by itself.
+    #[error("a thread of the capture ended unexpectedly: {0}")]
+    Panic(String),
+}
+
+impl From<IndexError> for CaptureError {
+    fn from(e: IndexError) -> CaptureError {
+        CaptureError::Repo(e.into())
+    }
+}

@@ -1,0 +1,113 @@
+//! What belongs to a source.
+
+use crate::config::{model, patterns::Patterns};
+use crate::sys::{mounts, stat};
+use crate::types::{attr::Place, path};
+use std::{
+    collections::HashSet,
+    io,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::Path,
+};
+
+/// The first bytes of a valid CACHEDIR.TAG (the Cache Directory Tagging Specification).
+pub const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+/// The name of the tag.
+pub const CACHEDIR_TAG: &[u8] = b"CACHEDIR.TAG";
+
+/// Decides what of a source is captured. The repository, the state directory and bygone's own mounts never are.
+pub struct Scope {
+    patterns: Patterns,
+    one_file_system: bool,
+    /// Whether directories with a CACHEDIR.TAG are left out.
+    pub cachedir_tag: bool,
+    never: HashSet<Place>,
+    own_mounts: HashSet<u64>,
+    pseudo_mounts: HashSet<u64>,
+}
+
+/// What to do with a directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Descent {
+    /// Capture it and what is in it.
+    Enter,
+    /// Capture it as an empty directory.
+    Stay,
+    /// It is not part of the source.
+    Skip,
+}
+
+impl Scope {
+    /// The scope of `source`. `never` are the directories that are not captured wherever they lie; those that do not exist are
+    /// left out.
+    pub fn new(source: &model::Source, patterns: Patterns, never: &[&Path]) -> io::Result<Scope> {
+        let mut places = HashSet::new();
+        for dir in never {
+            match crate::sys::dir::open_root(dir).and_then(stat::of) {
+                Ok(stat) => drop(places.insert(stat.place)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut scope = Scope {
+            patterns,
+            one_file_system: source.one_file_system,
+            cachedir_tag: source.cachedir_tag,
+            never: places,
+            own_mounts: HashSet::new(),
+            pseudo_mounts: HashSet::new(),
+        };
+        scope.refresh()?;
+        Ok(scope)
+    }
+
+    /// Takes notice of what is mounted now; once before each capture.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        let mounts = mounts::mounts()?;
+        self.own_mounts = mounts.iter().filter(|m| m.fstype == "fuse.bygone").map(|m| m.id).collect();
+        self.pseudo_mounts = mounts.iter().filter(|m| m.is_pseudo()).map(|m| m.id).collect();
+        Ok(())
+    }
+
+    /// Whether the entry `rel` (relative to the root) is left out by a pattern.
+    pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
+        self.patterns.excluded(rel, is_dir)
+    }
+
+    /// Whether any component of `rel` but the last is left out as a directory, or the last one as `is_dir` says.
+    pub fn is_excluded_below(&self, rel: &[u8], is_dir: bool) -> bool {
+        let mut at = Vec::new();
+        let mut names = path::components(rel).peekable();
+        while let Some(name) = names.next() {
+            at = path::join(&at, name);
+            if self.is_excluded(&at, names.peek().is_some() || is_dir) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a node is never captured: the repository, the state directory, a mount of bygone.
+    pub fn is_never(&self, stat: &stat::Stat) -> bool {
+        self.never.contains(&stat.place)
+            || (stat.is_mount_root && stat.mnt_id.is_some_and(|id| self.own_mounts.contains(&id)))
+    }
+
+    /// Whether to descend into a directory, open as `fd`. `parent_dev` is the file system that its parent is on.
+    pub fn descent(&self, fd: impl AsFd, dir: &stat::Stat, parent_dev: u64) -> io::Result<Descent> {
+        if self.is_never(dir) {
+            return Ok(Descent::Skip);
+        }
+        if dir.place.dev == parent_dev && !dir.is_mount_root {
+            return Ok(Descent::Enter);
+        }
+        let pseudo = dir.mnt_id.is_some_and(|id| self.pseudo_mounts.contains(&id)) || stat::fs_kind(&fd)?.is_pseudo;
+        let crossed = dir.place.dev != parent_dev;
+        Ok(if pseudo || (crossed && self.one_file_system) { Descent::Stay } else { Descent::Enter })
+    }
+}
+
+/// A path of the file system as bytes.
+pub fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}

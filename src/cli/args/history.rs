@@ -1,0 +1,139 @@
+//! Looking back: list, log, diff, find, cat, restore.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueHint};
+
+use super::times::TIMES;
+
+/// `bygone list`.
+#[derive(Debug, Args)]
+#[command(after_long_help = TIMES)]
+pub struct List {
+    /// Only snapshots of these sources
+    #[arg(value_name = "SOURCE", value_hint = ValueHint::DirPath)]
+    pub sources: Vec<PathBuf>,
+    /// One line a day
+    #[arg(long)]
+    pub by_day: bool,
+    /// One line a source
+    #[arg(long, conflicts_with = "by_day")]
+    pub by_source: bool,
+    /// Only snapshots after this time
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only snapshots up to this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// At most this many, the newest
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+}
+
+/// Its description.
+pub(super) const LOG: &str = "\
+List the versions of a file or directory, the newest first.\n\n\
+A file keeps its identity when it is renamed, and so does everything in a directory that is renamed: the list goes \
+on under the older names.";
+
+/// `bygone log`.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// The file or directory; it need not be there any more
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// At most this many versions
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+}
+
+/// `bygone diff`.
+#[derive(Debug, Args)]
+#[command(after_long_help = TIMES)]
+pub struct Diff {
+    /// The first time
+    #[arg(value_name = "A")]
+    pub from: String,
+    /// The second time
+    #[arg(value_name = "B")]
+    pub to: String,
+    /// Only this file, or what lies below this directory
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: Option<PathBuf>,
+    /// Print counts and sizes only
+    #[arg(long)]
+    pub stat: bool,
+}
+
+/// Its description.
+pub(super) const FIND: &str = "\
+Find files by name.\n\n\
+A pattern without a slash is compared with names, one with a slash with whole paths; *, ?, [...] and ** are as in \
+a shell.";
+
+/// `bygone find`.
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("when").multiple(false),
+    after_long_help = TIMES
+)]
+pub struct Find {
+    /// The pattern
+    #[arg(value_name = "PATTERN")]
+    pub pattern: String,
+    /// As it was at this time; latest if nothing is said
+    #[arg(long, value_name = "TIME", group = "when")]
+    pub at: Option<String>,
+    /// Everything that was ever there
+    #[arg(long, group = "when")]
+    pub ever: bool,
+    /// Only what was there and is not any more
+    #[arg(long, group = "when")]
+    pub deleted: bool,
+}
+
+/// `bygone cat`.
+#[derive(Debug, Args)]
+#[command(after_long_help = TIMES)]
+pub struct Cat {
+    /// The file, by its absolute path or relative to here
+    #[arg(value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+    /// As it was at this time
+    #[arg(long, value_name = "TIME", default_value = "latest")]
+    pub at: String,
+}
+
+/// Its description.
+pub(super) const RESTORE: &str = "\
+Bring files back as they were, with everything they had: owners, modes, times, extended attributes, ACLs, hard \
+links and holes.\n\n\
+Only what differs is written, beside and then renamed into place; metadata last. Everything written is verified. \
+Exit status 3 says that something could not be restored; each is named.";
+
+/// `bygone restore`.
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("where").required(true).multiple(false),
+    after_long_help = TIMES
+)]
+pub struct Restore {
+    /// The files and directories, by their absolute paths or relative to here
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// As they were at this time
+    #[arg(long, value_name = "TIME")]
+    pub at: String,
+    /// Restore into this directory, each path under its last name
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, group = "where")]
+    pub to: Option<PathBuf>,
+    /// Restore where they were
+    #[arg(long, group = "where")]
+    pub in_place: bool,
+    /// Delete what was not there at that time
+    #[arg(long, requires = "in_place", conflicts_with = "to")]
+    pub delete: bool,
+    /// Print what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,162 @@
+//! Capturing, mounting and upkeep: snapshot, watch, mount, umount, verify, index, status, completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use super::times::TIMES;
+use crate::config::model;
+
+/// Its description.
+pub(super) const SNAPSHOT: &str = "\
+Capture everything that has changed, once.\n\n\
+Says what is new, changed and removed, how many bytes were read and stored, and what could not be read or changed \
+while it was read. Exit status 3 says that something could not be read.";
+
+/// `bygone snapshot`.
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// Only these sources; all if none is given
+    #[arg(value_name = "SOURCE", value_hint = ValueHint::DirPath)]
+    pub sources: Vec<PathBuf>,
+}
+
+/// Its description.
+pub(super) const WATCH: &str = "\
+Capture changes as they happen, until interrupted.\n\n\
+Catches up first with what changed while nothing watched. Times in which capture was blind are recorded as gaps, \
+and shown by `bygone status` and `bygone list`.";
+
+/// `bygone watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Only these sources; all if none is given
+    #[arg(value_name = "SOURCE", value_hint = ValueHint::DirPath)]
+    pub sources: Vec<PathBuf>,
+}
+
+/// Its description.
+pub(super) const MOUNT: &str = "\
+Mount history: every instant is a folder.\n\n\
+Below the directory, @2025-09-20 is the end of that day, @2025-09-20T14:30 the end of that minute, and @latest, \
+@yesterday and @1h move with the time. bygone(7) has all names.";
+
+/// `bygone mount`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = TIMES
+)]
+pub struct Mount {
+    /// Where; an empty directory
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// Mount this one instant only
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Show this host's sources
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Let other users see it
+    #[arg(long)]
+    pub allow_other: bool,
+    /// The time zone of the names of time, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE")]
+    pub tz: Option<String>,
+    /// Whether an unchanged file is the same file in every view
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub inodes: Option<Inodes>,
+    /// Stay in the foreground until interrupted
+    #[arg(long)]
+    pub foreground: bool,
+}
+
+/// The values of `--inodes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Inodes {
+    /// The same file: cached once, compared at once
+    Shared,
+    /// A file of its own in every view, for `du` and `tar` of several views
+    PerView,
+}
+
+impl From<Inodes> for model::Inodes {
+    fn from(given: Inodes) -> model::Inodes {
+        match given {
+            Inodes::Shared => model::Inodes::Shared,
+            Inodes::PerView => model::Inodes::PerView,
+        }
+    }
+}
+
+/// `bygone umount`.
+#[derive(Debug, Args)]
+pub struct Umount {
+    /// Where it is mounted
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+}
+
+/// Its description.
+pub(super) const VERIFY: &str = "\
+Check the repository and name all damage.\n\n\
+The structure is always checked: every record of the journal, the chain they form, every table of every pack, and \
+that all that is referred to is there. With --read-data every byte is read and hashed again.";
+
+/// `bygone verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Read and check the data too
+    #[arg(long)]
+    pub read_data: bool,
+    /// Of the data, read only this share, chosen at random, such as 5%
+    #[arg(long, value_name = "SHARE", requires = "read_data", value_parser = percent)]
+    pub subset: Option<f64>,
+}
+
+/// A share from `5%` or `5`, as percent.
+fn percent(text: &str) -> Result<f64, String> {
+    let number: Result<f64, _> = text.strip_suffix('%').unwrap_or(text).trim().parse();
+    match number {
+        Ok(n) if n > 0.0 && n <= 100.0 => Ok(n),
+        _ => Err("it has to be above 0% and at most 100%, such as 5%".into()),
+    }
+}
+
+/// `bygone index`.
+#[derive(Debug, Subcommand)]
+pub enum Index {
+    /// Make the index anew from the repository and the key alone
+    Rebuild,
+}
+
+/// Its description.
+pub(super) const STATUS: &str = "\
+Show how things stand: the sources, their last snapshots and how far capture lags behind, gaps, sizes, what \
+deduplication and compression save, and what watches.";
+
+/// `bygone status`.
+#[derive(Debug, Args)]
+pub struct Status {}
+
+/// `bygone completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares() {
+        assert_eq!(percent("5%"), Ok(5.0));
+        assert_eq!(percent("0.5 %"), Ok(0.5));
+        for wrong in ["0%", "101%", "", "%", "nan", "-1"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The commands, one file each.
+
+pub mod completions;
+pub mod config_check;
+pub mod init;
+pub mod snapshot;
+pub mod source;

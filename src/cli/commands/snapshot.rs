@@ -1,0 +1,157 @@
+//! `bygone snapshot`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+
+use crate::capture::{
+    engine::{self, Plan, Settings},
+    report::Report,
+};
+use crate::cli::args::upkeep::Snapshot;
+use crate::cli::bar;
+use crate::cli::context::Context;
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::sizes::show_size;
+use crate::config::model::{IoClass, Source};
+use crate::progress::Progress;
+use crate::repo::{attach::Attached, write::SourceWriter};
+use crate::sys::process::{self, Signals};
+use crate::types::{
+    path,
+    snapshot::Tier,
+    when::{show, zone::Zone},
+};
+
+/// Runs it.
+pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
+    let wanted = chosen(context, args)?;
+    let signals = Signals::install().explain(|| "cannot take signals over")?;
+    let at = open::attached(context)?;
+    let bar = bar::on_stderr(!context.quiet && !context.json);
+    let mut outcome = match open::catch_up(&at, &*bar)?.problems.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::Partial,
+    };
+    lower_priority(context);
+    for source in wanted {
+        let report = take(context, &at, source, &*bar, &signals.flag())?;
+        tell(context, source, &report)?;
+        if !report.problems.is_empty() || !report.fuzzy.is_empty() {
+            outcome = Outcome::Partial;
+        }
+    }
+    Ok(outcome)
+}
+
+/// The sources that were named, or all.
+fn chosen<'a>(context: &'a Context, args: &Snapshot) -> Result<Vec<&'a Source>, Failure> {
+    let all = &context.config.sources;
+    if all.is_empty() {
+        return Err(Failure::new("nothing is protected yet").hint("`bygone source add DIRECTORY` protects a directory"));
+    }
+    if args.sources.is_empty() {
+        return Ok(all.iter().collect());
+    }
+    args.sources
+        .iter()
+        .map(|wanted| {
+            let real = wanted.canonicalize().unwrap_or_else(|_| wanted.clone());
+            all.iter().find(|s| s.path == real || s.path == *wanted).ok_or_else(|| {
+                Failure::new(format!("{} is not protected", wanted.display()))
+                    .hint("`bygone source list` shows what is")
+            })
+        })
+        .collect()
+}
+
+/// Leaves the machine to others.
+pub fn lower_priority(context: &Context) {
+    if context.config.capture.io_class == IoClass::Idle
+        && let Err(e) = process::set_idle_io()
+    {
+        tracing::warn!("cannot use the idle I/O class: {e}");
+    }
+    if let Err(e) = process::raise_open_files() {
+        tracing::debug!("cannot raise the number of open files: {e}");
+    }
+}
+
+/// One snapshot of a source, of everything that has changed.
+pub fn take(
+    context: &Context,
+    at: &Arc<Attached>,
+    source: &Source,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Report, Failure> {
+    let what = || format!("cannot capture {}", source.path.display());
+    let scope = open::scope(context, source)?;
+    let root = path_bytes(&source.path);
+    let mut writer = SourceWriter::open(at.clone(), &context.config.host, root).explain(what)?;
+    progress.start(&format!("capturing {}", source.path.display()), None);
+    let settings = Settings { capture: &context.config.capture, tier: Tier::Incremental, always: true, progress, stop };
+    let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings).explain(what);
+    progress.finish();
+    report
+}
+
+fn path_bytes(path: &std::path::Path) -> &[u8] {
+    use std::os::unix::ffi::OsStrExt as _;
+    path.as_os_str().as_bytes()
+}
+
+/// Says what a capture did.
+pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), Failure> {
+    let mut out = context.out();
+    if context.json {
+        out.json(&as_json(source, report))?;
+    } else if !context.quiet {
+        if let Some(s) = &report.snapshot {
+            let c = &s.counts;
+            out.line(format_args!(
+                "{}  {}  {} new, {} changed, {} removed; read {}, stored {}",
+                show::show(s.time, &Zone::system()),
+                source.path.display(),
+                c.new,
+                c.changed,
+                c.removed,
+                show_size(c.read_bytes),
+                show_size(c.stored_bytes)
+            ))?;
+        }
+        if report.sockets > 0 {
+            out.line(format_args!("  {} socket(s) noted and left out", report.sockets))?;
+        }
+    }
+    out.finish()?;
+    let root = path_bytes(&source.path);
+    for problem in &report.problems {
+        let path = path::join(root, &problem.path);
+        tracing::error!("{}: {}; it is not in this snapshot", path::show(&path), problem.why);
+    }
+    for fuzzy in &report.fuzzy {
+        let path = path::join(root, fuzzy);
+        tracing::warn!("{}: changed all the time while it was read: its content may mix two states", path::show(&path));
+    }
+    Ok(())
+}
+
+fn as_json(source: &Source, report: &Report) -> Value {
+    let snapshot = report.snapshot.as_ref().map(|s| {
+        json!({
+            "number": s.number.0, "time_ns": s.time.0, "time": show::exact_name(s.time), "tier": s.tier.word(),
+            "new": s.counts.new, "changed": s.counts.changed, "removed": s.counts.removed,
+            "bytes_read": s.counts.read_bytes, "bytes_stored": s.counts.stored_bytes,
+        })
+    });
+    let problems: Vec<Value> =
+        report.problems.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
+    let fuzzy: Vec<String> = report.fuzzy.iter().map(|p| path::show(p)).collect();
+    json!({
+        "source": source.path, "snapshot": snapshot, "looked_at": report.seen, "sockets": report.sockets,
+        "unreadable": problems, "fuzzy": fuzzy,
+    })
+}

@@ -1,0 +1,74 @@
+//! What every command is given: the settings, with the options that go before them.
+
+use std::path::{Path, PathBuf};
+
+use super::args::top::Global;
+use super::out::Out;
+use super::outcome::{Explain as _, Failure};
+use crate::config::load;
+use crate::config::model::Config;
+use crate::config::places::{Places, Surroundings};
+use crate::types::path::is_name;
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Context {
+    /// The settings; `repository` is that of `--repo` if it was given.
+    pub config: Config,
+    /// The places that hold when the settings are silent.
+    pub places: Places,
+    /// Whether results are printed as JSON.
+    pub json: bool,
+    /// Whether only what was asked for is printed.
+    pub quiet: bool,
+}
+
+/// Whether a command can begin without the file that `--config` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It makes the file.
+    Fine,
+    /// It needs the file.
+    Error,
+}
+
+impl Context {
+    /// Loads the settings. The default file need not be there; one that `--config` names has to, unless `missing` is fine.
+    pub fn load(global: &Global, missing: Missing) -> Result<Context, Failure> {
+        let places = Places::of(&surroundings()).into_failure()?;
+        let given = global.config.as_deref().map(absolute).transpose()?;
+        let mut config = load::load(given.as_deref(), &places).into_failure()?;
+        if given.is_some() && missing == Missing::Error && !config.exists() {
+            return Err(Failure::new(format!("there is no configuration {}", config.path.display()))
+                .hint("give --config a file that is there, or make one with `bygone init`"));
+        }
+        if let Some(repo) = &global.repo {
+            config.repository = absolute(repo)?;
+        }
+        Ok(Context { config, places, json: global.json, quiet: global.quiet })
+    }
+
+    /// The standard output.
+    pub fn out(&self) -> Out {
+        Out::stdout()
+    }
+}
+
+/// What the process finds around it.
+fn surroundings() -> Surroundings {
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy();
+    Surroundings {
+        root: rustix::process::geteuid().is_root(),
+        home: path("HOME"),
+        config_home: path("XDG_CONFIG_HOME"),
+        state_home: path("XDG_STATE_HOME"),
+        host: if is_name(host.as_bytes()) { host.into_owned() } else { "localhost".to_owned() },
+    }
+}
+
+/// A path as it was given, from the root: made absolute against the working directory, without following links.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).explain(|| format!("cannot tell which path {:?} is", path.display()))
+}

@@ -1,0 +1,79 @@
+//! Opening the repository and the index that a command works on.
+
+use std::io;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::outcome::{Explain as _, Failure};
+use super::secret::{self, Purpose};
+use crate::capture::scope::Scope;
+use crate::config::model::Source;
+use crate::config::patterns::Patterns;
+use crate::progress::Progress;
+use crate::repo::{
+    attach::Attached,
+    error::RepoError,
+    open::Repository,
+    replay::{self, Replayed},
+};
+use crate::store::{api::Store, local::LocalStore};
+use crate::sys::clock::SystemClock;
+
+/// The store of the settings.
+pub fn store(context: &Context) -> Arc<dyn Store> {
+    Arc::new(LocalStore::open(&context.config.repository))
+}
+
+/// Opens the repository with the key of the settings.
+pub fn repository(context: &Context) -> Result<Arc<Repository>, Failure> {
+    let missing = |e: &RepoError| matches!(e, RepoError::NoRepository { .. });
+    let store = store(context);
+    if let Err(e) = crate::repo::open::repository_id(&*store) {
+        let failure = Failure::from_error(&e);
+        return Err(match missing(&e) {
+            true => failure.hint("`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another"),
+            false => failure,
+        });
+    }
+    let secret = secret::obtain(&context.config.key, Purpose::Open)?;
+    let repo = Repository::open(store, &secret).map_err(|e| {
+        let failure = Failure::from_error(&e);
+        match e {
+            RepoError::NoSlot { .. } => {
+                failure.hint("`bygone key list` shows what opens it; [key] in the settings says what is tried")
+            }
+            _ => failure,
+        }
+    })?;
+    Ok(Arc::new(repo))
+}
+
+/// Opens the repository and this host's index of it, as it is.
+pub fn attached(context: &Context) -> Result<Arc<Attached>, Failure> {
+    let repo = repository(context)?;
+    let at = Attached::open(repo, &context.config.state, Arc::new(SystemClock)).map_err(|e| {
+        let failure = Failure::from_error(&e);
+        match &e {
+            RepoError::State { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => failure
+                .hint("run it as the user who owns the state directory, or name another with `state` in the settings"),
+            _ => failure,
+        }
+    })?;
+    Ok(Arc::new(at))
+}
+
+/// Brings the index up to date with the journal, and tells what of the journal could not be read.
+pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Failure> {
+    let replayed = replay::catch_up(at, progress).into_failure()?;
+    for problem in &replayed.problems {
+        tracing::error!("{problem}");
+    }
+    Ok(replayed)
+}
+
+/// What of a source is captured: never the repository and the state, wherever they lie.
+pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
+    let patterns = Patterns::compile(&source.exclude, &source.include).map_err(Failure::usage)?;
+    let never = [context.config.repository.as_path(), context.config.state.as_path()];
+    Scope::new(source, patterns, &never).explain(|| format!("cannot tell what belongs to {}", source.path.display()))
+}

@@ -1,0 +1,46 @@
+//! From arguments to an exit status.
+
+use std::ffi::OsString;
+use std::io;
+
+use clap::Parser as _;
+
+use super::args::setup::ConfigCommand;
+use super::args::top::{Cli, Command};
+use super::commands::{completions, config_check, init, snapshot, source};
+use super::context::{Context, Missing};
+use super::logging;
+use super::outcome::{Failure, Outcome};
+
+/// Runs the command line `args`, the program's name first, and gives the exit status.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help to a reader that has gone, or a complaint that can't be printed: the status says it all.
+            let _unread = e.print();
+            return if e.use_stderr() { Outcome::Usage.status() } else { Outcome::Done.status() };
+        }
+    };
+    let json = cli.global.json;
+    let ended = logging::start(&cli.global).and_then(|()| dispatch(&cli));
+    match ended {
+        Ok(outcome) => outcome.status(),
+        Err(failure) => {
+            let _unread = failure.tell(&mut io::stderr().lock(), json);
+            failure.outcome().status()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
+    let load = |missing| Context::load(&cli.global, missing);
+    match &cli.command {
+        Command::Completions(args) => completions::run(args),
+        Command::Config(ConfigCommand::Check) => config_check::run(&load(Missing::Error)?),
+        Command::Source(command) => source::run(&load(Missing::Fine)?, command),
+        Command::Init(args) => init::run(&load(Missing::Fine)?, args),
+        Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
+        _ => Err(Failure::usage("this command is not part of this build")),
+    }
+}

@@ -1,0 +1,187 @@
+//! What a configuration that reads well still gets wrong, compared with the file system.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::error::Place;
+use super::model::{Config, KeyFrom, Source};
+use super::patterns;
+use crate::types::path::is_within;
+
+/// Something wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub cure: String,
+}
+
+/// All problems of a configuration, in the order of the file; none means that it can be used. A repository that is not made
+/// yet is no problem, and neither is a repository inside a source: it is never captured.
+pub fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(repository(config));
+    problems.extend(key(config));
+    for source in &config.sources {
+        problems.extend(directory(source));
+        problems.extend(patterns::errors(&source.exclude, &source.include).into_iter().map(|e| Problem {
+            place: source.at.clone(),
+            what: format!("source {}: {} pattern {:?}: {}", source.path.display(), e.list, e.pattern, e.why),
+            cure: "write it as gitignore has it, relative to the source".into(),
+        }));
+    }
+    problems.extend(overlaps(&config.sources));
+    problems
+}
+
+/// The sources that are the same directory as an earlier one, or lie inside another; links are followed. A file of both
+/// would be captured twice.
+pub fn overlaps(sources: &[Source]) -> Vec<Problem> {
+    let real: Vec<PathBuf> = sources.iter().map(|s| real_path(&s.path)).collect();
+    let mut problems = Vec::new();
+    for (n, source) in sources.iter().enumerate() {
+        for (m, other) in sources.iter().enumerate().filter(|(m, _)| *m != n) {
+            let same = real[n] == real[m];
+            let what = match (same, below(&real[n], &real[m])) {
+                (true, _) if m < n => format!("source {} is given twice", source.path.display()),
+                (false, true) => {
+                    format!("source {} lies inside source {}", source.path.display(), other.path.display())
+                }
+                _ => continue,
+            };
+            let cure = "keep one of the two: everything below a source is captured with it".into();
+            problems.push(Problem { place: source.at.clone(), what, cure });
+        }
+    }
+    problems
+}
+
+fn repository(config: &Config) -> Option<Problem> {
+    let path = &config.repository;
+    (path.exists() && !path.is_dir()).then(|| Problem {
+        place: Place::whole(&config.path),
+        what: format!("the repository {} is not a directory", path.display()),
+        cure: "name a directory".into(),
+    })
+}
+
+fn key(config: &Config) -> Option<Problem> {
+    let (KeyFrom::File(path) | KeyFrom::PassphraseFile(path)) = &config.key else { return None };
+    let problem = |what, cure: &str| Some(Problem { place: Place::whole(&config.path), what, cure: cure.into() });
+    if below(&real_path(path), &real_path(&config.repository)) {
+        return problem(
+            format!("the key {} lies inside the repository {}", path.display(), config.repository.display()),
+            "keep it elsewhere: whoever gets the repository must not get the key with it",
+        );
+    }
+    // The key of a repository that is not made yet is made with it.
+    if config.repository.exists() && !path.exists() {
+        return problem(
+            format!("the key {} is not there, and the repository {} is", path.display(), config.repository.display()),
+            "put back the copy of the key that you keep elsewhere, or name the file where it is",
+        );
+    }
+    None
+}
+
+fn directory(source: &Source) -> Option<Problem> {
+    let (what, cure) = match std::fs::metadata(&source.path) {
+        Ok(meta) if meta.is_dir() => return None,
+        Ok(_) => ("is not a directory".to_owned(), "name the directory it lies in, and leave out what is not meant"),
+        Err(e) => (format!("cannot be looked at: {e}"), "mount or make it, or remove it with bygone source remove"),
+    };
+    Some(Problem {
+        place: source.at.clone(),
+        what: format!("source {} {what}", source.path.display()),
+        cure: cure.into(),
+    })
+}
+
+/// The path with its links followed as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let mut rest: Vec<&OsStr> = Vec::new();
+    for ancestor in path.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            return rest.iter().rev().fold(real, |path, name| path.join(name));
+        }
+        rest.extend(ancestor.file_name());
+    }
+    path.to_owned()
+}
+
+fn below(path: &Path, dir: &Path) -> bool {
+    is_within(path.as_os_str().as_bytes(), dir.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{load, places};
+    use super::*;
+
+    /// The problems of `text` with `DIR` replaced by a directory that holds `a/`, `a/sub/`, `b/`, `file` and `link` to `a`.
+    fn problems(text: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a/sub", "b"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        std::fs::File::create(dir.path().join("file")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("link")).unwrap();
+        let shown = dir.path().to_str().unwrap();
+        let around = places::Surroundings { root: true, ..places::Surroundings::default() };
+        let places = places::Places {
+            state: dir.path().join("state"),
+            key: dir.path().join("key"),
+            ..places::Places::of(&around).unwrap()
+        };
+        let config = load::parse(&text.replace("DIR", shown), Path::new("/c.toml"), &places).unwrap();
+        check(&config).iter().map(|p| format!("{}: {}", p.place, p.what).replace(shown, "DIR")).collect()
+    }
+
+    #[test]
+    fn good_ones_have_none() {
+        assert_eq!(problems(""), Vec::<String>::new());
+        let text = "repository = \"DIR/a/repo\"\n[[source]]\npath = \"DIR/a\"\n[[source]]\npath = \"DIR/b\"";
+        assert_eq!(problems(text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn sources_that_overlap() {
+        let text = "[[source]]\npath = \"DIR/a/sub\"\n[[source]]\npath = \"DIR/a\"\n[[source]]\npath = \"DIR/link\"";
+        assert_eq!(
+            problems(text),
+            [
+                "/c.toml:2:8: source DIR/a/sub lies inside source DIR/a",
+                "/c.toml:2:8: source DIR/a/sub lies inside source DIR/link",
+                "/c.toml:6:8: source DIR/link is given twice",
+            ]
+        );
+    }
+
+    #[test]
+    fn sources_and_patterns_that_cannot_be() {
+        let text = "[[source]]\npath = \"DIR/file\"\n[[source]]\npath = \"DIR/none\"\nexclude = [\"ok\", \"a[\"]";
+        let found = problems(text);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found[0], "/c.toml:2:8: source DIR/file is not a directory");
+        assert!(found[1].starts_with("/c.toml:4:8: source DIR/none cannot be looked at: No such file"), "{}", found[1]);
+        assert!(found[2].starts_with("/c.toml:4:8: source DIR/none: exclude pattern \"a[\": "), "{}", found[2]);
+    }
+
+    #[test]
+    fn repositories_and_keys_that_cannot_be() {
+        assert_eq!(
+            problems("repository = \"DIR/file\""),
+            [
+                "/c.toml: the repository DIR/file is not a directory",
+                "/c.toml: the key DIR/key is not there, and the repository DIR/file is"
+            ]
+        );
+        let text = "repository = \"DIR/new\"\n[key]\nfile = \"DIR/new/key\"";
+        assert_eq!(problems(text), ["/c.toml: the key DIR/new/key lies inside the repository DIR/new"]);
+        assert!(problems("repository = \"DIR/b\"")[0].contains("the key DIR/key is not there"));
+    }
+}

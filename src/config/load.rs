@@ -1,0 +1,254 @@
+//! The file, read into settings.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Place};
+use super::model::{Capture, Config, KeyFrom, Mount, Source};
+use super::places::{self, Places};
+use super::values::{self, Absolute};
+
+/// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
+/// will do for a path that somebody named is for the caller to say, by [`Config::exists`].
+pub fn load(path: Option<&Path>, places: &Places) -> Result<Config, ConfigError> {
+    let path = path.unwrap_or(&places.config);
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, path, places),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => parse("", path, places),
+        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Settings from `text`, the content of `path`.
+pub fn parse(text: &str, path: &Path, places: &Places) -> Result<Config, ConfigError> {
+    let at = |span| Place::of(path, text, span);
+    let raw: Raw = toml::from_str(text)
+        .map_err(|e| ConfigError::Text { place: at(e.span()), what: e.message().trim_end().replace('\n', ", ") })?;
+    let capture_at = at(raw.capture.as_ref().map(Spanned::span));
+    let capture = raw.capture.map(Spanned::into_inner).unwrap_or_default();
+    if capture.quiet > capture.bound {
+        let what = "quiet is longer than bound: no snapshot would be cut by quiet; make bound the longer one".into();
+        return Err(ConfigError::Text { place: capture_at, what });
+    }
+    let state = raw.state.map_or_else(|| places.state.clone(), |s| s.0);
+    let key = match raw.key {
+        None => KeyFrom::File(places.key.clone()),
+        Some(key) => {
+            let place = at(Some(key.span()));
+            key.into_inner().only().map_err(|what| ConfigError::Text { place, what })?
+        }
+    };
+    Ok(Config {
+        path: path.to_owned(),
+        repository: raw.repository.map_or_else(|| places::default_repository(&state), |r| r.0),
+        host: raw.host.unwrap_or_else(|| places.host.clone()),
+        state,
+        key,
+        capture,
+        mount: raw.mount,
+        sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
+    })
+}
+
+impl Config {
+    /// Whether the file is there.
+    pub fn exists(&self) -> bool {
+        self.path.exists()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    repository: Option<Absolute>,
+    #[serde(default, deserialize_with = "values::host")]
+    host: Option<String>,
+    state: Option<Absolute>,
+    key: Option<Spanned<RawKey>>,
+    capture: Option<Spanned<Capture>>,
+    #[serde(default)]
+    mount: Mount,
+    #[serde(default)]
+    source: Vec<RawSource>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawKey {
+    file: Option<Absolute>,
+    passphrase_file: Option<Absolute>,
+    passphrase_env: Option<String>,
+    passphrase_command: Option<String>,
+    passphrase_credential: Option<String>,
+    #[serde(default)]
+    prompt: bool,
+}
+
+impl RawKey {
+    /// The one setting that is given.
+    fn only(self) -> Result<KeyFrom, String> {
+        let given = [
+            self.file.map(|p| KeyFrom::File(p.0)),
+            self.passphrase_file.map(|p| KeyFrom::PassphraseFile(p.0)),
+            self.passphrase_env.map(KeyFrom::PassphraseEnv),
+            self.passphrase_command.map(KeyFrom::PassphraseCommand),
+            self.passphrase_credential.map(KeyFrom::PassphraseCredential),
+            self.prompt.then_some(KeyFrom::Prompt),
+        ];
+        let mut given = given.into_iter().flatten();
+        match (given.next(), given.count()) {
+            (Some(one), 0) => Ok(one),
+            (first, _) => Err(format!(
+                "[key] says {} from where the key comes: give exactly one of file, passphrase-file, passphrase-env, \
+                 passphrase-command, passphrase-credential and prompt = true",
+                if first.is_some() { "in several ways" } else { "in no way" }
+            )),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawSource {
+    path: Spanned<Absolute>,
+    #[serde(default)]
+    exclude: Vec<String>,
+    #[serde(default)]
+    include: Vec<String>,
+    #[serde(default)]
+    one_file_system: bool,
+    cachedir_tag: Option<bool>,
+}
+
+impl RawSource {
+    fn into_source(self, at: &impl Fn(Option<std::ops::Range<usize>>) -> Place) -> Source {
+        let place = at(Some(self.path.span()));
+        let path: PathBuf = self.path.into_inner().0;
+        let plain = Source::new(path);
+        Source {
+            exclude: self.exclude,
+            include: self.include,
+            one_file_system: self.one_file_system,
+            cachedir_tag: self.cachedir_tag.unwrap_or(plain.cachedir_tag),
+            at: place,
+            ..plain
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Inodes, IoClass, Watcher};
+    use super::super::places::Surroundings;
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let around = Surroundings { root: true, host: "here".into(), ..Surroundings::default() };
+        parse(text, Path::new("/c.toml"), &Places::of(&around).unwrap()).map_err(|e| e.to_string())
+    }
+
+    fn error(text: &str) -> String {
+        read(text).unwrap_err()
+    }
+
+    #[test]
+    fn nothing_is_all_defaults() {
+        let config = read("").unwrap();
+        assert_eq!(config.repository, Path::new("/var/lib/bygone/repository"));
+        assert_eq!(config.key, KeyFrom::File("/etc/bygone/key".into()));
+        assert_eq!(config.host, "here");
+        assert_eq!(config.capture, Capture::default());
+        assert!(config.sources.is_empty());
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let config = read(
+            r#"
+            repository = "/srv/repo/"
+            host = "web1"
+            state = "/s"
+            [key]
+            passphrase-command = "pass show x"
+            [capture]
+            quiet = "1s"
+            bound = "2s"
+            threads = 4
+            level = 1
+            watcher = "inotify"
+            scan-interval = "30m"
+            large-file-share = 25
+            io-class = "none"
+            [mount]
+            zone = "Europe/Berlin"
+            allow-other = true
+            inodes = "per-view"
+            [[source]]
+            path = "/home/me"
+            exclude = ["*.o"]
+            include = ["keep.o"]
+            one-file-system = true
+            cachedir-tag = false
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.repository.as_os_str(), "/srv/repo");
+        assert_eq!((config.host.as_str(), config.state.as_path()), ("web1", Path::new("/s")));
+        assert_eq!(config.key, KeyFrom::PassphraseCommand("pass show x".into()));
+        let capture = config.capture;
+        assert_eq!((capture.quiet.as_secs(), capture.bound.as_secs(), capture.scan_interval.as_secs()), (1, 2, 1800));
+        assert_eq!((capture.threads, capture.level, capture.large_file_share), (4, 1, 25));
+        assert_eq!((capture.watcher, capture.io_class), (Watcher::Inotify, IoClass::None));
+        let mount = Mount { zone: Some("Europe/Berlin".into()), allow_other: true, inodes: Inodes::PerView };
+        assert_eq!(config.mount, mount);
+        let source = &config.sources[0];
+        assert_eq!((source.exclude.len(), source.include.len()), (1, 1));
+        assert!(source.one_file_system && !source.cachedir_tag);
+        assert_eq!((source.at.line, source.at.column), (21, 20));
+    }
+
+    #[test]
+    fn the_repository_is_below_the_state_that_is_given() {
+        assert_eq!(read("state = \"/s\"").unwrap().repository, Path::new("/s/repository"));
+    }
+
+    #[test]
+    fn errors_name_place_and_cure() {
+        let e = error("\n[capture]\nquite = \"1s\"\n");
+        assert!(e.starts_with("/c.toml:3:1: unknown field `quite`, expected one of `quiet`"), "{e}");
+        let e = error("repository = \"repo\"");
+        assert!(e.starts_with("/c.toml:1:14: the path \"repo\" is not absolute"), "{e}");
+        let e = error("[capture]\nquiet = \"fast\"");
+        assert!(e.starts_with("/c.toml:2:9: \"fast\" is no duration"), "{e}");
+        let e = error("[capture]\nlevel = 77");
+        assert!(e.starts_with("/c.toml:2:9: level is from 1 to 19"), "{e}");
+        let e = error("host = \"a/b\"");
+        assert!(e.starts_with("/c.toml:1:8: \"a/b\" can't name a host"), "{e}");
+        let e = error("x = 1\n");
+        assert!(e.contains("unknown field `x`"), "{e}");
+        let e = error("repository = \"/a\nx = 2");
+        assert!(e.starts_with("/c.toml:1:"), "{e}");
+        let e = error("[[source]]\nexclude = []");
+        assert!(e.starts_with("/c.toml:1:1: missing field `path`"), "{e}");
+        let e = error("[capture]\nquiet = \"9s\"");
+        assert!(e.starts_with("/c.toml:1:1: quiet is longer than bound"), "{e}");
+    }
+
+    #[test]
+    fn the_key_comes_from_one_place() {
+        assert!(error("[key]").contains("in no way"));
+        assert!(error("[key]\nprompt = false").contains("in no way"));
+        assert!(error("[key]\nprompt = true\nfile = \"/k\"").contains("in several ways"));
+        assert_eq!(read("[key]\nprompt = true").unwrap().key, KeyFrom::Prompt);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let places = Places::of(&Surroundings { root: true, ..Surroundings::default() }).unwrap();
+        assert!(matches!(load(Some(Path::new("/")), &places), Err(ConfigError::Read { .. })));
+        assert!(!load(Some(Path::new("/nonexistent/x.toml")), &places).unwrap().exists());
+    }
+}

@@ -1,0 +1,10 @@
+//! The settings: one TOML file, typed, with all defaults in one place.
+
+pub mod check;
+pub mod edit;
+pub mod error;
+pub mod load;
+pub mod model;
+pub mod patterns;
+pub mod places;
+mod values;

@@ -1,0 +1,161 @@
+//! The settings and their defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Place;
+use super::values;
+
+/// All settings, with nothing left open.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file they come from, whether it is there or not.
+    pub path: PathBuf,
+    /// The directory of the repository.
+    pub repository: PathBuf,
+    /// What this host is called in the repository.
+    pub host: String,
+    /// The directory for the index and everything else that can be rebuilt.
+    pub state: PathBuf,
+    /// Where the secret that opens the repository comes from.
+    pub key: KeyFrom,
+    /// How changes are captured.
+    pub capture: Capture,
+    /// How history is mounted.
+    pub mount: Mount,
+    /// What is protected.
+    pub sources: Vec<Source>,
+}
+
+/// Where the secret that opens the repository comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyFrom {
+    /// A key file.
+    File(PathBuf),
+    /// A file whose first line is the passphrase.
+    PassphraseFile(PathBuf),
+    /// An environment variable of this name.
+    PassphraseEnv(String),
+    /// The first line that a command prints; `sh -c` runs it.
+    PassphraseCommand(String),
+    /// A credential of this name that systemd hands over.
+    PassphraseCredential(String),
+    /// Somebody at the terminal.
+    Prompt,
+}
+
+/// How changes are captured.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Capture {
+    /// A snapshot is cut when nothing has changed for this long,
+    #[serde(deserialize_with = "values::duration")]
+    pub quiet: Duration,
+    /// and never later than this after the first change.
+    #[serde(deserialize_with = "values::duration")]
+    pub bound: Duration,
+    /// Workers that read, cut, compress and encrypt.
+    #[serde(deserialize_with = "values::threads")]
+    pub threads: usize,
+    /// The zstd level.
+    #[serde(deserialize_with = "values::level")]
+    pub level: i32,
+    /// What tells of changes.
+    pub watcher: Watcher,
+    /// How often everything is compared by `stat`, for the changes that no watcher reports.
+    #[serde(deserialize_with = "values::duration")]
+    pub scan_interval: Duration,
+    /// The share of reading, in percent, that large files which change all the time may take.
+    #[serde(deserialize_with = "values::percent")]
+    pub large_file_share: u8,
+    /// The I/O priority.
+    pub io_class: IoClass,
+}
+
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture {
+            quiet: Duration::from_millis(500),
+            bound: Duration::from_secs(5),
+            threads: 2,
+            level: 3,
+            watcher: Watcher::Auto,
+            scan_interval: Duration::from_secs(3600),
+            large_file_share: 10,
+            io_class: IoClass::Idle,
+        }
+    }
+}
+
+/// What tells of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watcher {
+    /// fanotify where the process may, inotify elsewhere.
+    Auto,
+    /// fanotify, or an error.
+    Fanotify,
+    /// inotify.
+    Inotify,
+}
+
+/// The I/O priority of capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IoClass {
+    /// Only when nothing else wants the disk.
+    Idle,
+    /// As any other process.
+    None,
+}
+
+/// How history is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Mount {
+    /// The IANA name of the time zone of the names of time; the system's if none.
+    pub zone: Option<String>,
+    /// Whether other users may see the mount.
+    pub allow_other: bool,
+    /// Whether views share inode numbers.
+    pub inodes: Inodes,
+}
+
+/// Whether views share the inode numbers of unchanged files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inodes {
+    /// An unchanged file is the same file in every view: cached once, compared at once.
+    #[default]
+    Shared,
+    /// Every view has its own, for tools that are given several views and must see several files.
+    PerView,
+}
+
+/// One protected directory and its policy.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The directory; absolute, without `..`.
+    pub path: PathBuf,
+    /// What is left out, in gitignore syntax relative to `path`.
+    pub exclude: Vec<String>,
+    /// Exceptions from `exclude`, in the same syntax.
+    pub include: Vec<String>,
+    /// Whether other file systems mounted below are left out.
+    pub one_file_system: bool,
+    /// Whether directories with a valid `CACHEDIR.TAG` are left out, except for the tag.
+    pub cachedir_tag: bool,
+    /// Where the file says so.
+    pub at: Place,
+}
+
+impl Source {
+    /// A source with the default policy that stands in no file.
+    pub fn new(path: PathBuf) -> Source {
+        let at = Place::whole(&path);
+        Source { path, exclude: Vec::new(), include: Vec::new(), one_file_system: false, cachedir_tag: true, at }
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line as a person meets it: what is printed, where, and the exit status.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// bygone with the settings `<dir>/bygone.toml`, and nothing from outside.
+fn bygone(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    command.arg("--config").arg(dir.join("bygone.toml")).args(args);
+    command.env_clear().env("HOME", dir).stdin(Stdio::null());
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = bygone(dir, args).output().unwrap();
+    // The directory's name differs from run to run.
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(dir.to_str().unwrap(), "DIR");
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn directory() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a/below", "b"] {
+        std::fs::create_dir_all(dir.path().join(name)).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn sources_are_added_listed_and_removed() {
+    let dir = directory();
+    let (dir, a, b) = (dir.path(), dir.path().join("a"), dir.path().join("b"));
+    let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
+    assert_eq!(
+        run(dir, &["source", "add", a, "--exclude", "*.o", "--include", "keep.o", "--one-file-system"]),
+        (0, "DIR/a is protected from the next snapshot on\n".into(), String::new())
+    );
+    assert_eq!(run(dir, &["-q", "source", "add", b, "--ignore-cachedir-tag"]), (0, String::new(), String::new()));
+    let listed = "DIR/a\n    exclude *.o\n    include keep.o\n    one file system\n\
+                  DIR/b\n    with directories tagged as caches\n";
+    assert_eq!(run(dir, &["source", "list"]), (0, listed.into(), String::new()));
+    let (_, json, _) = run(dir, &["--json", "source", "list"]);
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["path"], &first["exclude"][0]), (&"DIR/a".into(), &"*.o".into()));
+    let (status, _, told) = run(dir, &["source", "add", &format!("{a}/below")]);
+    assert_eq!(status, 1);
+    assert!(told.starts_with("error: source DIR/a/below lies inside source DIR/a\n  to do: "), "{told}");
+    assert_eq!(run(dir, &["config", "check"]), (0, "DIR/bygone.toml: no problems, 2 sources\n".into(), String::new()));
+    assert_eq!(run(dir, &["source", "remove", a]).0, 0);
+    let (status, _, told) = run(dir, &["source", "remove", a]);
+    assert!(status == 1 && told.contains("has no source DIR/a"), "{told}");
+    assert_eq!(std::fs::read_to_string(dir.join("bygone.toml")).unwrap().matches("[[source]]").count(), 1);
+}
+
+#[test]
+fn links_are_followed_and_relative_paths_completed() {
+    let dir = directory();
+    let dir = dir.path().canonicalize().unwrap();
+    std::os::unix::fs::symlink("a", dir.join("link")).unwrap();
+    let done = bygone(&dir, &["source", "add", "link", "./b/"]).current_dir(&dir).output().unwrap();
+    assert!(done.status.success());
+    assert_eq!(run(&dir, &["source", "list"]).1, "DIR/a\nDIR/b\n");
+    let done = bygone(&dir, &["source", "remove", "link", "b"]).current_dir(&dir).output().unwrap();
+    assert!(done.status.success());
+    assert_eq!(run(&dir, &["source", "list"]).1, "");
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_its_place() {
+    let dir = directory();
+    let write = |text: &str| {
+        let file = dir.path().join("bygone.toml");
+        bygone::sys::durable::write_file(&file, text.as_bytes(), 0o600).unwrap();
+    };
+    write("[capture]\nquick = 1\n");
+    let (status, out, told) = run(dir.path(), &["config", "check"]);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(told.starts_with("error: DIR/bygone.toml:2:1: unknown field `quick`"), "{told}");
+    write("[[source]]\npath = \"/nonexistent/x\"\n");
+    let (status, out, told) = run(dir.path(), &["config", "check"]);
+    assert_eq!((status, told.as_str()), (1, ""));
+    assert!(out.starts_with("DIR/bygone.toml:2:8: source /nonexistent/x cannot be looked at"), "{out}");
+    let (_, json, _) = run(dir.path(), &["config", "check", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["line"], 2);
+}
+
+#[test]
+fn statuses_tell_usage_from_failure() {
+    let dir = directory();
+    assert_eq!(run(dir.path(), &["--version"]).0, 0);
+    assert_eq!(run(dir.path(), &["no-such-command"]).0, 2);
+    assert_eq!(run(dir.path(), &["source", "add", "/", "--exclude", "a["]).0, 2);
+    let (status, _, told) = run(dir.path(), &["config", "check"]);
+    assert_eq!((status, told.lines().next()), (1, Some("error: there is no configuration DIR/bygone.toml")));
+    let (status, _, told) = run(dir.path(), &["--json", "config", "check"]);
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((status, &json["error"]), (1, &"there is no configuration DIR/bygone.toml".into()));
+    let wrong = bygone(dir.path(), &["source", "list"]).env("BYGONE_LOG", "a=b=c").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn completions_of_every_shell() {
+    let dir = directory();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (status, out, told) = run(dir.path(), &["completions", shell]);
+        assert_eq!((status, told.as_str()), (0, ""));
+        assert!(out.contains("snapshot") && out.contains("log-format"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let dir = directory();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let out = bygone(dir.path(), &["completions", "zsh"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]));
+}

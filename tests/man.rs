@@ -1,0 +1,48 @@
+//! The committed manual pages are those of the command line. `BYGONE_BLESS=1 cargo test --test man` writes them anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use bygone::cli::man;
+use bygone::sys::durable;
+
+fn dir() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
+}
+
+/// The pages of section 1 that are there.
+fn committed() -> BTreeSet<String> {
+    let names = std::fs::read_dir(dir()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.filter(|n| n.ends_with(".1")).collect()
+}
+
+#[test]
+fn pages_are_current() {
+    let pages = man::pages().unwrap();
+    let names: BTreeSet<String> = pages.iter().map(|p| p.name.clone()).collect();
+    if std::env::var_os("BYGONE_BLESS").is_some() {
+        committed().difference(&names).for_each(|old| std::fs::remove_file(dir().join(old)).unwrap());
+        pages.iter().for_each(|p| durable::write_file(&dir().join(&p.name), &p.roff, 0o644).unwrap());
+    }
+    assert_eq!(committed(), names, "pages that are missing or left over: bless them");
+    for page in pages {
+        let there = std::fs::read(dir().join(&page.name)).unwrap();
+        assert!(there == page.roff, "man/{} is not current: run BYGONE_BLESS=1 cargo test --test man", page.name);
+    }
+}
+
+#[test]
+fn pages_please_mandoc() {
+    if Command::new("mandoc").arg("-h").output().is_err() {
+        eprintln!("mandoc is not installed: not checked");
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    for page in man::pages().unwrap() {
+        let path = temp.path().join(&page.name);
+        durable::write_file(&path, &page.roff, 0o644).unwrap();
+        let out = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&path).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    }
+}
