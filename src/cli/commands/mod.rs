@@ -3,5 +3,6 @@
 pub mod completions;
 pub mod config_check;
 pub mod init;
+pub mod restore;
 pub mod snapshot;
 pub mod source;
