@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{completions, config_check, init, restore, snapshot, source};
+use super::commands::{completions, config_check, index, init, restore, snapshot, source, verify};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
@@ -41,6 +41,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
         _ => Err(Failure::usage("this command is not part of this build")),
     }

@@ -2,6 +2,7 @@
 //! The only room that knows SQLite.
 
 pub mod apply;
+pub mod check;
 pub mod chunks;
 pub mod error;
 pub mod open;
