@@ -8,7 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, diff, find, init, list, log, mount, snapshot, source, umount, watch,
+    cat, completions, config_check, diff, find, index, init, list, log, mount, protect, restore, snapshot, source,
+    umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -41,7 +42,11 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Completions(args) => completions::run(args),
         Command::Config(ConfigCommand::Check) => config_check::run(&load(Missing::Error)?),
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
+        Command::Protect(args) => protect::run(load(Missing::Fine)?, args),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
+        Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
         Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
         Command::Umount(args) => umount::run(args),

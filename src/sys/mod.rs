@@ -15,6 +15,7 @@ pub mod process;
 pub mod read;
 mod resident;
 pub mod shared;
+pub mod space;
 pub mod stat;
 #[cfg(test)]
 mod testfs;
