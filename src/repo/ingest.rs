@@ -21,7 +21,7 @@ use std::{
 /// enough to decode at once for one of them.
 const FRAME_TARGET: usize = 512 << 10;
 /// A pack is put into the store when it holds this many bytes.
-const PACK_TARGET: usize = 16 << 20;
+const PACK_TARGET: usize = 8 << 20;
 
 /// The chunks that the threads of one capture have taken on, so that none is stored twice; and, once they are in a frame of the
 /// record, their numbers in it.

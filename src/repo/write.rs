@@ -7,6 +7,7 @@ use crate::repo::{
     attach::Attached,
     error::RepoError,
     ingest::{Claim, Claims},
+    moment::Sealing,
     names::{self, Epoch, Segment},
     record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
     segment::SegmentBuilder,
@@ -37,6 +38,9 @@ pub struct SourceWriter {
     head: Head,
     epoch: Epoch,
     seq: u64,
+    /// The time of a record that may be in the journal although its writing failed: the journal must be read before the
+    /// next one.
+    doubtful: Option<Sealing>,
     _lock: LockGuard,
 }
 
@@ -62,12 +66,26 @@ impl SourceWriter {
         let head = reader.head(source.num)?;
         let epoch = next_epoch(&at, source.id)?;
         let applier = Applier::open(at.index())?;
-        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, _lock: lock })
+        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: None, _lock: lock })
     }
 
     /// The source.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Finds out what became of a record whose writing failed: a store may say so of an object that it has.
+    ///
+    /// Until then no other record is written, since two of them would follow the same one. To be called before a
+    /// capture looks at the index.
+    pub fn settle(&mut self) -> Result<(), RepoError> {
+        if self.doubtful.is_some() {
+            for problem in crate::repo::replay::catch_up(&self.at, &crate::progress::Quiet)?.problems {
+                tracing::error!("{problem}");
+            }
+            self.head = self.at.reader()?.head(self.source.num)?;
+        }
+        self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))
     }
 
     /// How far its history goes.
@@ -82,6 +100,7 @@ impl SourceWriter {
 
     /// Begins the next record.
     pub fn begin(&mut self, tier: Tier, claims: Arc<Claims>) -> Result<RecordWriter<'_>, RepoError> {
+        self.settle()?;
         let number = Snap(self.head.number.0 + 1);
         let opening = Opening { previous: self.head.hash, tier, source: self.source.clone() };
         let compressor = Compressor::new(3).map_err(|source| RepoError::State {
@@ -96,6 +115,7 @@ impl SourceWriter {
             head: &mut self.head,
             epoch: &self.epoch,
             seq: &mut self.seq,
+            doubtful: &mut self.doubtful,
             number,
             opening,
             compressor,
@@ -149,6 +169,7 @@ pub struct RecordWriter<'a> {
     head: &'a mut Head,
     epoch: &'a Epoch,
     seq: &'a mut u64,
+    doubtful: &'a mut Option<Sealing>,
     number: Snap,
     opening: Opening,
     compressor: Compressor,
@@ -256,28 +277,19 @@ impl RecordWriter<'_> {
             ..counts
         };
         let sealing = self.at.moment().seal(self.head.time)?;
-        let closing = Closing { time: sealing.time, counts, next };
+        let time = sealing.time;
+        *self.doubtful = Some(sealing);
+        let closing = Closing { time, counts, next };
         self.close_part(Some(&closing))?;
         let segment = self.close_segment()?;
         let hash = self.hasher.finish();
-        let head = Head {
-            number: self.number,
-            hash,
-            time: sealing.time,
-            epoch: self.epoch.as_str().to_owned(),
-            seq: *self.seq - 1,
-            next,
-        };
-        let snapshot = Snapshot {
-            source: self.source.num,
-            number: self.number,
-            time: sealing.time,
-            tier: self.opening.tier,
-            hash,
-            counts,
-        };
+        let head =
+            Head { number: self.number, hash, time, epoch: self.epoch.as_str().to_owned(), seq: *self.seq - 1, next };
+        let snapshot =
+            Snapshot { source: self.source.num, number: self.number, time, tier: self.opening.tier, hash, counts };
         self.applying.commit(&snapshot, &segment, &head)?;
         *self.head = head;
+        self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
         Ok(snapshot)
     }
 

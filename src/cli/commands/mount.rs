@@ -37,8 +37,9 @@ pub fn run(context: &Context, args: &Mount) -> Result<Outcome, Failure> {
     }
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
-    if at.reader().and_then(|r| Ok(r.sources()?)).into_failure()?.is_empty() {
-        // A new index: without it there would be nothing to see.
+    let is_new = at.reader().and_then(|r| Ok(r.sources()?)).into_failure()?.is_empty();
+    if is_new || !at.moment().abandoned().into_failure()?.is_empty() {
+        // A new index, without which there would be nothing to see; or a writer that ended before its record showed.
         open::catch_up(&at, &*bar::on_stderr(!context.quiet && !context.json))?;
     }
     let mounted = mount(&at, &options(context, args)?, &args.dir)?;

@@ -71,9 +71,9 @@ pub fn chosen<'a>(context: &'a Context, wanted: &[PathBuf]) -> Result<Vec<&'a So
 /// Leaves the machine to others.
 pub fn lower_priority(context: &Context) {
     if context.config.capture.io_class == IoClass::Idle
-        && let Err(e) = process::set_idle_io()
+        && let Err(e) = process::set_idle_io().and_then(|()| process::set_nice(10))
     {
-        tracing::warn!("cannot use the idle I/O class: {e}");
+        tracing::warn!("cannot lower the priority: {e}");
     }
     if let Err(e) = process::raise_open_files() {
         tracing::debug!("cannot raise the number of open files: {e}");
