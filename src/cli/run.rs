@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{cat, completions, config_check, diff, find, init, list, log, snapshot, source};
+use super::commands::{cat, completions, config_check, diff, find, init, list, log, snapshot, source, watch};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
@@ -46,6 +46,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Diff(args) => diff::run(&load(Missing::Error)?, args),
         Command::Find(args) => find::run(&load(Missing::Error)?, args),
         Command::Cat(args) => cat::run(&load(Missing::Error)?, args),
+        Command::Watch(args) => watch::run(&load(Missing::Error)?, args),
         _ => Err(Failure::usage("this command is not part of this build")),
     }
 }

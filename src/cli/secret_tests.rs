@@ -33,11 +33,11 @@ fn a_new_key_file_opens_and_is_not_replaced() {
 fn passphrases_are_first_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("p");
-    durable::write_file(&path, b" two words \nuser: me\n", 0o600).unwrap();
+    durable::replace(&path, b" two words \nuser: me\n", 0o600).unwrap();
     assert_eq!(passphrase(&KeyFrom::PassphraseFile(path.clone())), " two words ");
-    durable::write_file(&path, b"\n", 0o600).unwrap();
+    durable::replace(&path, b"\n", 0o600).unwrap();
     assert!(failure(&KeyFrom::PassphraseFile(path.clone())).contains("is empty"));
-    durable::write_file(&path, b"\xff\n", 0o600).unwrap();
+    durable::replace(&path, b"\xff\n", 0o600).unwrap();
     assert!(failure(&KeyFrom::PassphraseFile(path)).contains("not UTF-8"));
 }
 

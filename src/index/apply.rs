@@ -83,6 +83,13 @@ impl Applying<'_> {
         }
     }
 
+    /// Whether an entry leads to the node, as the record stands.
+    pub fn has_node(&self, node: Node) -> Result<bool, IndexError> {
+        self.stmt("SELECT EXISTS(SELECT 1 FROM cur WHERE node = ?1)")?
+            .query_row([self.key(node)], |r| r.get(0))
+            .map_err(IndexError::at("find a node"))
+    }
+
     /// Notes that an unchanged node was seen again with these times, without a new version. Not part of the record.
     pub fn seen(&mut self, parent: Node, name: &[u8], dev: u64, ino: u64, seen: Time) -> Result<(), IndexError> {
         let sql = "UPDATE cur SET dev = ?3, ino = ?4, seen = ?5 WHERE parent = ?1 AND name = ?2";

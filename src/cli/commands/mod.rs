@@ -10,3 +10,4 @@ pub mod list;
 pub mod log;
 pub mod snapshot;
 pub mod source;
+pub mod watch;
