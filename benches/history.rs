@@ -38,15 +38,15 @@ impl History {
         (self.random % below as u64) as usize
     }
 
-    fn version(&mut self, dir: bool) -> Version {
+    fn version(&mut self, node: Node) -> Version {
         let n = self.next.ver;
         self.next.ver += 1;
         let time = Time { sec: 1_700_000_000 + n as i64, nsec: 5 };
         Version {
             ver: Ver(n),
-            place: Place { dev: 66, ino: n * 7 + 11 },
+            place: Place { dev: 66, ino: node.0 * 7 + 11 },
             attr: Attr {
-                mode: if dir { 0o040755 } else { 0o100644 },
+                mode: if node.is_dir() { 0o040755 } else { 0o100644 },
                 uid: 1000,
                 gid: 1000,
                 size: 0,
@@ -85,8 +85,7 @@ impl History {
         }
         let (number, time, hash) = (Snap(self.snap), Instant(self.snap as i64 * 1_000_000_000), Hash([1; 32]));
         let head = Head { number, hash, time, epoch: "e".into(), seq: self.snap, next: self.next };
-        let snapshot =
-            Snapshot { source: NUM, number, time, tier: Tier::Incremental, hash, counts: Counts::default() };
+        let snapshot = Snapshot { source: NUM, number, time, tier: Tier::Incremental, hash, counts: Counts::default() };
         applying.commit(&snapshot, "segment", &head).unwrap();
     }
 
@@ -94,15 +93,15 @@ impl History {
         self.record(|h, put| {
             let entry = |parent, name: &[u8], node| Entry { parent, name: name.to_vec(), node };
             let root = h.dir();
-            let version = h.version(true);
+            let version = h.version(root);
             put(Op::Add(entry(Node::ABOVE, b"", root), version));
             for d in 0..files.div_ceil(1000) {
                 let dir = h.dir();
-                let version = h.version(true);
+                let version = h.version(dir);
                 put(Op::Add(entry(root, format!("directory-{d:04}").as_bytes(), dir), version));
                 for _ in 0..1000.min(files - d * 1000) {
                     let file = h.file(dir);
-                    let version = h.version(false);
+                    let version = h.version(file.node);
                     put(Op::Add(file.clone(), version));
                     h.files.push(file);
                 }
@@ -124,7 +123,7 @@ impl History {
                     0 => {
                         put(close);
                         let file = h.file(old.parent);
-                        let version = h.version(false);
+                        let version = h.version(file.node);
                         put(Op::Add(file.clone(), version));
                         h.files[at] = file;
                     }
@@ -135,7 +134,7 @@ impl History {
                         put(Op::Link(h.files[at].clone()));
                     }
                     _ => {
-                        let version = h.version(false);
+                        let version = h.version(old.node);
                         put(Op::Set(old, version));
                     }
                 }
@@ -170,22 +169,36 @@ fn main() {
     let source = Source { id: Id([2; 16]), num: NUM, host: "h".into(), root: b"/home/me".to_vec() };
     index.add_source(&source).unwrap();
     let applier = Applier::open(&index).unwrap();
-    let mut h =
-        History { applier, snap: 0, next: Counters::START, random: 88_172_645_463_325_252, files: Vec::new() };
+    let mut h = History { applier, snap: 0, next: Counters::START, random: 88_172_645_463_325_252, files: Vec::new() };
     let size = || std::fs::metadata(index.path()).unwrap().len() >> 20;
     let start = Clock::now();
     h.first(files);
-    println!("first record: {}, {:.0} files/s, {} MiB", ms(start.elapsed()), files as f64 / start.elapsed().as_secs_f64(), size());
+    println!(
+        "first record: {}, {:.0} files/s, {} MiB",
+        ms(start.elapsed()),
+        files as f64 / start.elapsed().as_secs_f64(),
+        size()
+    );
     let start = Clock::now();
     (1..snapshots).for_each(|_| h.changes(changes));
     let total = (snapshots - 1) as f64 * changes as f64;
-    println!("more records: {}, {:.0} changes/s, {} MiB", ms(start.elapsed()), total / start.elapsed().as_secs_f64(), size());
+    println!(
+        "more records: {}, {:.0} changes/s, {} MiB",
+        ms(start.elapsed()),
+        total / start.elapsed().as_secs_f64(),
+        size()
+    );
     let reader = Reader::open(&index).unwrap();
     let view = |snap: usize| View::open(&reader, "h", Instant(snap as i64 * 1_000_000_000)).unwrap();
     for (a, b) in [(snapshots - 1, snapshots), (snapshots - 10, snapshots), (1, snapshots), (snapshots, 1), (0, 1)] {
         let (a, b) = (view(a), view(b));
         for within in [&b"/"[..], b"/home/me/directory-0500"] {
-            let what = format!("diff {} {} {}", a.at.0 / 1_000_000_000, b.at.0 / 1_000_000_000, String::from_utf8_lossy(within));
+            let what = format!(
+                "diff {} {} {}",
+                a.at.0 / 1_000_000_000,
+                b.at.0 / 1_000_000_000,
+                String::from_utf8_lossy(within)
+            );
             measure(&what, |each| reader.hold(|r| diff(r, &a, &b, within, |_| each())).unwrap());
         }
     }

@@ -46,8 +46,7 @@ impl Reader {
         const DOING: &str = "list changes";
         let sql = "SELECT snap, parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY snap, parent, name";
         let mut stmt = self.stmt(sql)?;
-        let mut rows =
-            stmt.query(params![key(source, after.0), key(source, upto.0)]).map_err(IndexError::at(DOING))?;
+        let mut rows = stmt.query(params![key(source, after.0), key(source, upto.0)]).map_err(IndexError::at(DOING))?;
         while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
             let read = |r: &rusqlite::Row<'_>| -> rusqlite::Result<Touch> {
                 Ok(Touch {

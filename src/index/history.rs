@@ -113,10 +113,8 @@ impl Reader {
 
     /// The last row of an entry that has ended.
     pub fn last_closed(&self, source: SourceNum, parent: Node, name: &[u8]) -> Result<Option<Row>, IndexError> {
-        let sql = concat_sql!(
-            "SELECT ",
-            ", to_snap FROM old WHERE parent = ?1 AND name = ?2 ORDER BY to_snap DESC LIMIT 1"
-        );
+        let sql =
+            concat_sql!("SELECT ", ", to_snap FROM old WHERE parent = ?1 AND name = ?2 ORDER BY to_snap DESC LIMIT 1");
         self.stmt(sql)?
             .query_row(params![key(source, parent.0), name], read_closed)
             .optional()

@@ -57,9 +57,9 @@ pub fn find<E: From<IndexError>>(
                 search.gone(|_, _| Ok(true))?;
             }
         }
-        When::Deleted { newest } => search
-            .gone(|index, row| Ok(index.place(row.source, row.node, newest)?.is_none()))
-            .map(drop)?,
+        When::Deleted { newest } => {
+            search.gone(|index, row| Ok(index.place(row.source, row.node, newest)?.is_none())).map(drop)?
+        }
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
         let (index, num, pattern) = (self.index, self.source.num, self.pattern);
         let mut paths = Paths::new(num, snap, &self.source.root);
         let mut flow = ControlFlow::Continue(());
-        index.scan_current(num, |parent, name, _| -> Result<_, E> {
+        index.scan_current(num, pattern.needle(), |parent, name, _| -> Result<_, E> {
             if !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -98,7 +98,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
         let (index, num, pattern) = (self.index, self.source.num, self.pattern);
         let mut paths = Paths::new(num, snap, &self.source.root);
         let mut last: (Node, Vec<u8>) = (Node(0), Vec::new());
-        index.scan_closed(num, snap, |parent, name, _| -> Result<_, E> {
+        index.scan_closed(num, pattern.needle(), snap, |parent, name, _| -> Result<_, E> {
             let again = last.0 == parent && last.1 == name;
             if again || !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));
@@ -118,7 +118,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
     fn gone(&mut self, wanted: impl Fn(&Reader, &Row) -> Result<bool, IndexError>) -> Result<(), E> {
         let (index, num, pattern) = (self.index, self.source.num, self.pattern);
         let mut last: (Node, Vec<u8>) = (Node(0), Vec::new());
-        index.scan_closed(num, Snap(0), |parent, name, _| -> Result<_, E> {
+        index.scan_closed(num, pattern.needle(), Snap(0), |parent, name, _| -> Result<_, E> {
             let again = last.0 == parent && last.1 == name;
             if again || !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));

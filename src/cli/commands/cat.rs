@@ -49,7 +49,8 @@ fn print(context: &Context, past: &Past, wanted: &[u8], row: &Row) -> Result<(),
             out.finish()?;
             let failure = Failure::new(format!("cannot print {} past byte {at}", path::show(wanted))).because(&e);
             return Err(match e.is_damage() {
-                true => failure.hint("`bygone verify` lists all damage; another version may be whole: `bygone log` lists them"),
+                true => failure
+                    .hint("`bygone verify` lists all damage; another version may be whole: `bygone log` lists them"),
                 false => failure,
             });
         }

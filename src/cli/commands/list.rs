@@ -71,8 +71,12 @@ fn chosen(past: &Past, wanted: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         let before = chosen.len();
         chosen.extend(found.cloned());
         if chosen.len() == before {
-            return Err(Failure::new(format!("the repository has no source {} of the host {}", path::show(&root), past.host))
-                .hint("`bygone list --by-source` shows what there is"));
+            return Err(Failure::new(format!(
+                "the repository has no source {} of the host {}",
+                path::show(&root),
+                past.host
+            ))
+            .hint("`bygone list --by-source` shows what there is"));
         }
     }
     Ok(chosen)
@@ -105,7 +109,13 @@ fn items<'a>(past: &Past, args: &List, sources: &'a [Source]) -> Result<Vec<(&'a
 fn as_text(past: &Past, source: &Source, item: &Item) -> String {
     match item {
         Item::Snapshot(s) => {
-            format!("{}  {}  {}  {}", past.show(s.time), path::show(&source.root), s.tier.word(), counts_text(&s.counts))
+            format!(
+                "{}  {}  {}  {}",
+                past.show(s.time),
+                path::show(&source.root),
+                s.tier.word(),
+                counts_text(&s.counts)
+            )
         }
         Item::Gap(g) => format!(
             "{}  {}  gap since {}: {}",

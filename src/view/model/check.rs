@@ -157,11 +157,8 @@ fn logs_agree(world: &World, index: &Reader) {
                 other => panic!("{path:?}: {other:?}"),
             }
         }
-        let ever: BTreeMap<_, _> = names_ever(index, &world.source, &path)
-            .unwrap()
-            .into_iter()
-            .map(|n| (n.name, (n.dir, n.other)))
-            .collect();
+        let ever: BTreeMap<_, _> =
+            names_ever(index, &world.source, &path).unwrap().into_iter().map(|n| (n.name, (n.dir, n.other))).collect();
         assert_eq!(ever, oracle::names_ever(world, &path), "names in {path:?}");
     }
 }

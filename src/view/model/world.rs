@@ -3,7 +3,10 @@
 use crate::crypto::slots::{Secret, SlotKind};
 use crate::progress;
 use crate::repo::{
-    attach::Attached, ingest::Claims, open::Repository, replay,
+    attach::Attached,
+    ingest::Claims,
+    open::Repository,
+    replay,
     write::{RecordWriter, SourceWriter},
 };
 use crate::store::local::LocalStore;
