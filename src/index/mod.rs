@@ -3,6 +3,7 @@
 
 pub mod apply;
 pub mod changes;
+pub mod check;
 pub mod chunks;
 mod contents;
 pub mod error;

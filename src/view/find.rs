@@ -3,6 +3,7 @@
 use crate::index::{error::IndexError, paths::Paths, rows::Row, tree::Reader};
 use crate::types::{
     ids::{Node, Snap},
+    path,
     snapshot::Source,
 };
 use crate::view::{glob::Pattern, positions::Positions};
@@ -82,9 +83,9 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
             if !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));
             }
-            let Some(path) = paths.entry(index, parent, name)?.filter(|p| pattern.path(p)) else {
-                return Ok(ControlFlow::Continue(()));
-            };
+            let dir = paths.dir(index, parent)?.filter(|dir| pattern.dir(dir));
+            let path = dir.map(|dir| path::join(&dir, name)).filter(|p| pattern.path(p));
+            let Some(path) = path else { return Ok(ControlFlow::Continue(())) };
             if let Some(row) = index.current(num, parent, name)?.filter(|row| row.from <= snap) {
                 flow = (self.each)(Found { path, row })?;
             }
@@ -129,7 +130,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
                 return Ok(ControlFlow::Continue(()));
             }
             let end = row.to.map_or(row.from, |to| Snap(to.0 - 1));
-            let path = self.positions.dir_at(parent, end)?.map(|dir| crate::types::path::join(&dir, name));
+            let path = self.positions.dir_at(parent, end)?.map(|dir| path::join(&dir, name));
             match path.filter(|p| pattern.path(p)) {
                 Some(path) => (self.each)(Found { path, row }),
                 None => Ok(ControlFlow::Continue(())),

@@ -20,6 +20,8 @@ pub struct Pattern {
     paths: bool,
     /// Bytes that every name which matches contains.
     needle: Vec<u8>,
+    /// The plain text that every path which matches begins with.
+    start: Vec<u8>,
 }
 
 impl Pattern {
@@ -30,13 +32,20 @@ impl Pattern {
             built.map(|g| g.compile_matcher()).map_err(|source| GlobError { pattern: text.to_owned(), source })
         };
         let Some((_, last)) = text.rsplit_once('/') else {
-            return Ok(Pattern { whole: glob(text)?, last: None, paths: false, needle: needle(text) });
+            return Ok(Pattern {
+                whole: glob(text)?,
+                last: None,
+                paths: false,
+                needle: needle(text),
+                start: Vec::new(),
+            });
         };
         let rooted = if text.starts_with('/') { text.to_owned() } else { format!("/**/{text}") };
         // A slash inside braces or brackets takes the last part apart: then only the whole is compared.
         let last = Some(last).filter(|l| !l.is_empty() && !l.contains("**") && !text.contains(SPECIAL));
         let needle = last.map(needle).unwrap_or_default();
-        Ok(Pattern { whole: glob(&rooted)?, last: last.map(glob).transpose()?, paths: true, needle })
+        let start = rooted.split(['*', '?', '{', '[', '\\']).next().unwrap_or_default().as_bytes().to_vec();
+        Ok(Pattern { whole: glob(&rooted)?, last: last.map(glob).transpose()?, paths: true, needle, start })
     }
 
     /// Bytes that every name which matches contains: what the index can look for by itself. May be empty.
@@ -52,6 +61,11 @@ impl Pattern {
             (true, Some(last)) => last.is_match(name),
             (true, None) => true,
         }
+    }
+
+    /// Whether something in this directory may match; cheaper than the pattern itself.
+    pub fn dir(&self, absolute: &[u8]) -> bool {
+        absolute.iter().zip(&self.start).all(|(a, b)| a == b)
     }
 
     /// Whether a path matches whose name does.
@@ -80,6 +94,7 @@ mod tests {
         let name = path.rsplit(|b| *b == b'/').next().unwrap();
         let matches = pattern.name(name) && pattern.path(path);
         let needle = pattern.needle();
+        assert!(!matches || pattern.dir(&path[..path.len() - name.len() - 1]), "{pattern:?}");
         assert!(!matches || needle.is_empty() || name.windows(needle.len()).any(|w| w == needle), "{pattern:?}");
         matches
     }

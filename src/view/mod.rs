@@ -9,4 +9,6 @@ pub mod history;
 pub mod instant;
 #[cfg(test)]
 mod model;
+pub mod names;
 pub mod positions;
+pub mod timeline;
