@@ -70,7 +70,7 @@ fn a_wrong_configuration_is_told_with_its_place() {
     let dir = directory();
     let write = |text: &str| {
         let file = dir.path().join("bygone.toml");
-        bygone::sys::durable::write_file(&file, text.as_bytes(), 0o600).unwrap();
+        bygone::sys::durable::replace(&file, text.as_bytes(), 0o600).unwrap();
     };
     write("[capture]\nquick = 1\n");
     let (status, out, told) = run(dir.path(), &["config", "check"]);

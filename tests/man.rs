@@ -23,7 +23,7 @@ fn pages_are_current() {
     let names: BTreeSet<String> = pages.iter().map(|p| p.name.clone()).collect();
     if std::env::var_os("BYGONE_BLESS").is_some() {
         committed().difference(&names).for_each(|old| std::fs::remove_file(dir().join(old)).unwrap());
-        pages.iter().for_each(|p| durable::write_file(&dir().join(&p.name), &p.roff, 0o644).unwrap());
+        pages.iter().for_each(|p| durable::replace(&dir().join(&p.name), &p.roff, 0o644).unwrap());
     }
     assert_eq!(committed(), names, "pages that are missing or left over: bless them");
     for page in pages {
@@ -41,7 +41,7 @@ fn pages_please_mandoc() {
     let temp = tempfile::tempdir().unwrap();
     for page in man::pages().unwrap() {
         let path = temp.path().join(&page.name);
-        durable::write_file(&path, &page.roff, 0o644).unwrap();
+        durable::replace(&path, &page.roff, 0o644).unwrap();
         let out = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&path).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
     }
