@@ -148,7 +148,7 @@ fn everything_comes_back_on_every_file_system() {
         let done = again.done;
         assert_eq!((done.created, done.replaced, done.changed, done.linked, done.bytes), (0, 0, 0, 0, 0));
         assert_eq!(done.kept, before.len() as u64);
-            // All of it again, in place, with nothing but the root left.
+        // All of it again, in place, with nothing but the root left.
         if place.kind == "temporary directory" {
             for entry in fs::read_dir(&src).unwrap() {
                 let path = entry.unwrap().path();

@@ -1,6 +1,6 @@
 //! Journals, read again from the store from their first record on, and compared with what this host has seen of them.
 
-use crate::index::{error::IndexError, tree::Reader};
+use crate::index::{check::SegmentRow, error::IndexError, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
     error::{Damage, RepoError},
@@ -16,7 +16,7 @@ use crate::types::{
 };
 use crate::verify::{check::VerifyError, report::Report};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -52,8 +52,11 @@ pub(super) fn check(
             at: Head { number: Snap(0), hash: Hash::ZERO, time: Instant(i64::MIN) },
             open: None,
             skipping: None,
+            seen: source.map(|s| index.segments(s.num)).transpose()?.unwrap_or_default(),
+            told: false,
             report,
         };
+        chain.names(&segments);
         for segment in &segments {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
@@ -87,6 +90,10 @@ struct Chain<'a> {
     open: Option<Open>,
     /// The number of a record whose other parts are passed over.
     skipping: Option<Snap>,
+    /// The segments that this host has seen records end in.
+    seen: Vec<SegmentRow>,
+    /// Whether it has been told why the next record may not follow.
+    told: bool,
     report: &'a mut Report,
 }
 
@@ -97,29 +104,43 @@ impl Chain<'_> {
         let repo = self.repo;
         let bytes = match repo.store().get(&name, SEGMENT_MAX) {
             Ok(bytes) => bytes,
-            Err(e) => return self.damaged(&name, "object", &e.to_string()),
+            Err(e) => {
+                self.damaged(&name, "object", &e.to_string());
+                return Ok(());
+            }
         };
         progress.add(1, bytes.len() as u64);
         let location = repo.store().location();
         let read = segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item));
         match read {
-            Ok(()) => Ok(()),
-            Err(Stop::Index(e)) => Err(e.into()),
+            Ok(()) => {}
+            Err(Stop::Index(e)) => return Err(e.into()),
             Err(Stop::Repo(RepoError::Damaged { what, why, .. })) => self.damaged(&name, &what, &why.to_string()),
             Err(Stop::Repo(e)) => self.damaged(&name, "object", &e.to_string()),
         }
+        Ok(())
     }
 
-    fn damaged(&mut self, name: &str, part: &str, why: &str) -> Result<(), VerifyError> {
+    /// Names the segments that are not there any more.
+    fn names(&mut self, there: &[Segment]) {
+        let there: HashSet<String> = there.iter().map(Segment::name).collect();
+        let missing: Vec<String> =
+            self.seen.iter().map(|row| &row.name).filter(|name| !there.contains(*name)).cloned().collect();
+        for name in missing {
+            self.damaged(&name, "object", "it is missing");
+        }
+    }
+
+    fn damaged(&mut self, name: &str, part: &str, why: &str) {
         self.open = None;
-        let lost = match self.source.map(|s| self.index.snapshots_in(s.num, name)).transpose()?.flatten() {
-            Some((first, last, count)) => format!(
+        self.told = true;
+        let lost = match self.seen.iter().find(|row| row.name == name) {
+            Some(SegmentRow { first, last, count, .. }) => format!(
                 "the records of {count} snapshot(s), {first} to {last}; without them none after them can be read by a new machine"
             ),
             None => "a record, or a part of one, that this host has not seen; none after it can be read".into(),
         };
         self.report.problem(name, part, why).lost(lost).to_do(TO_DO);
-        Ok(())
     }
 
     fn item(&mut self, segment: &Segment, name: &str, item: &[u8]) -> Result<(), Stop> {
@@ -165,7 +186,9 @@ impl Chain<'_> {
             None => number.0 <= 1 && opening.previous == Hash::ZERO,
         };
         if follows && number > self.at.number {
-            self.missing(Snap(self.at.number.0 + 1), Snap(number.0 - 1), name);
+            if !std::mem::take(&mut self.told) {
+                self.missing(Snap(self.at.number.0 + 1), Snap(number.0 - 1), name);
+            }
             if let Some(before) = before {
                 self.at = Head { number: before.number, hash: before.hash, time: before.time };
             }

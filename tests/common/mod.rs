@@ -1,6 +1,6 @@
 //! What several tests need: repositories with real captures, real file systems, and a look at trees.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary is a crate of its own and uses a part")]
 
 pub mod place;
 pub mod repository;
