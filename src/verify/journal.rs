@@ -140,7 +140,7 @@ impl Chain<'_> {
             ),
             None => "a record, or a part of one, that this host has not seen; none after it can be read".into(),
         };
-        self.report.problem(name, part, why).lost(lost).to_do(TO_DO);
+        self.report.problem(name, part, why).lost(lost).advise(TO_DO);
     }
 
     fn item(&mut self, segment: &Segment, name: &str, item: &[u8]) -> Result<(), Stop> {
@@ -209,7 +209,7 @@ impl Chain<'_> {
         self.report
             .problem(name, "chain of records", why)
             .lost(format!("snapshot {number} of this journal does not show"))
-            .to_do("see that only one bygone captures this source; if a record was altered, put back a good copy of the journal");
+            .advise("see that only one bygone captures this source; if a record was altered, put back a good copy of the journal");
         Ok(())
     }
 
@@ -221,7 +221,7 @@ impl Chain<'_> {
         self.report
             .problem(name, "chain of records", why)
             .lost("what those snapshots brought, and all after them, can't be read by a new machine")
-            .to_do(TO_DO);
+            .advise(TO_DO);
     }
 
     fn close(&mut self, name: &str, closing: &Closing) -> Result<(), Stop> {
@@ -230,7 +230,7 @@ impl Chain<'_> {
         self.report.snapshots += 1;
         if closing.time <= self.at.time {
             let why = format!("the time of snapshot {} is not after the one before", open.number);
-            self.report.problem(name, "record", why).to_do("report this: a writer of bygone never does it");
+            self.report.problem(name, "record", why).advise("report this: a writer of bygone never does it");
         }
         self.at = Head { number: open.number, hash, time: closing.time };
         let seen = match self.source {
@@ -242,7 +242,7 @@ impl Chain<'_> {
             self.report
                 .problem(name, "record", why)
                 .lost("the history was rewritten: what this host saw and what the repository says differ")
-                .to_do("find out who wrote to the repository; keep this host's state directory as evidence");
+                .advise("find out who wrote to the repository; keep this host's state directory as evidence");
         }
         Ok(())
     }
@@ -258,11 +258,11 @@ impl Chain<'_> {
             self.report
                 .problem(&names::journal(id), "end", why)
                 .lost(format!("the records of snapshots {} to {}", self.at.number.0 + 1, seen.number))
-                .to_do(TO_DO);
+                .advise(TO_DO);
         } else if seen.number == self.at.number && seen.hash != self.at.hash {
             self.report
                 .problem(&names::journal(id), "end", "its newest record is another one than this host has seen")
-                .to_do("find out who wrote to the repository; keep this host's state directory as evidence");
+                .advise("find out who wrote to the repository; keep this host's state directory as evidence");
         }
         Ok(())
     }
