@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod index;
+pub mod mount;
 pub mod progress;
 pub mod repo;
 pub mod restore;

@@ -1,6 +1,7 @@
 //! One capture: what is dirty is looked at, read, and sealed as a snapshot.
 
 use crate::capture::{
+    compare::{Verdict, compare, is_same_node},
     copy,
     queue::Queue,
     report::{CaptureError, Report},
@@ -9,7 +10,7 @@ use crate::capture::{
     visit::{Dir, Known, Next, Out, Shared, Task, Worker},
 };
 use crate::config::model::Capture;
-use crate::index::tree::Reader;
+use crate::index::{rows::Row, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
     ingest::{Claims, Ingest},
@@ -41,6 +42,8 @@ pub struct Plan {
     pub subtrees: BTreeSet<Vec<u8>>,
     /// Times in which capture was blind, to be recorded.
     pub gaps: Vec<Gap>,
+    /// The same, where they are worth a record only if something has changed.
+    pub soft_gaps: Vec<Gap>,
 }
 
 impl Plan {
@@ -82,6 +85,7 @@ pub fn capture(
     let tier = if first { Tier::Full } else { settings.tier };
     let shared = Shared {
         root: &root,
+        root_path: &root_path,
         source,
         head: head.number,
         scope,
@@ -212,11 +216,12 @@ impl Sink<'_> {
 /// The root itself: whatever directory stands at the path of the source is its root.
 fn look_at_root(worker: &mut Worker<'_>, index: &Reader, root: &OwnedFd) -> Result<(), CaptureError> {
     let shared = worker.shared;
-    let failed = |source| CaptureError::Root { root: b".".to_vec(), source };
+    let failed = |source| CaptureError::Root { root: shared.root_path.to_vec(), source };
     let stat = stat::of(root).map_err(failed)?;
     let row = index.child(shared.source, Node::ABOVE, b"", shared.head)?;
+    refuse_emptied(shared, index, root, &stat, row.as_ref())?;
     if let Some(row) = &row
-        && crate::capture::compare::compare(row, &stat, false) == crate::capture::compare::Verdict::Unchanged
+        && compare(row, &stat, false) == Verdict::Unchanged
     {
         return Ok(());
     }
@@ -230,6 +235,25 @@ fn look_at_root(worker: &mut Worker<'_>, index: &Reader, root: &OwnedFd) -> Resu
         }
     };
     worker.state(Node::ABOVE, Vec::new(), copied, known)
+}
+
+/// Another directory at the path of the source is taken for it, but not an empty one: that is what an unmounted file system
+/// leaves, and recording it would end everything.
+fn refuse_emptied(
+    shared: &Shared<'_>,
+    index: &Reader,
+    root: &OwnedFd,
+    stat: &stat::Stat,
+    row: Option<&Row>,
+) -> Result<(), CaptureError> {
+    let Some(_) = row.filter(|row| !is_same_node(row, stat)) else { return Ok(()) };
+    let path = |source| CaptureError::Root { root: shared.root_path.to_vec(), source };
+    let mut listing = dir::Listing::new();
+    dir::list(root, &mut Vec::new(), &mut listing).map_err(path)?;
+    if listing.is_empty() && !index.children(shared.source, Node::ROOT, shared.head)?.is_empty() {
+        return Err(CaptureError::Emptied { root: shared.root_path.to_vec() });
+    }
+    Ok(())
 }
 
 /// The tasks that a plan comes to.
@@ -369,7 +393,7 @@ impl Resolved {
         }
         let opened = dir::open_at(&parent.fd, name).and_then(|fd| stat::of(&fd).map(|stat| (fd, stat)));
         match opened {
-            Ok((fd, stat)) if crate::capture::compare::is_same_node(&row, &stat) && !shared.scope.is_never(&stat) => {
+            Ok((fd, stat)) if is_same_node(&row, &stat) && !shared.scope.is_never(&stat) => {
                 Ok(Some(Arc::new(Dir { fd, node: row.node, rel: rel.to_vec(), dev: stat.place.dev })))
             }
             Ok(_) => Ok(None),

@@ -2,9 +2,13 @@
 
 pub mod compare;
 pub mod copy;
+pub mod dirty;
 pub mod engine;
 pub mod queue;
+mod relative;
 pub mod report;
 pub mod scan;
 pub mod scope;
 pub mod visit;
+pub mod watch;
+pub mod watching;

@@ -42,6 +42,16 @@ pub enum CaptureError {
         /// Why.
         source: io::Error,
     },
+    /// Another, empty directory stands where the source was.
+    #[error(
+        "the source {} is an empty directory now, and another one than before: the file system that belongs there may not be \
+         mounted. Nothing was recorded; put a file into it if it is meant to be empty",
+        path::show(root)
+    )]
+    Emptied {
+        /// The root.
+        root: Vec<u8>,
+    },
     /// The repository failed.
     #[error(transparent)]
     Repo(#[from] RepoError),

@@ -41,6 +41,7 @@ const BATCH: usize = 256;
 /// What the threads of one capture share.
 pub(super) struct Shared<'a> {
     pub(super) root: &'a OwnedFd,
+    pub(super) root_path: &'a [u8],
     pub(super) source: SourceNum,
     /// The newest snapshot: what the index is asked for.
     pub(super) head: Snap,

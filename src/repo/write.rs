@@ -6,7 +6,7 @@ use crate::index::apply::{Applier, Applying};
 use crate::repo::{
     attach::Attached,
     error::RepoError,
-    ingest::{Claims, short},
+    ingest::{Claim, Claims},
     names::{self, Epoch, Segment},
     record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
     segment::SegmentBuilder,
@@ -18,10 +18,7 @@ use crate::types::{
     snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
     time::Time,
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 /// A part is closed when its operations measure this many bytes.
 const PART_TARGET: usize = 512 << 10;
@@ -105,10 +102,9 @@ impl SourceWriter {
             part: 0,
             hasher: RecordHasher::default(),
             pack: None,
-            ordinals: HashMap::new(),
+            chunks: 0,
             parked: Vec::new(),
             links: Vec::new(),
-            added: HashSet::new(),
             counts: Counts::default(),
             renames: 0,
         })
@@ -154,13 +150,12 @@ pub struct RecordWriter<'a> {
     part: u64,
     hasher: RecordHasher,
     pack: Option<Id>,
-    /// Chunks that this record brought, by half of their hash.
-    ordinals: HashMap<u128, u32>,
+    /// How many chunks this record brought.
+    chunks: u32,
     /// Versions that name a chunk whose frame another thread has not closed yet.
     parked: Vec<Op>,
     /// Links to nodes that are new in this record: those may still be on their way.
     links: Vec<Entry>,
-    added: HashSet<Node>,
     counts: Counts,
     renames: u64,
 }
@@ -177,9 +172,6 @@ impl RecordWriter<'_> {
             Op::Add(entry, version) => match self.resolve(&version) {
                 Some(version) => {
                     self.counts.new += 1;
-                    if !entry.node.is_dir() && self.is_new(entry.node) {
-                        self.added.insert(entry.node);
-                    }
                     self.put(&Op::Add(entry, version))
                 }
                 None => Ok(self.parked.push(Op::Add(entry, version))),
@@ -211,8 +203,8 @@ impl RecordWriter<'_> {
             self.put(&Op::Pack(pack))?;
         }
         for (hash, _) in &frame.chunks {
-            let ordinal = self.ordinals.len() as u32;
-            self.ordinals.insert(short(hash), ordinal);
+            self.claims.number(hash, self.chunks);
+            self.chunks += 1;
         }
         self.put(&Op::Frame(frame))
     }
@@ -244,7 +236,7 @@ impl RecordWriter<'_> {
         }
         for entry in std::mem::take(&mut self.links) {
             // The first name may have been unreadable, and has been reported: so is the second.
-            if self.added.contains(&entry.node) {
+            if self.applying.has_node(entry.node)? {
                 self.counts.new += 1;
                 self.put(&Op::Link(entry))?;
             }
@@ -292,10 +284,10 @@ impl RecordWriter<'_> {
         if let Content::Runs(runs) = &mut version.content {
             for run in runs {
                 if let Run::Known(hash) = run {
-                    match self.ordinals.get(&short(hash)) {
-                        Some(n) => *run = Run::New(*n),
-                        None if self.claims.is_claimed(hash) => return None,
-                        None => {}
+                    match self.claims.of(hash) {
+                        Claim::Numbered(n) => *run = Run::New(n),
+                        Claim::Pending => return None,
+                        Claim::None => {}
                     }
                 }
             }

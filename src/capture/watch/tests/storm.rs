@@ -1,0 +1,92 @@
+//! Much at once.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::follower::{Follower, places};
+
+/// A generator that gives the same storm for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+#[test]
+fn directories_that_fill_while_they_appear_are_seen() {
+    for (prefer, base) in places() {
+        let mut f = Follower::new(prefer, base);
+        for i in 0..500 {
+            let deep = f.at(&format!("{i}/a/b/c/d"));
+            fs::create_dir_all(&deep).unwrap();
+            fs::File::create(deep.join("file")).unwrap();
+        }
+        f.settle();
+        f.assert_true(&format!("{prefer:?} on {base}"));
+    }
+}
+
+#[test]
+fn thirty_thousand_files_at_once_are_seen() {
+    for (prefer, base) in places().into_iter().filter(|(_, base)| *base == "/dev/shm") {
+        let mut f = Follower::with(super::follower::options(prefer), base, |root| {
+            (0..10).for_each(|i| fs::create_dir(root.join(format!("{i}"))).unwrap());
+        });
+        for i in 0..30_000 {
+            fs::File::create(f.at(&format!("{}/{i}", i % 10))).unwrap();
+        }
+        f.assert_true(&format!("{prefer:?} on {base}"));
+    }
+}
+
+#[test]
+fn a_storm_of_everything_is_seen() {
+    for (n, (prefer, base)) in places().into_iter().enumerate() {
+        for seed in 1..=2 {
+            let mut f = Follower::new(prefer, base);
+            let (root, outside) = (f.root(), f.dir.path().join("outside"));
+            fs::create_dir(&outside).unwrap();
+            let seed = 0x9e37_79b9_7f4a_7c15 ^ (seed * 1000 + n as u64);
+            std::thread::scope(|scope| {
+                let storm = scope.spawn(|| storm(Dice(seed), root, outside));
+                while !storm.is_finished() {
+                    f.follow();
+                }
+            });
+            f.settle();
+            f.assert_true(&format!("{prefer:?} on {base}, seed {seed}"));
+        }
+    }
+}
+
+/// Steps that cannot be done (a directory into itself, a name taken) are no matter.
+fn storm(mut dice: Dice, root: PathBuf, outside: PathBuf) {
+    for i in 0..1500 {
+        let (a, b) = (place(&mut dice, &root), place(&mut dice, &root));
+        let _ = match dice.below(14) {
+            0..=3 => fs::create_dir_all(&a).and_then(|()| fs::File::create(a.join("f")).map(drop)),
+            4..=6 => append(&a.join("f"), i),
+            7 => fs::rename(a.join("f"), b.join("g")),
+            8..=9 => fs::rename(&a, &b),
+            10 => fs::rename(&a, outside.join(format!("{}", dice.below(5)))),
+            11 => fs::rename(outside.join(format!("{}", dice.below(5))), &a),
+            12 => fs::remove_dir_all(&a),
+            _ => fs::hard_link(a.join("f"), b.join("link")),
+        };
+    }
+}
+
+fn place(dice: &mut Dice, root: &std::path::Path) -> PathBuf {
+    let depth = 1 + dice.below(3);
+    (0..depth).fold(root.to_owned(), |path, _| path.join(["a", "b", "c"][dice.below(3)]))
+}
+
+fn append(path: &std::path::Path, i: usize) -> std::io::Result<()> {
+    use std::io::Write;
+    fs::OpenOptions::new().append(true).open(path)?.write_all(&vec![b'x'; i % 50])
+}

@@ -1,0 +1,341 @@
+//! Continuous capture of one source: watch, coalesce, capture, again and again.
+
+use crate::capture::{
+    dirty::{
+        budget::Share,
+        machine::{Batch, Dirty, RootChange},
+    },
+    engine::{self, Plan, Settings},
+    report::{CaptureError, Report},
+    scope::{Scope, bytes},
+    watch::{
+        hint::Hint,
+        watcher::{self, Prefer, WatchError, WatchOptions, WatchStatus, Watcher},
+    },
+};
+use crate::config::{
+    model::{self, Capture},
+    patterns::Patterns,
+};
+use crate::progress::Progress;
+use crate::repo::write::SourceWriter;
+use crate::sys::{clock, durable};
+use crate::types::{ids::Snap, op::Gap, snapshot::Tier, time::Instant};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{self, Duration},
+};
+
+/// Hints that may wait; more are merged by the watcher.
+const HINTS: usize = 65_536;
+/// What could not be watched is scanned at this interval at the latest.
+const UNWATCHED_INTERVAL: Duration = Duration::from_secs(300);
+/// How often it is noted that the source is being watched.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long to wait after a failure, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The loop looks at the stop flag this often.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What happens while a source is watched.
+#[derive(Debug)]
+pub enum Event {
+    /// Watching has begun, by this watcher.
+    Watching(&'static str, WatchStatus),
+    /// A snapshot was made, or nothing had changed.
+    Captured(Report),
+    /// A capture failed; what it would have captured is tried again.
+    Failed(CaptureError, Duration),
+    /// The root of the source is not there.
+    RootGone,
+    /// It is there again; not the same directory if false.
+    RootBack(bool),
+}
+
+/// What is known of a source that is being watched: kept in a file beside the index, for `status` and for the next start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The process that watches.
+    pub pid: u32,
+    /// Everything up to this instant (ns) has been seen.
+    pub seen_until_ns: i64,
+    /// `fanotify` or `inotify`.
+    pub watcher: String,
+    /// Directories or file systems that are watched.
+    pub watched: u64,
+    /// What is not watched, relative to the root, and why.
+    pub unwatched: Vec<(String, String)>,
+    /// What someone should know or do.
+    pub notes: Vec<String>,
+    /// The root is not there.
+    pub root_gone: bool,
+}
+
+/// Where the heartbeat of a source is kept.
+pub fn heartbeat_path(dir: &Path, root: &[u8]) -> PathBuf {
+    dir.join(format!("watch-{}.json", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8])))
+}
+
+/// The heartbeat of a source, if it was ever watched here.
+pub fn heartbeat(dir: &Path, root: &[u8]) -> Option<Heartbeat> {
+    serde_json::from_slice(&std::fs::read(heartbeat_path(dir, root)).ok()?).ok()
+}
+
+/// How a source is watched.
+pub struct Options<'a> {
+    /// The source.
+    pub source: &'a model::Source,
+    /// The capture settings.
+    pub capture: &'a Capture,
+    /// Directories that are never captured.
+    pub never: Vec<PathBuf>,
+    /// Who hears how the first capture goes on.
+    pub progress: &'a dyn Progress,
+    /// Who hears what happens.
+    pub events: &'a (dyn Fn(Event) + Sync),
+    /// Ends it all when it is set.
+    pub stop: &'a AtomicBool,
+}
+
+/// Why a source can't be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchingError {
+    /// The watcher did not start.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The first capture failed.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+}
+
+/// Watches a source until `stop` is set. Begins with a capture of all that changed while nothing watched.
+pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) -> Result<(), WatchingError> {
+    let (to, hints) = crossbeam_channel::bounded(HINTS);
+    let watcher = watcher::start(&options.source.path, &watch_options(options), to)?;
+    (options.events)(Event::Watching(watcher.kind(), watcher.status()));
+    let capture = options.capture;
+    let share = Share { share: f64::from(capture.large_file_share.max(1)) / 100.0, ..Share::default() };
+    let mut state = Watching {
+        dirty: Dirty::new(capture.quiet, capture.bound, share),
+        options,
+        watcher,
+        hints,
+        backoff: BACKOFF.0,
+        retry_at: None,
+        scanned: clock::now(),
+        unwatched_scanned: (clock::now(), time::Instant::now()),
+        next_scan: time::Instant::now() + capture.scan_interval,
+        beat: None,
+    };
+    state.catch_up(&mut writer, &mut scope)?;
+    while !options.stop.load(Ordering::Relaxed) {
+        if state.listen() {
+            state.step(&mut writer, &mut scope);
+        }
+        state.heartbeat(&writer);
+    }
+    state.beat = None;
+    state.heartbeat(&writer);
+    Ok(())
+}
+
+fn watch_options(options: &Options<'_>) -> WatchOptions {
+    // A scope of its own, since the watcher lives in other threads; patterns that compiled once compile again.
+    let patterns = Patterns::compile(&options.source.exclude, &options.source.include);
+    let mut watch = WatchOptions::new(Arc::new(clock::now));
+    if let Ok(patterns) = patterns {
+        watch.exclude = Arc::new(move |rel, is_dir| patterns.excluded(rel, is_dir));
+    }
+    watch.skip = options.never.clone();
+    watch.prefer = match options.capture.watcher {
+        model::Watcher::Auto => Prefer::Auto,
+        model::Watcher::Fanotify => Prefer::Fanotify,
+        model::Watcher::Inotify => Prefer::Inotify,
+    };
+    watch.ignore_pid = Some(std::process::id());
+    watch
+}
+
+struct Watching<'a> {
+    options: &'a Options<'a>,
+    watcher: Box<dyn Watcher>,
+    hints: Receiver<Hint>,
+    dirty: Dirty,
+    backoff: Duration,
+    retry_at: Option<time::Instant>,
+    /// Everything had been seen at this instant.
+    scanned: Instant,
+    unwatched_scanned: (Instant, time::Instant),
+    next_scan: time::Instant,
+    beat: Option<time::Instant>,
+}
+
+impl Watching<'_> {
+    /// The first capture: everything, and the time since the last one as a gap.
+    fn catch_up(&mut self, writer: &mut SourceWriter, scope: &mut Scope) -> Result<(), CaptureError> {
+        let mut plan = Plan::everything();
+        let now = clock::now();
+        if writer.head().number > Snap(0) {
+            let seen = heartbeat(writer.attached().dir(), &writer.source().root).map(|h| Instant(h.seen_until_ns));
+            let from = seen.map_or(writer.head().time, |seen| seen.max(writer.head().time)).min(now);
+            plan.gaps.push(Gap { subtree: Vec::new(), from, to: now, why: "nothing watched".into() });
+        }
+        self.options.progress.start(&format!("capturing {}", self.options.source.path.display()), None);
+        let report = self.capture(writer, scope, &plan, self.options.progress);
+        self.options.progress.finish();
+        self.done(report?);
+        self.scanned = now;
+        Ok(())
+    }
+
+    /// Takes hints until it is time to capture; true then.
+    fn listen(&mut self) -> bool {
+        let now = time::Instant::now();
+        let due = [self.dirty.ready_at(), Some(self.next_scan)].into_iter().flatten().min();
+        let due = due.map(|due| self.retry_at.map_or(due, |retry| due.max(retry)));
+        let wait = due.map_or(TICK, |due| due.saturating_duration_since(now)).min(TICK);
+        if wait.is_zero() && due.is_some_and(|due| due <= now) {
+            self.drain();
+            // More may have come that is not quiet yet.
+            return [self.dirty.ready_at(), Some(self.next_scan)]
+                .into_iter()
+                .flatten()
+                .any(|due| due <= time::Instant::now());
+        }
+        match self.hints.recv_timeout(wait) {
+            Ok(hint) => {
+                self.dirty.hint(time::Instant::now(), hint);
+                self.drain();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // The watcher ended: the interval scans go on, and the heartbeat tells.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+        }
+        false
+    }
+
+    fn drain(&mut self) {
+        while let Ok(hint) = self.hints.try_recv() {
+            self.dirty.hint(time::Instant::now(), hint);
+        }
+    }
+
+    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) {
+        let batch = self.dirty.take(time::Instant::now());
+        match batch.root {
+            Some(RootChange::Gone) => (self.options.events)(Event::RootGone),
+            Some(RootChange::Back { same }) => (self.options.events)(Event::RootBack(same)),
+            None => {}
+        }
+        let now = clock::now();
+        let plan = self.plan(&batch, now);
+        if plan == Plan::default() {
+            return;
+        }
+        let scanned_all = plan.subtrees.contains(&Vec::new());
+        match self.capture(writer, scope, &plan, &crate::progress::Quiet) {
+            Ok(report) => {
+                if scanned_all {
+                    self.scanned = now;
+                }
+                self.done(report);
+            }
+            Err(CaptureError::Stopped) => self.dirty.put_back(time::Instant::now(), batch),
+            Err(e) => {
+                self.dirty.put_back(time::Instant::now(), batch);
+                self.retry_at = Some(time::Instant::now() + self.backoff);
+                (self.options.events)(Event::Failed(e, self.backoff));
+                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+            }
+        }
+    }
+
+    fn plan(&mut self, batch: &Batch, now: Instant) -> Plan {
+        let mut plan = Plan {
+            entries: batch.paths.entries.clone(),
+            dirs: batch.paths.dirs.clone(),
+            subtrees: batch.paths.subtrees.clone(),
+            ..Plan::default()
+        };
+        for blind in &batch.gaps {
+            let gap = Gap { subtree: blind.dir.clone(), from: blind.since, to: now, why: blind.why.as_str().into() };
+            plan.gaps.push(gap);
+        }
+        let instant = time::Instant::now();
+        if instant >= self.next_scan {
+            self.next_scan = instant + self.options.capture.scan_interval;
+            plan.subtrees = BTreeSet::from([Vec::new()]);
+        }
+        if instant >= self.unwatched_scanned.1 + UNWATCHED_INTERVAL.min(self.options.capture.scan_interval) {
+            for unwatched in self.watcher.status().unwatched {
+                let from = self.unwatched_scanned.0;
+                plan.soft_gaps.push(Gap { subtree: unwatched.dir.clone(), from, to: now, why: unwatched.why });
+                plan.subtrees.insert(unwatched.dir);
+            }
+            self.unwatched_scanned = (now, instant);
+        }
+        plan
+    }
+
+    fn capture(
+        &mut self,
+        writer: &mut SourceWriter,
+        scope: &mut Scope,
+        plan: &Plan,
+        progress: &dyn Progress,
+    ) -> Result<Report, CaptureError> {
+        if let Err(e) = scope.refresh() {
+            tracing::warn!("cannot read the table of mounts: {e}; it is taken as it was");
+        }
+        let settings = Settings {
+            capture: self.options.capture,
+            tier: Tier::Incremental,
+            always: false,
+            progress,
+            stop: self.options.stop,
+        };
+        engine::capture(writer, scope, plan, &settings)
+    }
+
+    fn done(&mut self, report: Report) {
+        self.backoff = BACKOFF.0;
+        self.retry_at = None;
+        for (path, bytes, ns) in &report.large {
+            let cost = Duration::from_nanos((*ns).max(0) as u64);
+            self.dirty.captured(path, *bytes, cost, time::Instant::now());
+        }
+        (self.options.events)(Event::Captured(report));
+    }
+
+    fn heartbeat(&mut self, writer: &SourceWriter) {
+        if self.beat.is_some_and(|beat| beat.elapsed() < HEARTBEAT) {
+            return;
+        }
+        let status = self.watcher.status();
+        // What is dirty has been seen to have changed, but not been captured: then only the last capture counts.
+        let seen = if self.dirty.ready_at().is_none() && !status.root_gone { clock::now() } else { writer.head().time };
+        let show = |path: &[u8]| crate::types::path::show(path);
+        let beat = Heartbeat {
+            pid: std::process::id(),
+            seen_until_ns: seen.0,
+            watcher: self.watcher.kind().into(),
+            watched: status.watched,
+            unwatched: status.unwatched.iter().map(|u| (show(&u.dir), u.why.clone())).collect(),
+            notes: status.notes,
+            root_gone: status.root_gone,
+        };
+        let path = heartbeat_path(writer.attached().dir(), bytes(&self.options.source.path));
+        let written = serde_json::to_vec(&beat).map_err(std::io::Error::from);
+        if let Err(e) = written.and_then(|json| durable::replace(&path, &json, 0o600).map_err(std::io::Error::from)) {
+            tracing::warn!("cannot note in {} that the source is watched: {e}", path.display());
+        }
+        self.beat = Some(time::Instant::now());
+    }
+}
