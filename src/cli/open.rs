@@ -9,6 +9,7 @@ use super::secret::{self, Purpose};
 use crate::capture::scope::Scope;
 use crate::config::model::Source;
 use crate::config::patterns::Patterns;
+use crate::crypto::slots::Secret;
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
@@ -24,17 +25,29 @@ pub fn store(context: &Context) -> Arc<dyn Store> {
     Arc::new(LocalStore::open(&context.config.repository))
 }
 
+/// The store of the settings, which holds a repository.
+pub fn store_of_repository(context: &Context) -> Result<Arc<dyn Store>, Failure> {
+    let store = store(context);
+    match crate::repo::open::repository_id(&*store) {
+        Ok(_) => Ok(store),
+        Err(e) => {
+            let failure = Failure::from_error(&e);
+            Err(match e {
+                RepoError::NoRepository { .. } => failure.hint("`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another"),
+                _ => failure,
+            })
+        }
+    }
+}
+
 /// Opens the repository with the key of the settings.
 pub fn repository(context: &Context) -> Result<Arc<Repository>, Failure> {
-    let missing = |e: &RepoError| matches!(e, RepoError::NoRepository { .. });
-    let store = store(context);
-    if let Err(e) = crate::repo::open::repository_id(&*store) {
-        let failure = Failure::from_error(&e);
-        return Err(match missing(&e) {
-            true => failure.hint("`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another"),
-            false => failure,
-        });
-    }
+    Ok(repository_and_secret(context)?.0)
+}
+
+/// Opens the repository with the key of the settings, and gives that key too, for work on the key slots.
+pub fn repository_and_secret(context: &Context) -> Result<(Arc<Repository>, Secret), Failure> {
+    let store = store_of_repository(context)?;
     let secret = secret::obtain(&context.config.key, Purpose::Open)?;
     let repo = Repository::open(store, &secret).map_err(|e| {
         let failure = Failure::from_error(&e);
@@ -45,7 +58,7 @@ pub fn repository(context: &Context) -> Result<Arc<Repository>, Failure> {
             _ => failure,
         }
     })?;
-    Ok(Arc::new(repo))
+    Ok((Arc::new(repo), secret))
 }
 
 /// Opens the repository and this host's index of it, as it is.

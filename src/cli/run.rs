@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, diff, find, index, init, list, log, mount, protect, restore, snapshot, source,
-    umount, verify, watch,
+    cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, snapshot, source,
+    status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -44,6 +44,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
         Command::Protect(args) => protect::run(load(Missing::Fine)?, args),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
+        Command::Key(command) => key::run(&load(Missing::Error)?, command),
+        Command::Status(_) => status::run(&load(Missing::Error)?),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
@@ -56,6 +58,5 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Diff(args) => diff::run(&load(Missing::Error)?, args),
         Command::Find(args) => find::run(&load(Missing::Error)?, args),
         Command::Cat(args) => cat::run(&load(Missing::Error)?, args),
-        _ => Err(Failure::usage("this command is not part of this build")),
     }
 }

@@ -75,8 +75,8 @@ impl Applying<'_> {
                     pieces.push(Piece::Chunk { num: self.first_new + i64::from(n), len });
                 }
                 Run::Known(hash) => {
-                    pieces
-                        .push(self.find_chunk(&hash)?.ok_or_else(|| contradiction("names a chunk that is not there"))?);
+                    let found = self.find_chunk(&hash)?;
+                    pieces.push(found.ok_or_else(|| IndexError::NoChunk(format!("version {}: {hash}", v.ver.0)))?);
                 }
                 Run::Keep { from, count } => {
                     if kept.is_none() {

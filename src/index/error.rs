@@ -36,6 +36,9 @@ pub enum IndexError {
     /// A record says something that can't be after the records before it.
     #[error("a record contradicts the history before it: {0}")]
     Contradiction(String),
+    /// A record names a chunk that no record before it has brought; one of another source may.
+    #[error("a record names a chunk that nothing before it has brought: {0}")]
+    NoChunk(String),
     /// A row holds something that this program never writes.
     #[error("the index is damaged ({0}): `bygone index rebuild` makes a new one from the repository")]
     Damaged(&'static str),

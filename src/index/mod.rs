@@ -13,4 +13,5 @@ pub mod paths;
 pub mod rows;
 pub mod scan;
 pub mod sources;
+pub mod stats;
 pub mod tree;

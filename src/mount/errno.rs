@@ -110,6 +110,7 @@ fn of_index(e: &IndexError) -> i32 {
         | IndexError::Layout { .. }
         | IndexError::Repository { .. }
         | IndexError::Contradiction(_)
+        | IndexError::NoChunk(_)
         | IndexError::Damaged(_) => libc::EIO,
     }
 }

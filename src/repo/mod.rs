@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod frames;
 pub mod header;
 pub mod ingest;
+pub mod measure;
 pub mod moment;
 pub mod names;
 pub mod open;

@@ -11,7 +11,7 @@ use crate::repo::{
     error::{Damage, RepoError},
     names,
 };
-use crate::store::api::Store;
+use crate::store::api::{Object, Store};
 use crate::types::{ids::Id, time::Instant};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -167,9 +167,33 @@ pub fn list_slots(store: &dyn Store) -> Result<Vec<(Id, Result<SlotInfo, SlotErr
     let mut found = Vec::new();
     for object in store.list(names::KEYS)? {
         let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else { continue };
-        found.push((id, slots::describe_slot(&store.get(&object.name, SLOT_MAX)?)));
+        found.push((id, describe_slot(store, &object, id)?));
     }
     Ok(found)
+}
+
+fn describe_slot(store: &dyn Store, object: &Object, id: Id) -> Result<Result<SlotInfo, SlotError>, RepoError> {
+    let damaged = |why: String| Ok(Err(SlotError::Damaged { why }));
+    if object.len > SLOT_MAX {
+        return damaged(format!("it has {} bytes, more than any slot", object.len));
+    }
+    match slots::describe_slot(&store.get(&object.name, SLOT_MAX)?) {
+        Ok(info) if info.id != id => damaged(format!("its text is that of the slot {}", info.id)),
+        described => Ok(described),
+    }
+}
+
+/// The slots that `secret` opens. Each passphrase slot costs a stretching of the passphrase.
+pub fn slots_opened_by(store: &dyn Store, secret: &Secret) -> Result<Vec<Id>, RepoError> {
+    let (_, repository) = description(store)?;
+    let mut opened = Vec::new();
+    for object in store.list(names::KEYS)?.into_iter().take(SLOTS_MAX).filter(|o| o.len <= SLOT_MAX) {
+        let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else { continue };
+        if slots::open_slot(&store.get(&object.name, SLOT_MAX)?, secret, repository).is_ok() {
+            opened.push(id);
+        }
+    }
+    Ok(opened)
 }
 
 /// Removes a slot. The caller has seen to it that another one opens.

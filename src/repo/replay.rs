@@ -43,24 +43,54 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Repo
     let reader = at.reader()?;
     let applier = Applier::open(at.index())?;
     let mut out = Replayed::default();
-    let known = reader.sources()?;
-    for (id, mut segments) in journals {
-        segments.sort();
-        let source = known.iter().find(|s| s.id == id).cloned();
-        let head = match &source {
-            Some(source) => reader.head(source.num)?,
-            None => Head::start(),
-        };
-        segments.retain(|s| (s.epoch.as_str(), s.seq) > (head.epoch.as_str(), head.seq) || head.epoch.is_empty());
-        let mut replay =
-            Replay { at, reader: &reader, applier: &applier, head, source, open: None, lost: None, out: &mut out };
-        for segment in &segments {
-            replay.segment(segment, progress)?;
+    let mut patient = true;
+    while !journals.is_empty() {
+        let before = out.snapshots;
+        let mut waiting = BTreeMap::new();
+        for (id, segments) in journals {
+            if !replay_source(at, (&reader, &applier), id, &segments, patient, (&mut out, progress))? {
+                waiting.insert(id, segments);
+            }
         }
-        replay.finish(id);
+        // A source may name chunks that another one brought. Where no source has come further, they are missing.
+        patient = out.snapshots > before;
+        journals = waiting;
     }
     at.moment().forget(&abandoned)?;
     Ok(out)
+}
+
+/// Takes what the index has not seen of one source. False where it waits for a chunk of another one, if it is `patient`.
+fn replay_source(
+    at: &Attached,
+    (reader, applier): (&Reader, &Applier),
+    id: Id,
+    segments: &[Segment],
+    patient: bool,
+    (out, progress): (&mut Replayed, &dyn Progress),
+) -> Result<bool, RepoError> {
+    let source = reader.sources()?.into_iter().find(|s| s.id == id);
+    let head = match &source {
+        Some(source) => reader.head(source.num)?,
+        None => Head::start(),
+    };
+    let mut unseen: Vec<Segment> = segments.to_vec();
+    unseen.retain(|s| (s.epoch.as_str(), s.seq) > (head.epoch.as_str(), head.seq) || head.epoch.is_empty());
+    unseen.sort();
+    let problems = out.problems.len();
+    let mut replay =
+        Replay { at, reader, applier, head, source, open: None, lost: None, patient, waits: false, out: &mut *out };
+    for segment in &unseen {
+        replay.segment(segment, progress)?;
+        if replay.waits {
+            drop(replay);
+            // It is told when the source is read again.
+            out.problems.truncate(problems);
+            return Ok(false);
+        }
+    }
+    replay.finish(id);
+    Ok(true)
 }
 
 /// The replay of one source.
@@ -73,6 +103,10 @@ struct Replay<'a> {
     open: Option<Open<'a>>,
     /// The first record that does not follow, and how many there are.
     lost: Option<(Snap, u64)>,
+    /// Whether to wait for a chunk that is not there.
+    patient: bool,
+    /// It waits.
+    waits: bool,
     out: &'a mut Replayed,
 }
 
@@ -95,7 +129,12 @@ impl<'a> Replay<'a> {
             segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item))
         });
         match result {
-            Err(e) if e.is_damage() || matches!(e, RepoError::Index(IndexError::Contradiction(_))) => {
+            Err(RepoError::Index(IndexError::NoChunk(_))) if self.patient => {
+                self.open = None;
+                self.waits = true;
+                Ok(())
+            }
+            Err(e) if e.is_damage() || is_contradiction(&e) => {
                 self.open = None;
                 self.out.problems.push(e);
                 Ok(())
@@ -215,4 +254,9 @@ impl<'a> Replay<'a> {
             self.out.problems.push(problem);
         }
     }
+}
+
+/// Whether a record says something that can't be after what was before it.
+fn is_contradiction(e: &RepoError) -> bool {
+    matches!(e, RepoError::Index(IndexError::Contradiction(_) | IndexError::NoChunk(_)))
 }

@@ -19,7 +19,11 @@ use crate::types::{
     snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
     time::Time,
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A part is closed when its operations measure this many bytes.
 const PART_TARGET: usize = 512 << 10;
@@ -45,8 +49,7 @@ impl SourceWriter {
     ///
     /// The index must be up to date with the journal. Fails where another process writes this source.
     pub fn open(at: Arc<Attached>, host: &str, root: &[u8]) -> Result<SourceWriter, RepoError> {
-        let name = format!("writer-{}.lock", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8]));
-        let path = at.dir().join(name);
+        let path = writer_lock(at.dir(), root);
         let lock = durable::lock_file(&path)
             .map_err(|e| RepoError::State { doing: "lock", path: path.display().to_string(), source: e.into() })?
             .ok_or_else(|| RepoError::Locked { lock: path.display().to_string() })?;
@@ -129,6 +132,11 @@ impl SourceWriter {
             renames: 0,
         })
     }
+}
+
+/// The file that the writer of the source at `root` locks, in the directory of a repository's state.
+pub fn writer_lock(dir: &Path, root: &[u8]) -> PathBuf {
+    dir.join(format!("writer-{}.lock", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8])))
 }
 
 fn new_source(known: &[Source], host: &str, root: &[u8]) -> Result<Source, RepoError> {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -166,6 +167,26 @@ pub fn lock_file(path: &Path) -> Result<Option<LockGuard>> {
     }
 }
 
+/// The process that holds the lock on the file `path`, without trying to take it. `None` if none does, or if the file is
+/// not there; 0 for a process that this one cannot see. The kernel tells files apart by inode number here, so a file of
+/// another file system may, rarely, be taken for this one.
+pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
+    let inode = match std::fs::metadata(path) {
+        Ok(meta) => meta.ino().to_string(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let table = std::fs::read_to_string("/proc/locks")?;
+    // 1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF
+    let holder = |line: &str| -> Option<u32> {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (kind, _, mode) = (words.next()?, words.next()?, words.next()?);
+        let (pid, file) = (words.next()?, words.next()?);
+        (kind == "FLOCK" && mode == "WRITE" && file.rsplit(':').next()? == inode).then(|| pid.parse().unwrap_or(0))
+    };
+    Ok(table.lines().find_map(holder))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +296,10 @@ mod tests {
         let path = tmp.path().join("lock");
         let held = lock_file(&path).unwrap().expect("free");
         assert!(lock_file(&path).unwrap().is_none());
+        assert_eq!(lock_holder(&path).unwrap(), Some(std::process::id()));
         drop(held);
+        assert_eq!(lock_holder(&path).unwrap(), None);
+        assert_eq!(lock_holder(&tmp.path().join("no/lock")).unwrap(), None);
         assert!(lock_file(&path).unwrap().is_some());
         assert!(lock_file(&tmp.path().join("no/lock")).is_err());
     }

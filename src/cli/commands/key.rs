@@ -1,0 +1,218 @@
+//! `bygone key add`, `remove`, `list` and `export`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::args::setup::{Key, KeyAdd, KeyExport, KeyRemove};
+use crate::cli::context::{Context, absolute};
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::secret::{self, Purpose};
+use crate::config::model::KeyFrom;
+use crate::crypto::{
+    paper,
+    slots::{Secret, SlotError, SlotInfo, SlotKind},
+};
+use crate::repo::open::{Repository, add_slot, list_slots, remove_slot, slots_opened_by};
+use crate::sys::{clock, durable};
+use crate::types::{
+    ids::Id,
+    path,
+    when::{show, zone::Zone},
+};
+
+/// Ids are shown by so many digits at least.
+const SHOWN: usize = 8;
+
+type Slots = Vec<(Id, Result<SlotInfo, SlotError>)>;
+
+/// Runs one of them.
+pub fn run(context: &Context, command: &Key) -> Result<Outcome, Failure> {
+    match command {
+        Key::Add(args) => add(context, args),
+        Key::Remove(args) => remove(context, args),
+        Key::List => list(context),
+        Key::Export(args) => export(context, args),
+    }
+}
+
+fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
+    // Before anything new is asked for or made: the repository has to open.
+    let (repo, secret) = open::repository_and_secret(context)?;
+    let from = secret::given(&args.key)?.unwrap_or(KeyFrom::Prompt);
+    let made = matches!(&from, KeyFrom::File(path) if !path.exists());
+    let new = match &from {
+        KeyFrom::File(path) if made => secret::create_key_file(path, repo.id())?,
+        _ => secret::obtain(&from, Purpose::New)?,
+    };
+    let what = || format!("cannot add a key to the repository {}", repo.store().location());
+    if let Some(slot) = slots_opened_by(repo.store(), &new).explain(what)?.first() {
+        return Err(Failure::new(format!("this key opens the repository already, by the slot {slot}"))
+            .hint("give another key or passphrase: the same one twice is no second way in"));
+    }
+    let kind = match new {
+        Secret::Passphrase(_) => SlotKind::Passphrase,
+        Secret::KeyFile(_) => SlotKind::KeyFile,
+    };
+    let slot = add_slot(repo.store(), &secret, &new, kind, &args.label, clock::now()).explain(what)?;
+    let mut out = context.out();
+    if context.json {
+        out.json(&json!({ "id": slot.to_string(), "kind": kind.to_string(), "label": args.label }))?;
+    } else if !context.quiet {
+        match &from {
+            KeyFrom::File(path) if made => {
+                out.line(format_args!("made the key file {}: keep a copy of it elsewhere", path.display()))?
+            }
+            _ => {}
+        }
+        out.line(format_args!("added a {kind} as slot {slot}"))?;
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn remove(context: &Context, args: &KeyRemove) -> Result<Outcome, Failure> {
+    let (repo, secret) = open::repository_and_secret(context)?;
+    let what = || format!("cannot remove a key of the repository {}", repo.store().location());
+    let slots = list_slots(repo.store()).explain(what)?;
+    let id = chosen(&slots, &args.id)?;
+    if !slots.iter().any(|(other, slot)| *other != id && slot.is_ok()) {
+        return Err(Failure::new(format!("the slot {id} is the last one that can open the repository, and stays"))
+            .hint("add another key first: `bygone key add`"));
+    }
+    let opened = slots_opened_by(repo.store(), &secret).explain(what)?;
+    if !opened.iter().any(|other| *other != id) {
+        let by = context.config.path.display();
+        return Err(Failure::new(format!("the slot {id} is the one by which the settings {by} open the repository"))
+            .hint(
+                "name another key in [key] there first, or remove it with --config of settings that use another key",
+            ));
+    }
+    remove_slot(repo.store(), id).explain(what)?;
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&json!({ "removed": id.to_string() }))?,
+        false if !context.quiet => out.line(format_args!("removed the slot {id}: its key opens nothing any more"))?,
+        false => {}
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+/// The slot whose id begins with `given`.
+fn chosen(slots: &Slots, given: &str) -> Result<Id, Failure> {
+    let list = "`bygone key list` shows the ids";
+    let wanted = given.to_ascii_lowercase();
+    if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(
+            Failure::usage(format!("{given:?} is not the beginning of an id: those have digits and a to f")).hint(list)
+        );
+    }
+    let mut found = slots.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(id),
+        (None, _) => Err(Failure::new(format!("no key slot has an id that begins with {given}")).hint(list)),
+        (Some(a), Some(b)) => Err(Failure::new(format!("{given} is the beginning of several ids: {a}, {b}"))
+            .hint("give more digits of the one that is meant")),
+    }
+}
+
+fn list(context: &Context) -> Result<Outcome, Failure> {
+    let store = open::store_of_repository(context)?;
+    let slots = list_slots(&*store).explain(|| format!("cannot list the keys of {}", store.location()))?;
+    let digits = shown_digits(&slots);
+    let mut out = context.out();
+    for (id, slot) in &slots {
+        match context.json {
+            true => out.json(&as_json(*id, slot))?,
+            false => out.line(describe(&id.to_string()[..digits], slot))?,
+        }
+    }
+    out.finish()?;
+    Ok(if slots.iter().all(|(_, slot)| slot.is_ok()) { Outcome::Done } else { Outcome::Partial })
+}
+
+/// So many digits tell all ids apart.
+fn shown_digits(slots: &Slots) -> usize {
+    let mut ids: Vec<String> = slots.iter().map(|(id, _)| id.to_string()).collect();
+    ids.sort();
+    let common = |(a, b): (&String, &String)| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    ids.iter().zip(ids.iter().skip(1)).map(common).max().map_or(SHOWN, |n| (n + 1).max(SHOWN))
+}
+
+fn describe(id: &str, slot: &Result<SlotInfo, SlotError>) -> String {
+    match slot {
+        Ok(slot) => {
+            // Anybody who can write to the store can write a label.
+            let label = path::show(slot.label.as_bytes());
+            let made = show::show_second(slot.created, &Zone::system());
+            format!("{id}  {:<12}  {made}  {label}", slot.kind.to_string()).trim_end().to_owned()
+        }
+        Err(why) => format!("{id}  cannot be used: {why}"),
+    }
+}
+
+fn as_json(id: Id, slot: &Result<SlotInfo, SlotError>) -> Value {
+    match slot {
+        Ok(slot) => json!({
+            "id": id.to_string(), "kind": slot.kind.to_string(), "label": slot.label, "created_ns": slot.created.0,
+            "argon2": slot.cost.map(|c| json!({ "memory_kib": c.memory_kib, "passes": c.passes, "lanes": c.lanes })),
+        }),
+        Err(why) => json!({ "id": id.to_string(), "problem": why.to_string() }),
+    }
+}
+
+fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
+    let output = args.output.as_deref().map(absolute).transpose()?;
+    if let Some(path) = output.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
+        return Err(Failure::new(format!("{} is there already, and is not replaced", path.display()))
+            .hint("name a new file with --output"));
+    }
+    let (repo, secret) = open::repository_and_secret(context)?;
+    let what = || format!("cannot make a key on paper for the repository {}", repo.store().location());
+    let new = Secret::generate_key().explain(what)?;
+    let Secret::KeyFile(bytes) = &new else { return Err(Failure::new(what())) };
+    let now = clock::now();
+    let page = paper::page(bytes, repo.id(), &show::day(now, &Zone::system()));
+    // The slot comes first: a page that opens nothing would be worse than a slot without a page.
+    let slot = add_slot(repo.store(), &secret, &new, SlotKind::Paper, &args.label, now).explain(what)?;
+    let handed_over = match &output {
+        Some(path) => to_file(context, path, &page, slot),
+        None => to_output(context, &page, slot),
+    };
+    handed_over.map_err(|failure| take_back(&repo, slot, failure))?;
+    Ok(Outcome::Done)
+}
+
+fn to_file(context: &Context, path: &Path, page: &str, slot: Id) -> Result<(), Failure> {
+    durable::write_new(path, page.as_bytes(), 0o600).explain(|| format!("cannot write {}", path.display()))?;
+    let mut out = context.out();
+    if context.json {
+        out.json(&json!({ "id": slot.to_string(), "output": path }))?;
+    } else if !context.quiet {
+        out.line(format_args!("wrote a key to {} (slot {slot}): print it, then delete the file", path.display()))?;
+    }
+    out.finish()
+}
+
+fn to_output(context: &Context, page: &str, slot: Id) -> Result<(), Failure> {
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&json!({ "id": slot.to_string(), "page": page }))?,
+        false => out.bytes(page.as_bytes())?,
+    }
+    out.flush()?;
+    match out.closed() {
+        true => Err(Failure::new("cannot print the key: whoever was to read it has gone")),
+        false => Ok(()),
+    }
+}
+
+/// Nobody has the key of the slot: it goes again.
+fn take_back(repo: &Repository, slot: Id, failure: Failure) -> Failure {
+    match remove_slot(repo.store(), slot) {
+        Ok(()) => failure,
+        Err(e) => failure.because(&e).hint(format!("remove the slot {slot}, whose key nobody has")),
+    }
+}

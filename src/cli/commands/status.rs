@@ -1,0 +1,289 @@
+//! `bygone status`: how things stand, gathered; `status_text` prints it.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+
+use super::status_text;
+use crate::capture::watching::{self, Heartbeat};
+use crate::cli::context::Context;
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::index::tree::Reader;
+use crate::repo::{attach::Attached, measure, open::list_slots, write::writer_lock};
+use crate::sys::{clock, durable};
+use crate::types::{op::Gap, path, snapshot, time::Instant, when::show::exact_name};
+
+/// A heartbeat older than this was not written by a process that only watches.
+const FRESH_NS: i64 = 20_000_000_000;
+/// So many gaps are shown, the newest.
+const GAPS: usize = 5;
+/// Gaps that ended in the last seven days are recent.
+const RECENT_NS: i64 = 7 * 86_400 * 1_000_000_000;
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pub(super) repository: PathBuf,
+    pub(super) id: String,
+    pub(super) stored: Stored,
+    pub(super) index: IndexFile,
+    pub(super) keys: u64,
+    pub(super) damaged_keys: u64,
+    pub(super) sources: Vec<SourceStatus>,
+}
+
+/// What the repository holds.
+#[derive(Debug, Serialize)]
+pub(super) struct Stored {
+    pub(super) packs: u64,
+    pub(super) pack_bytes: u64,
+    pub(super) journal_segments: u64,
+    pub(super) journal_bytes: u64,
+    pub(super) journal_segments_not_in_index: u64,
+    pub(super) chunks: u64,
+    pub(super) frames: u64,
+    /// Each chunk once, before compression.
+    pub(super) chunk_bytes: u64,
+    /// The same, compressed and sealed.
+    pub(super) sealed_bytes: u64,
+    /// Every version of every file as a plain copy.
+    pub(super) version_bytes: u64,
+    /// `version_bytes` to `chunk_bytes`.
+    pub(super) dedup_ratio: Option<f64>,
+    /// `chunk_bytes` to `sealed_bytes`.
+    pub(super) compression_ratio: Option<f64>,
+}
+
+/// The index of this host.
+#[derive(Debug, Serialize)]
+pub(super) struct IndexFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+}
+
+/// A source that is configured, or known in the repository, or both.
+#[derive(Debug, Serialize)]
+pub(super) struct SourceStatus {
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) configured: bool,
+    pub(super) history: Option<History>,
+    pub(super) watch: Watch,
+    /// How long ago everything had been seen last, in nanoseconds.
+    pub(super) lag_ns: Option<i64>,
+}
+
+/// What is in the repository of a source.
+#[derive(Debug, Serialize)]
+pub(super) struct History {
+    pub(super) snapshots: u64,
+    pub(super) last: u64,
+    pub(super) last_ns: i64,
+    pub(super) last_time: String,
+    pub(super) unreadable: u64,
+    pub(super) fuzzy: u64,
+    pub(super) entries: u64,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) versions: u64,
+    pub(super) version_bytes: u64,
+    pub(super) gaps: u64,
+    pub(super) gaps_recent: u64,
+    pub(super) last_gaps: Vec<GapShown>,
+}
+
+/// A gap for people and programs.
+#[derive(Debug, Serialize)]
+pub(super) struct GapShown {
+    pub(super) path: String,
+    pub(super) from_ns: i64,
+    pub(super) to_ns: i64,
+    pub(super) why: String,
+}
+
+/// Whether a source is being watched on this host.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub(super) enum Watch {
+    /// By a process that has lately said so.
+    Watched(Beat),
+    /// A process holds the source to capture it, and has not lately said that it watches.
+    Capturing { pid: u32 },
+    /// By nobody; what the last one who did noted at its end.
+    Unwatched { last: Option<Beat> },
+    /// On another host, of which nothing is known here.
+    Elsewhere,
+}
+
+/// What a watching process noted.
+#[derive(Debug, Serialize)]
+pub(super) struct Beat {
+    pub(super) pid: u32,
+    pub(super) seen_until_ns: i64,
+    pub(super) watcher: String,
+    pub(super) watched: u64,
+    pub(super) unwatched: Vec<(String, String)>,
+    pub(super) notes: Vec<String>,
+    pub(super) root_gone: bool,
+}
+
+/// Runs it. The index is taken as it is, so that nothing waits for a capture that is under way.
+pub fn run(context: &Context) -> Result<Outcome, Failure> {
+    let at = open::attached(context)?;
+    let now = clock::now();
+    let status = gather(context, &at, now)?;
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&status)?,
+        false => status_text::print(&mut out, &status, now)?,
+    }
+    out.finish()?;
+    Ok(if status.damaged_keys == 0 { Outcome::Done } else { Outcome::Partial })
+}
+
+fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Failure> {
+    let what = || format!("cannot tell how {} stands", at.repo().store().location());
+    let measure = measure::measure(at).explain(what)?;
+    let slots = list_slots(at.repo().store()).explain(what)?;
+    let reader = at.reader().explain(what)?;
+    let sources = sources(context, at, &reader, now)?;
+    let stored = reader.stored().explain(what)?;
+    let version_bytes = sources.iter().filter_map(|s| s.history.as_ref()).map(|h| h.version_bytes).sum();
+    let index = IndexFile { path: at.index().path().to_owned(), bytes: at.index().size().explain(what)? };
+    Ok(Status {
+        repository: context.config.repository.clone(),
+        id: at.repo().id().to_string(),
+        stored: Stored {
+            packs: measure.packs,
+            pack_bytes: measure.pack_bytes,
+            journal_segments: measure.segments,
+            journal_bytes: measure.segment_bytes,
+            journal_segments_not_in_index: measure.unseen,
+            chunks: stored.chunks,
+            frames: stored.frames,
+            chunk_bytes: stored.raw_bytes,
+            sealed_bytes: stored.sealed_bytes,
+            version_bytes,
+            dedup_ratio: ratio(version_bytes, stored.raw_bytes),
+            compression_ratio: ratio(stored.raw_bytes, stored.sealed_bytes),
+        },
+        index,
+        keys: slots.iter().filter(|(_, slot)| slot.is_ok()).count() as u64,
+        damaged_keys: slots.iter().filter(|(_, slot)| slot.is_err()).count() as u64,
+        sources,
+    })
+}
+
+/// To two digits behind the point.
+fn ratio(a: u64, b: u64) -> Option<f64> {
+    (a > 0 && b > 0).then(|| (a as f64 / b as f64 * 100.0).round() / 100.0)
+}
+
+/// The configured sources in their order, then what else the repository knows.
+fn sources(context: &Context, at: &Attached, reader: &Reader, now: Instant) -> Result<Vec<SourceStatus>, Failure> {
+    let known = reader.sources().into_failure()?;
+    let host = &context.config.host;
+    let mut all = Vec::new();
+    for source in &context.config.sources {
+        let root = source.path.as_os_str().as_bytes();
+        let found = known.iter().find(|k| k.host == *host && k.root == root);
+        all.push(source_status(at, reader, (host, root, true), found, now)?);
+    }
+    let configured = |k: &snapshot::Source| {
+        k.host == *host && context.config.sources.iter().any(|s| s.path.as_os_str().as_bytes() == k.root)
+    };
+    for source in known.iter().filter(|k| !configured(k)) {
+        let here = source.host == *host;
+        let mut status = source_status(at, reader, (&source.host, &source.root, false), Some(source), now)?;
+        if !here {
+            status.watch = Watch::Elsewhere;
+            status.lag_ns = status.history.as_ref().map(|h| now.0 - h.last_ns);
+        }
+        all.push(status);
+    }
+    Ok(all)
+}
+
+fn source_status(
+    at: &Attached,
+    reader: &Reader,
+    (host, root, configured): (&str, &[u8], bool),
+    known: Option<&snapshot::Source>,
+    now: Instant,
+) -> Result<SourceStatus, Failure> {
+    let what = || format!("cannot tell how the source {} stands", path::show(root));
+    let history = known.map(|source| history(reader, source, now)).transpose()?.flatten();
+    let watch = watch(at.dir(), root, now).explain(what)?;
+    let seen = match &watch {
+        Watch::Watched(beat) => Some(beat.seen_until_ns),
+        Watch::Unwatched { last: Some(beat) } => Some(beat.seen_until_ns),
+        _ => None,
+    };
+    let last = history.as_ref().map(|h| h.last_ns);
+    let lag_ns = seen.max(last).map(|ns| now.0.saturating_sub(ns));
+    Ok(SourceStatus { host: host.to_owned(), path: path::show(root), configured, history, watch, lag_ns })
+}
+
+fn history(reader: &Reader, source: &snapshot::Source, now: Instant) -> Result<Option<History>, Failure> {
+    let what = || format!("cannot read the history of {}", path::show(&source.root));
+    let head = reader.head(source.num).explain(what)?;
+    let Some(last) = reader.snapshot(source.num, head.number).explain(what)? else { return Ok(None) };
+    let extent = reader.extent(source.num).explain(what)?;
+    let versions = reader.history(source.num).explain(what)?;
+    let recent = Instant(now.0.saturating_sub(RECENT_NS));
+    let (gaps, gaps_recent) = reader.gap_counts(source.num, recent).explain(what)?;
+    let last_gaps = reader.last_gaps(source.num, GAPS).explain(what)?;
+    Ok(Some(History {
+        snapshots: reader.snapshot_count(source.num).explain(what)?,
+        last: last.number.0,
+        last_ns: last.time.0,
+        last_time: exact_name(last.time),
+        unreadable: last.counts.unreadable,
+        fuzzy: last.counts.fuzzy,
+        entries: extent.entries,
+        files: extent.files,
+        bytes: extent.bytes,
+        versions: versions.versions,
+        version_bytes: versions.bytes,
+        gaps,
+        gaps_recent,
+        last_gaps: last_gaps.into_iter().map(|gap| shown(&source.root, gap)).collect(),
+    }))
+}
+
+fn shown(root: &[u8], gap: Gap) -> GapShown {
+    let path = path::show(&path::join(root, &gap.subtree));
+    GapShown { path, from_ns: gap.from.0, to_ns: gap.to.0, why: gap.why }
+}
+
+/// Who watches a source on this host, by what it noted, and by the lock that a writer holds.
+fn watch(dir: &Path, root: &[u8], now: Instant) -> io::Result<Watch> {
+    let beat = watching::heartbeat(dir, root);
+    let written = match std::fs::metadata(watching::heartbeat_path(dir, root)).and_then(|m| m.modified()) {
+        Ok(at) => at.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok()),
+        Err(_) => None,
+    };
+    let holder = durable::lock_holder(&writer_lock(dir, root))?;
+    let fresh = written.is_some_and(|at| now.0.saturating_sub(at) < FRESH_NS);
+    Ok(match (beat, holder) {
+        (Some(beat), Some(pid)) if beat.pid == pid || (fresh && pid == 0) => Watch::Watched(noted(beat)),
+        (_, Some(pid)) => Watch::Capturing { pid },
+        (beat, None) => Watch::Unwatched { last: beat.map(noted) },
+    })
+}
+
+fn noted(beat: Heartbeat) -> Beat {
+    Beat {
+        pid: beat.pid,
+        seen_until_ns: beat.seen_until_ns,
+        watcher: beat.watcher,
+        watched: beat.watched,
+        unwatched: beat.unwatched,
+        notes: beat.notes,
+        root_gone: beat.root_gone,
+    }
+}

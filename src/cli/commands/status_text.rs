@@ -1,0 +1,181 @@
+//! `bygone status` for people.
+
+use super::status::{Beat, History, SourceStatus, Status, Watch};
+use crate::cli::out::Out;
+use crate::cli::outcome::Failure;
+use crate::cli::sizes::show_size;
+use crate::types::{
+    path,
+    time::Instant,
+    when::{
+        show::{ago, show, show_second},
+        zone::Zone,
+    },
+};
+
+/// Prints how things stand.
+pub(super) fn print(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failure> {
+    let zone = Zone::system();
+    repository(out, status)?;
+    for source in &status.sources {
+        out.line("")?;
+        self::source(out, source, now, &zone)?;
+    }
+    if status.sources.is_empty() {
+        out.line("\nnothing is protected yet: `bygone source add DIRECTORY`")?;
+    }
+    Ok(())
+}
+
+fn repository(out: &mut Out, status: &Status) -> Result<(), Failure> {
+    let s = &status.stored;
+    let times = |ratio: Option<f64>| ratio.map_or_else(String::new, |r| format!("  ({r:.2} : 1)"));
+    out.line(format_args!("repository  {}  (id {})", status.repository.display(), status.id))?;
+    out.line(format_args!("  stored      {} in {}", show_size(s.pack_bytes), count(s.packs, "pack")))?;
+    let journal = show_size(s.journal_bytes);
+    out.line(format_args!("  journal     {journal} in {}", count(s.journal_segments, "segment")))?;
+    out.line(format_args!("  versions    {} as plain copies", show_size(s.version_bytes)))?;
+    out.line(format_args!("  each once   {}{}", show_size(s.chunk_bytes), times(s.dedup_ratio)))?;
+    out.line(format_args!("  compressed  {}{}", show_size(s.sealed_bytes), times(s.compression_ratio)))?;
+    out.line(format_args!("  index       {}  {}", show_size(status.index.bytes), status.index.path.display()))?;
+    if s.journal_segments_not_in_index > 0 {
+        let behind = count(s.journal_segments_not_in_index, "segment");
+        out.line(format_args!("              {behind} of the journal not taken in yet, or not readable"))?;
+    }
+    out.line(format_args!("  keys        {}", count(status.keys, "slot")))?;
+    if status.damaged_keys > 0 {
+        let bad = count(status.damaged_keys, "slot");
+        out.line(format_args!("              {bad} damaged: `bygone key list` says why"))?;
+    }
+    Ok(())
+}
+
+fn source(out: &mut Out, source: &SourceStatus, now: Instant, zone: &Zone) -> Result<(), Failure> {
+    let known = match (source.configured, &source.watch) {
+        (true, _) => "",
+        (false, Watch::Elsewhere) => "  (of another host)",
+        (false, _) => "  (not protected any more)",
+    };
+    out.line(format_args!("source  {}:{}{known}", path::show(source.host.as_bytes()), source.path))?;
+    match &source.history {
+        Some(history) => self::history(out, history, now, zone)?,
+        None => out.line("  snapshots   none yet")?,
+    }
+    watch(out, source, now)?;
+    if let Some(history) = &source.history {
+        gaps(out, history, zone)?;
+    }
+    Ok(())
+}
+
+fn history(out: &mut Out, h: &History, now: Instant, zone: &Zone) -> Result<(), Failure> {
+    let last = Instant(h.last_ns);
+    out.line(format_args!(
+        "  snapshots   {}, the last {} ({})",
+        thousands(h.snapshots),
+        show(last, zone),
+        ago(last, now)
+    ))?;
+    out.line(format_args!("  now         {}, {}", count(h.files, "file"), show_size(h.bytes)))?;
+    let all = show_size(h.version_bytes);
+    out.line(format_args!("  versions    {}, {all} as plain copies", thousands(h.versions)))?;
+    if h.unreadable > 0 {
+        out.line(format_args!("  unreadable  {} in the last snapshot", thousands(h.unreadable)))?;
+    }
+    if h.fuzzy > 0 {
+        out.line(format_args!("  fuzzy       {} changed while it was read, in the last snapshot", thousands(h.fuzzy)))?;
+    }
+    Ok(())
+}
+
+fn watch(out: &mut Out, source: &SourceStatus, now: Instant) -> Result<(), Failure> {
+    match &source.watch {
+        Watch::Watched(beat) => {
+            let what = match beat.watcher.as_str() {
+                "fanotify" => count(beat.watched, "file system"),
+                _ if beat.watched == 1 => "1 directory".to_owned(),
+                _ => format!("{} directories", thousands(beat.watched)),
+            };
+            out.line(format_args!("  watched     by {} ({what}), process {}", beat.watcher, beat.pid))?;
+            lag(out, source, now)?;
+            details(out, beat)
+        }
+        Watch::Capturing { pid } => {
+            out.line(format_args!("  captured    at this moment, by process {pid}"))?;
+            lag(out, source, now)
+        }
+        Watch::Unwatched { .. } => {
+            out.line("  watched     by nobody")?;
+            lag(out, source, now)
+        }
+        Watch::Elsewhere => lag(out, source, now),
+    }
+}
+
+fn lag(out: &mut Out, source: &SourceStatus, now: Instant) -> Result<(), Failure> {
+    match source.lag_ns {
+        Some(ns) => {
+            let seen = ago(Instant(now.0.saturating_sub(ns)), now);
+            out.line(format_args!("  lag         everything was captured up to {seen}"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn details(out: &mut Out, beat: &Beat) -> Result<(), Failure> {
+    if beat.root_gone {
+        out.line("  gone        the directory is not there: it is watched for")?;
+    }
+    for (dir, why) in &beat.unwatched {
+        let dir = if dir.is_empty() { "." } else { dir };
+        out.line(format_args!("  unwatched   {dir}: scanned at an interval: {why}"))?;
+    }
+    for note in &beat.notes {
+        out.line(format_args!("  note        {note}"))?;
+    }
+    Ok(())
+}
+
+fn gaps(out: &mut Out, h: &History, zone: &Zone) -> Result<(), Failure> {
+    if h.gaps == 0 {
+        return out.line("  gaps        none");
+    }
+    out.line(format_args!("  gaps        {}, {} in the last 7 days", thousands(h.gaps), thousands(h.gaps_recent)))?;
+    for gap in &h.last_gaps {
+        let (from, to) = (show_second(Instant(gap.from_ns), zone), show_second(Instant(gap.to_ns), zone));
+        out.line(format_args!("    {from} to {to}  {}: {}", gap.path, path::show(gap.why.as_bytes())))?;
+    }
+    Ok(())
+}
+
+fn count(n: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
+/// A number with a comma between each three digits.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_000), "1,000");
+        assert_eq!(thousands(12_345_678), "12,345,678");
+        assert_eq!(count(1, "pack"), "1 pack");
+        assert_eq!(count(2, "pack"), "2 packs");
+    }
+}
