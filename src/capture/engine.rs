@@ -79,6 +79,7 @@ pub fn capture(
     let root_path = writer.source().root.clone();
     let root = dir::open_root(Path::new(OsStr::from_bytes(&root_path)))
         .map_err(|source| CaptureError::Root { root: root_path.clone(), source })?;
+    writer.settle()?;
     let (head, source) = (writer.head().clone(), writer.source().num);
     let at = writer.attached().clone();
     let first = head.number == Snap(0);

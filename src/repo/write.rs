@@ -3,12 +3,14 @@
 use crate::chunk::compress::Compressor;
 use crate::crypto::random;
 use crate::index::apply::{Applier, Applying};
+use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
     error::RepoError,
     ingest::{Claims, short},
     names::{self, Epoch, Segment},
     record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
+    replay,
     segment::SegmentBuilder,
 };
 use crate::sys::durable::{self, LockGuard};
@@ -36,6 +38,8 @@ pub struct SourceWriter {
     head: Head,
     epoch: Epoch,
     seq: u64,
+    /// A record was handed to the store and it is not known whether it is there.
+    doubtful: bool,
     _lock: LockGuard,
 }
 
@@ -62,7 +66,7 @@ impl SourceWriter {
         let head = reader.head(source.num)?;
         let epoch = next_epoch(&at, source.id)?;
         let applier = Applier::open(at.index())?;
-        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, _lock: lock })
+        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: false, _lock: lock })
     }
 
     /// The source.
@@ -78,6 +82,25 @@ impl SourceWriter {
     /// The repository and index it writes to.
     pub fn attached(&self) -> &Arc<Attached> {
         &self.at
+    }
+
+    /// Makes sure that the head is the end of the journal. To be called before [`SourceWriter::head`] is built upon.
+    ///
+    /// A record whose sealing failed may be in the journal all the same: a store may keep what it says it failed to put,
+    /// and the index may fail after it. A second record of the same number would then be the one that a rebuilt index
+    /// leaves out. So the journal is read again, and the writer goes on in a new epoch.
+    pub fn settle(&mut self) -> Result<(), RepoError> {
+        if !self.doubtful {
+            return Ok(());
+        }
+        let replayed = replay::catch_up(&self.at, &Quiet)?;
+        for problem in &replayed.problems {
+            tracing::error!("{problem}");
+        }
+        self.head = self.at.reader()?.head(self.source.num)?;
+        self.epoch = next_epoch(&self.at, self.source.id)?;
+        (self.seq, self.doubtful) = (0, false);
+        Ok(())
     }
 
     /// Begins the next record.
@@ -96,6 +119,7 @@ impl SourceWriter {
             head: &mut self.head,
             epoch: &self.epoch,
             seq: &mut self.seq,
+            doubtful: &mut self.doubtful,
             number,
             opening,
             compressor,
@@ -145,6 +169,7 @@ pub struct RecordWriter<'a> {
     head: &'a mut Head,
     epoch: &'a Epoch,
     seq: &'a mut u64,
+    doubtful: &'a mut bool,
     number: Snap,
     opening: Opening,
     compressor: Compressor,
@@ -257,6 +282,7 @@ impl RecordWriter<'_> {
         };
         let sealing = self.at.moment().seal(self.head.time)?;
         let closing = Closing { time: sealing.time, counts, next };
+        *self.doubtful = true;
         self.close_part(Some(&closing))?;
         let segment = self.close_segment()?;
         let hash = self.hasher.finish();
@@ -278,6 +304,7 @@ impl RecordWriter<'_> {
         };
         self.applying.commit(&snapshot, &segment, &head)?;
         *self.head = head;
+        *self.doubtful = false;
         Ok(snapshot)
     }
 
