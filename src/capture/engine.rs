@@ -247,7 +247,7 @@ fn refuse_emptied(
     stat: &stat::Stat,
     row: Option<&Row>,
 ) -> Result<(), CaptureError> {
-    let Some(row) = row.filter(|row| !is_same_node(row, stat)) else { return Ok(()) };
+    let Some(_) = row.filter(|row| !is_same_node(row, stat)) else { return Ok(()) };
     let path = |source| CaptureError::Root { root: shared.root_path.to_vec(), source };
     let mut listing = dir::Listing::new();
     dir::list(root, &mut Vec::new(), &mut listing).map_err(path)?;

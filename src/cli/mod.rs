@@ -10,6 +10,7 @@ pub mod man;
 pub mod open;
 pub mod out;
 pub mod outcome;
+pub mod past;
 pub mod run;
 pub mod secret;
 pub mod sizes;

@@ -7,7 +7,10 @@ use clap::Parser as _;
 
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
-use super::commands::{completions, config_check, init, snapshot, source};
+use super::commands::{
+    cat, completions, config_check, diff, find, index, init, list, log, mount, protect, restore, snapshot, source,
+    umount, verify, watch,
+};
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
@@ -39,8 +42,20 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Completions(args) => completions::run(args),
         Command::Config(ConfigCommand::Check) => config_check::run(&load(Missing::Error)?),
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
+        Command::Protect(args) => protect::run(load(Missing::Fine)?, args),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
+        Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
+        Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
+        Command::Umount(args) => umount::run(args),
+        Command::Watch(args) => watch::run(&load(Missing::Error)?, args),
+        Command::List(args) => list::run(&load(Missing::Error)?, args),
+        Command::Log(args) => log::run(&load(Missing::Error)?, args),
+        Command::Diff(args) => diff::run(&load(Missing::Error)?, args),
+        Command::Find(args) => find::run(&load(Missing::Error)?, args),
+        Command::Cat(args) => cat::run(&load(Missing::Error)?, args),
         _ => Err(Failure::usage("this command is not part of this build")),
     }
 }

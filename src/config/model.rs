@@ -57,7 +57,7 @@ pub struct Capture {
     /// and never later than this after the first change.
     #[serde(deserialize_with = "values::duration")]
     pub bound: Duration,
-    /// Workers that read, cut, compress and encrypt.
+    /// Workers that read, cut, compress and encrypt. More than there are processors, since they wait for the disk in turn.
     #[serde(deserialize_with = "values::threads")]
     pub threads: usize,
     /// The zstd level.
@@ -80,7 +80,7 @@ impl Default for Capture {
         Capture {
             quiet: Duration::from_millis(500),
             bound: Duration::from_secs(5),
-            threads: 2,
+            threads: 4,
             level: 3,
             watcher: Watcher::Auto,
             scan_interval: Duration::from_secs(3600),

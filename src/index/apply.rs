@@ -3,19 +3,16 @@
 use crate::index::{
     error::IndexError,
     open::{COLUMNS, Index},
-    rows::{FUZZY, LINKED, Piece, SqlTime, encode_pieces, key},
+    rows::{FUZZY, LINKED, SqlTime, key},
 };
 use crate::types::{
-    ids::{Hash, Id, Node, Snap, SourceNum},
-    op::{Content, Entry, Frame, Gap, Op, Run, Version, encode_xattrs},
+    ids::{Id, Node, Snap, SourceNum},
+    op::{Entry, Frame, Gap, Op, Version},
     snapshot::{Head, Snapshot},
     time::Time,
 };
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
-use std::collections::HashMap;
-
-/// How many sets of extended attributes are remembered while a record is applied.
-const XATTR_CACHE: usize = 4096;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params, params_from_iter, types::Value};
+use std::{collections::HashMap, sync::LazyLock};
 
 /// A writer of the index: applies one record at a time, each in one transaction.
 pub struct Applier {
@@ -42,6 +39,7 @@ impl Applier {
             new: Vec::new(),
             first_new: 0,
             xattrs: HashMap::new(),
+            dropped: HashMap::new(),
             open: true,
         })
     }
@@ -49,14 +47,16 @@ impl Applier {
 
 /// A record on its way into the index.
 pub struct Applying<'a> {
-    conn: &'a Connection,
-    source: SourceNum,
-    snap: Snap,
+    pub(super) conn: &'a Connection,
+    pub(super) source: SourceNum,
+    pub(super) snap: Snap,
     pack: Option<i64>,
     /// The lengths of the chunks that this record brought; their rows follow one another from `first_new`.
-    new: Vec<u32>,
-    first_new: i64,
-    xattrs: HashMap<Vec<u8>, i64>,
+    pub(super) new: Vec<u32>,
+    pub(super) first_new: i64,
+    pub(super) xattrs: HashMap<Vec<u8>, i64>,
+    /// Rows that began with this record and were closed by it again, by node: a link may still follow.
+    dropped: HashMap<i64, Vec<Value>>,
     open: bool,
 }
 
@@ -81,6 +81,13 @@ impl Applying<'_> {
             Op::Close { parent, name } => self.close(*parent, name),
             Op::Gap(gap) => self.gap(gap),
         }
+    }
+
+    /// Whether an entry leads to the node, as the record stands.
+    pub fn has_node(&self, node: Node) -> Result<bool, IndexError> {
+        self.stmt("SELECT EXISTS(SELECT 1 FROM cur WHERE node = ?1)")?
+            .query_row([self.key(node)], |r| r.get(0))
+            .map_err(IndexError::at("find a node"))
     }
 
     /// Notes that an unchanged node was seen again with these times, without a new version. Not part of the record.
@@ -148,11 +155,11 @@ impl Applying<'_> {
         key(self.source, node.0)
     }
 
-    fn stmt(&self, sql: &str) -> Result<CachedStatement<'_>, IndexError> {
+    pub(super) fn stmt(&self, sql: &str) -> Result<CachedStatement<'_>, IndexError> {
         self.conn.prepare_cached(sql).map_err(IndexError::at("prepare a change"))
     }
 
-    fn run(&self, sql: &str, params: impl Params) -> Result<usize, IndexError> {
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, IndexError> {
         self.stmt(sql)?.execute(params).map_err(IndexError::at("take a change"))
     }
 
@@ -197,9 +204,8 @@ impl Applying<'_> {
         let xattr = self.xattr(&v.attr.xattrs)?;
         self.insert_ver(entry.node, v, content)?;
         let node = self.key(entry.node);
-        let sql = "INSERT INTO cur VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)";
         let a = &v.attr;
-        self.stmt(sql)?
+        self.stmt(ADD)?
             .execute(params![
                 self.key(entry.parent),
                 entry.name,
@@ -223,7 +229,7 @@ impl Applying<'_> {
                 seen(v)
             ])
             .map_err(|e| self.conflict(e, entry))?;
-        Ok(())
+        self.touch(self.key(entry.parent), &entry.name)
     }
 
     fn conflict(&self, e: rusqlite::Error, entry: &Entry) -> IndexError {
@@ -257,15 +263,12 @@ impl Applying<'_> {
             0 => (self.key(entry.parent), &entry.name),
             _ => (self.key(entry.node), b""),
         };
-        let place = if had & LINKED == 0 { "parent = ?1 AND name = ?2" } else { "node = ?1 AND ?2 IS NOT NULL" };
-        self.run(&close_sql(place), params![k1, k2, self.snap.0 as i64])?;
+        let sql = if had & LINKED == 0 { &*AT_NAME } else { &*AT_NODE };
+        self.run(&sql.close, params![k1, k2, self.snap.0 as i64])?;
+        self.touch_at(sql, k1, k2)?;
         let a = &v.attr;
-        let sql = format!(
-            "UPDATE cur SET from_snap=?3, ver=?4, mode=?5, uid=?6, gid=?7, size=?8, blocks=?9, rdev=?10, mtime=?11, ctime=?12, \
-             btime=?13, flags=?14, xattr=?15, bits=?16, dev=?17, ino=?18, seen=?19 WHERE {place}"
-        );
         self.run(
-            &sql,
+            &sql.update,
             params![
                 k1,
                 k2,
@@ -296,33 +299,65 @@ impl Applying<'_> {
         if !entry.node.is_dir() {
             self.run("UPDATE cur SET bits = bits | ?2 WHERE node = ?1", params![node, LINKED])?;
         }
-        let rest = COLUMNS.split_once("from_snap,").map(|(_, rest)| rest).unwrap_or_default();
-        let from = |table: &str, more: &str| {
-            format!(
-                "INSERT INTO cur({COLUMNS}) SELECT ?1, ?2, node, ver, ?3, {rest} FROM {table} WHERE node = ?4 {more} LIMIT 1"
-            )
-        };
-        let params = params![self.key(entry.parent), entry.name, self.snap.0 as i64, node];
-        let insert = |sql: &str| -> Result<usize, IndexError> {
-            self.stmt(sql)?.execute(params).map_err(|e| self.conflict(e, entry))
-        };
-        if insert(&from("cur", ""))? == 0 && insert(&from("old", "AND to_snap = ?3"))? == 0 {
+        if !self.link_from(&LINK_CURRENT, entry)? && !self.revive(entry)? && !self.link_from(&LINK_CLOSED, entry)? {
             let message = format!("the node {} is linked but was never there", entry.node.0);
             return Err(IndexError::Contradiction(message));
         }
-        Ok(())
+        self.touch(self.key(entry.parent), &entry.name)
+    }
+
+    fn link_from(&self, sql: &str, entry: &Entry) -> Result<bool, IndexError> {
+        let params = params![self.key(entry.parent), entry.name, self.snap.0 as i64, self.key(entry.node)];
+        self.stmt(sql)?.execute(params).map(|n| n > 0).map_err(|e| self.conflict(e, entry))
+    }
+
+    /// Opens an entry for a node whose last name began and ended with this record.
+    fn revive(&mut self, entry: &Entry) -> Result<bool, IndexError> {
+        let Some(mut row) = self.dropped.remove(&self.key(entry.node)) else { return Ok(false) };
+        row[0] = Value::Integer(self.key(entry.parent));
+        row[1] = Value::Blob(entry.name.clone());
+        self.stmt(ADD)?.execute(params_from_iter(row)).map_err(|e| self.conflict(e, entry))?;
+        Ok(true)
     }
 
     fn close(&mut self, parent: Node, name: &[u8]) -> Result<(), IndexError> {
-        let place = "parent = ?1 AND name = ?2";
-        let parent = self.key(parent);
-        self.run(&close_sql(place), params![parent, name, self.snap.0 as i64])?;
-        let gone = self.run("DELETE FROM cur WHERE parent = ?1 AND name = ?2", params![parent, name])?;
-        if gone == 0 {
-            let name = crate::types::path::show(name);
-            return Err(IndexError::Contradiction(format!("the name {name} is closed but is not open")));
+        let key = self.key(parent);
+        self.run(&AT_NAME.close, params![key, name, self.snap.0 as i64])?;
+        let gone = {
+            let read = |r: &rusqlite::Row<'_>| (0..20).map(|n| r.get(n)).collect::<rusqlite::Result<Vec<Value>>>();
+            let mut stmt = self.stmt(&REMOVE)?;
+            stmt.query_row(params![key, name], |r| {
+                let began: i64 = r.get(4)?;
+                Ok((r.get(2)?, if began == self.snap.0 as i64 { Some(read(r)?) } else { None }))
+            })
+            .optional()
+            .map_err(IndexError::at("close an entry"))?
+        };
+        match gone {
+            Some((node, Some(row))) => drop(self.dropped.insert(node, row)),
+            Some((_, None)) => {}
+            None => {
+                let name = crate::types::path::show(name);
+                return Err(IndexError::Contradiction(format!("the name {name} is closed but is not open")));
+            }
         }
-        Ok(())
+        self.touch(key, name)
+    }
+
+    /// Notes that this snapshot touched an entry.
+    fn touch(&self, parent: i64, name: &[u8]) -> Result<(), IndexError> {
+        if self.snap.0 <= 1 {
+            return Ok(());
+        }
+        let snap = key(self.source, self.snap.0);
+        self.run("INSERT OR IGNORE INTO change VALUES(?1,?2,?3)", params![snap, parent, name]).map(drop)
+    }
+
+    fn touch_at(&self, sql: &At, k1: i64, k2: &[u8]) -> Result<(), IndexError> {
+        if self.snap.0 <= 1 {
+            return Ok(());
+        }
+        self.run(&sql.touch, params![k1, k2, key(self.source, self.snap.0)]).map(drop)
     }
 
     fn gap(&mut self, g: &Gap) -> Result<(), IndexError> {
@@ -332,127 +367,47 @@ impl Applying<'_> {
         )
         .map(drop)
     }
+}
 
-    fn insert_ver(&self, node: Node, v: &Version, content: i64) -> Result<(), IndexError> {
-        let num = key(self.source, v.ver.0);
-        self.stmt("INSERT INTO ver VALUES(?1,?2,?3,?4,?5)")?
-            .execute(params![num, node.0 as i64, self.snap.0 as i64, v.attr.size as i64, content])
-            .map_err(|e| match e.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::ConstraintViolation) => {
-                    IndexError::Contradiction(format!("the version {} is given twice", v.ver.0))
-                }
-                _ => IndexError::Sqlite { doing: "take a version", source: e },
-            })
-            .map(drop)
-    }
+/// The statements that change current rows at a place, which parameters 1 and 2 name.
+struct At {
+    /// Keeps them as closed at snapshot ?3, unless they began with it.
+    close: String,
+    /// Gives them a new version.
+    update: String,
+    /// Notes that the snapshot ?3 touched them.
+    touch: String,
+}
 
-    /// The code of a content: 0 for none, odd for one chunk (twice its row and one), even for a row of `runs` (twice it).
-    fn content(&mut self, v: &Version, before: Option<i64>) -> Result<i64, IndexError> {
-        let contradiction = |what: &str| IndexError::Contradiction(format!("version {}: {what}", v.ver.0));
-        match &v.content {
-            Content::None => Ok(0),
-            Content::Same => {
-                let before = before.ok_or_else(|| contradiction("has the content of a version that is not there"))?;
-                self.content_code(before)
-            }
-            Content::Target(target) => self.insert_runs(target),
-            Content::Runs(runs) => {
-                let pieces = self.pieces(v, runs, before)?;
-                if pieces.iter().map(Piece::len).try_fold(0u64, u64::checked_add) != Some(v.attr.size) {
-                    return Err(contradiction("its runs do not add up to its size"));
-                }
-                match pieces[..] {
-                    [Piece::Chunk { num, .. }] => Ok(num << 1 | 1),
-                    _ => self.insert_runs(&encode_pieces(&pieces)),
-                }
-            }
+impl At {
+    fn new(place: &str) -> At {
+        let rest = COLUMNS.split_once("name,").map(|(_, rest)| rest).unwrap_or_default();
+        At {
+            close: format!(
+                "INSERT INTO old(parent, to_snap, name, {rest}) SELECT parent, ?3, name, {rest} FROM cur \
+                 WHERE {place} AND from_snap < ?3"
+            ),
+            update: format!(
+                "UPDATE cur SET from_snap=?3, ver=?4, mode=?5, uid=?6, gid=?7, size=?8, blocks=?9, rdev=?10, mtime=?11, \
+                 ctime=?12, btime=?13, flags=?14, xattr=?15, bits=?16, dev=?17, ino=?18, seen=?19 WHERE {place}"
+            ),
+            touch: format!("INSERT OR IGNORE INTO change SELECT ?3, parent, name FROM cur WHERE {place}"),
         }
-    }
-
-    fn content_code(&self, ver: i64) -> Result<i64, IndexError> {
-        self.stmt("SELECT content FROM ver WHERE num = ?1")?
-            .query_row([key(self.source, ver as u64)], |r| r.get(0))
-            .map_err(IndexError::at("find a version"))
-    }
-
-    fn insert_runs(&self, data: &[u8]) -> Result<i64, IndexError> {
-        self.run("INSERT INTO runs(data) VALUES(?1)", [data])?;
-        Ok(self.conn.last_insert_rowid() << 1)
-    }
-
-    fn pieces(&self, v: &Version, runs: &[Run], before: Option<i64>) -> Result<Vec<Piece>, IndexError> {
-        let contradiction = |what: &str| IndexError::Contradiction(format!("version {}: {what}", v.ver.0));
-        let mut kept: Option<Vec<Piece>> = None;
-        let mut pieces = Vec::with_capacity(runs.len());
-        for run in runs {
-            match *run {
-                Run::Hole(len) => pieces.push(Piece::Hole(len)),
-                Run::New(n) => {
-                    let len =
-                        *self.new.get(n as usize).ok_or_else(|| contradiction("names a chunk before its frame"))?;
-                    pieces.push(Piece::Chunk { num: self.first_new + i64::from(n), len });
-                }
-                Run::Known(hash) => {
-                    pieces
-                        .push(self.find_chunk(&hash)?.ok_or_else(|| contradiction("names a chunk that is not there"))?);
-                }
-                Run::Keep { from, count } => {
-                    if kept.is_none() {
-                        let before =
-                            before.ok_or_else(|| contradiction("keeps runs of a version that is not there"))?;
-                        kept = Some(super::chunks::pieces_of(self.conn, self.content_code(before)?)?);
-                    }
-                    let all = kept.as_deref().unwrap_or_default();
-                    let range = from as usize..(from as usize).saturating_add(count as usize);
-                    pieces.extend_from_slice(
-                        all.get(range).ok_or_else(|| contradiction("keeps runs that are not there"))?,
-                    );
-                }
-            }
-        }
-        Ok(pieces)
-    }
-
-    fn find_chunk(&self, hash: &Hash) -> Result<Option<Piece>, IndexError> {
-        super::chunks::find_chunk(self.conn, hash).map(|c| c.map(|(num, len)| Piece::Chunk { num, len }))
-    }
-
-    fn xattr(&mut self, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<i64, IndexError> {
-        if xattrs.is_empty() {
-            return Ok(0);
-        }
-        let mut data = Vec::new();
-        encode_xattrs(xattrs, &mut data);
-        if let Some(num) = self.xattrs.get(&data) {
-            return Ok(*num);
-        }
-        let hash = Hash(*blake3::hash(&data).as_bytes()).prefix();
-        let found: Option<i64> = self
-            .stmt("SELECT num FROM xattr WHERE hash = ?1 AND data = ?2")?
-            .query_row(params![hash, data], |r| r.get(0))
-            .optional()
-            .map_err(IndexError::at("find extended attributes"))?;
-        let num = match found {
-            Some(num) => num,
-            None => {
-                self.run("INSERT INTO xattr(hash, data) VALUES(?1,?2)", params![hash, data])?;
-                self.conn.last_insert_rowid()
-            }
-        };
-        if self.xattrs.len() >= XATTR_CACHE {
-            self.xattrs.clear();
-        }
-        self.xattrs.insert(data, num);
-        Ok(num)
     }
 }
 
-/// Keeps the current rows at `place` (parameters 1 and 2) as closed at snapshot ?3, unless they began with it.
-fn close_sql(place: &str) -> String {
-    let rest = COLUMNS.split_once("name,").map(|(_, rest)| rest).unwrap_or_default();
-    format!(
-        "INSERT INTO old(parent, to_snap, name, {rest}) SELECT parent, ?3, name, {rest} FROM cur WHERE {place} AND from_snap < ?3"
-    )
+const ADD: &str = "INSERT INTO cur VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)";
+static AT_NAME: LazyLock<At> = LazyLock::new(|| At::new("parent = ?1 AND name = ?2"));
+static AT_NODE: LazyLock<At> = LazyLock::new(|| At::new("node = ?1 AND ?2 IS NOT NULL"));
+static REMOVE: LazyLock<String> =
+    LazyLock::new(|| format!("DELETE FROM cur WHERE parent = ?1 AND name = ?2 RETURNING {COLUMNS}"));
+static LINK_CURRENT: LazyLock<String> = LazyLock::new(|| link_sql("cur WHERE node = ?4"));
+static LINK_CLOSED: LazyLock<String> = LazyLock::new(|| link_sql("old WHERE node = ?4 AND to_snap = ?3"));
+
+/// Opens the entry ?1, ?2 from snapshot ?3 on, with what another row of its node has.
+fn link_sql(from: &str) -> String {
+    let rest = COLUMNS.split_once("from_snap,").map(|(_, rest)| rest).unwrap_or_default();
+    format!("INSERT INTO cur({COLUMNS}) SELECT ?1, ?2, node, ver, ?3, {rest} FROM {from} LIMIT 1")
 }
 
 fn bits(v: &Version) -> i64 {

@@ -139,6 +139,28 @@ impl Reader {
         found.ok_or(IndexError::Damaged("a chunk is missing"))
     }
 
+    /// A frame by its row: where it lies, without a chunk. Rows follow one another as the frames were written.
+    pub fn frame(&self, num: i64) -> Result<Option<Location>, IndexError> {
+        let sql = "SELECT f.num, p.id, f.number, f.offset, f.sealed, f.raw, f.method FROM frame f \
+                   JOIN pack p ON p.num = f.pack WHERE f.num = ?1";
+        self.stmt(sql)?
+            .query_row([num], |r| {
+                Ok(Location {
+                    frame: r.get(0)?,
+                    pack: Id(r.get(1)?),
+                    number: r.get(2)?,
+                    offset: r.get::<_, i64>(3)? as u64,
+                    sealed_len: r.get(4)?,
+                    raw_len: r.get(5)?,
+                    method: r.get(6)?,
+                    chunk_offset: 0,
+                    chunk_len: 0,
+                })
+            })
+            .optional()
+            .map_err(IndexError::at("find a frame"))
+    }
+
     /// The hash of the chunk of a row.
     pub fn chunk_hash(&self, chunk: i64) -> Result<Hash, IndexError> {
         let found = self

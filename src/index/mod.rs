@@ -2,9 +2,15 @@
 //! The only room that knows SQLite.
 
 pub mod apply;
+pub mod changes;
+pub mod check;
 pub mod chunks;
+mod contents;
 pub mod error;
+pub mod history;
 pub mod open;
+pub mod paths;
 pub mod rows;
+pub mod scan;
 pub mod sources;
 pub mod tree;

@@ -13,7 +13,8 @@ pub(super) const COLUMNS: &str = "parent, name, node, ver, from_snap, mode, uid,
                            flags, xattr, bits, dev, ino, seen";
 
 /// Numbers of rows that belong to a source carry it above bit 48, so that one integer is a whole key. Rows that are current are kept
-/// apart from rows that are closed: a directory lists as fast whatever has passed through it.
+/// apart from rows that are closed: a directory lists as fast whatever has passed through it. `change` names the entries that a
+/// snapshot touched, so that comparing two costs what changed between them; the first snapshot, which touches all, writes none.
 const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE source(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, host TEXT NOT NULL, root BLOB NOT NULL,
@@ -34,6 +35,7 @@ CREATE TABLE old(parent INTEGER NOT NULL, to_snap INTEGER NOT NULL, name BLOB NO
     PRIMARY KEY(parent, to_snap, name)) WITHOUT ROWID;
 CREATE INDEX old_name ON old(parent, name, to_snap);
 CREATE INDEX old_node ON old(node, to_snap);
+CREATE TABLE change(snap INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY(snap, parent, name)) WITHOUT ROWID;
 CREATE TABLE ver(num INTEGER PRIMARY KEY, node INTEGER NOT NULL, from_snap INTEGER NOT NULL, size INTEGER NOT NULL, content INTEGER NOT NULL);
 CREATE TABLE runs(num INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE xattr(num INTEGER PRIMARY KEY, hash INTEGER NOT NULL, data BLOB NOT NULL);
@@ -86,6 +88,31 @@ impl Index {
     /// Where the database is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Every row of every table as text, in order.
+    #[cfg(test)]
+    pub(crate) fn dump(&self) -> Result<Vec<String>, IndexError> {
+        let conn = self.reader()?;
+        let all = || -> rusqlite::Result<Vec<String>> {
+            let mut tables = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+            let tables: Vec<String> = tables.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+            let mut out = Vec::new();
+            for table in tables {
+                let mut rows = conn.prepare(&format!("SELECT * FROM {table}"))?;
+                let columns = rows.column_count();
+                let mut rows = rows.query([])?;
+                let mut lines = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let values: Vec<_> = (0..columns).map(|n| row.get_ref(n)).collect::<Result<_, _>>()?;
+                    lines.push(format!("{table} {values:?}"));
+                }
+                lines.sort();
+                out.append(&mut lines);
+            }
+            Ok(out)
+        };
+        all().map_err(IndexError::at("be read"))
     }
 
     fn connect(&self, flags: OpenFlags) -> Result<Connection, IndexError> {

@@ -93,6 +93,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether the entry led to this version as of `snap`.
+    pub fn covers(&self, snap: Snap) -> bool {
+        self.from <= snap && self.to.is_none_or(|to| snap < to)
+    }
+
     /// From the columns of `open::COLUMNS`; `to` where the row is closed.
     pub(super) fn read(r: &SqlRow<'_>, to: Option<Snap>) -> rusqlite::Result<Row> {
         let parent: i64 = r.get(0)?;

@@ -21,6 +21,8 @@ macro_rules! concat_sql {
     }};
 }
 
+pub(super) use concat_sql;
+
 /// A reading connection. One a thread; cheap to keep.
 pub struct Reader {
     pub(super) conn: Connection,
@@ -54,25 +56,11 @@ impl Reader {
 
     /// The entry `name` of a directory as of `snap`.
     pub fn child(&self, source: SourceNum, parent: Node, name: &[u8], snap: Snap) -> Result<Option<Row>, IndexError> {
-        let parent = key(source, parent.0);
-        let current = self
-            .stmt(concat_sql!("SELECT ", " FROM cur WHERE parent = ?1 AND name = ?2"))?
-            .query_row(params![parent, name], |r| Row::read(r, None))
-            .optional()
-            .map_err(IndexError::at("look up a name"))?;
+        let current = self.current(source, parent, name)?;
         if current.as_ref().is_some_and(|row| row.from <= snap) {
             return Ok(current);
         }
-        let sql = concat_sql!(
-            "SELECT ",
-            ", to_snap FROM old WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 ORDER BY to_snap LIMIT 1"
-        );
-        let closed = self
-            .stmt(sql)?
-            .query_row(params![parent, name, snap.0 as i64], read_closed)
-            .optional()
-            .map_err(IndexError::at("look up a name"))?;
-        Ok(closed.filter(|row| row.from <= snap))
+        Ok(self.closed_after(source, parent, name, snap)?.filter(|row| row.from <= snap))
     }
 
     /// All entries of a directory as of `snap`, in the order of names.

@@ -11,7 +11,8 @@ use crate::types::{
     op::{Frame, Run},
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasherDefault, Hasher},
     io,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,27 +21,88 @@ use std::{
 /// enough to decode at once for one of them.
 const FRAME_TARGET: usize = 512 << 10;
 /// A pack is put into the store when it holds this many bytes.
-const PACK_TARGET: usize = 16 << 20;
+const PACK_TARGET: usize = 8 << 20;
 
-/// The chunks that the threads of one capture have taken on, so that none is stored twice. Keyed by half of the hash: it is keyed
-/// and 128 bits do not collide by chance.
+/// The chunks that the threads of one capture have taken on, so that none is stored twice; and, once they are in a frame of the
+/// record, their numbers in it.
 #[derive(Default)]
-pub struct Claims(Mutex<HashSet<u128>>);
+pub struct Claims(Mutex<HashMap<ShortHash, u32, BuildHasherDefault<FirstBytes>>>);
 
-/// Half of a hash.
-pub(super) fn short(hash: &Hash) -> u128 {
-    hash.0[..16].iter().fold(0, |n, b| n << 8 | u128::from(*b))
+/// Claimed, and in no frame yet.
+const PENDING: u32 = u32::MAX;
+
+/// 96 bits of a hash. It is keyed, so nobody can look for collisions, and by chance 10^9 chunks collide once in 10^11 captures.
+/// Small, since there is one for each new chunk of a capture in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ShortHash([u8; 12]);
+
+impl ShortHash {
+    fn of(hash: &Hash) -> ShortHash {
+        let mut short = [0; 12];
+        short.copy_from_slice(&hash.0[..12]);
+        ShortHash(short)
+    }
+}
+
+impl std::hash::Hash for ShortHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+/// A hash is random already: its first bytes are as good as any hash of it.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// How far a chunk has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claim {
+    /// Nobody has taken it on in this capture.
+    None,
+    /// It is on its way.
+    Pending,
+    /// It is in a frame of the record, with this number.
+    Numbered(u32),
 }
 
 impl Claims {
     /// Whether the chunk was not taken on before; now it is.
     fn claim(&self, hash: &Hash) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(short(hash))
+        match self.lock().entry(ShortHash::of(hash)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(slot) => {
+                slot.insert(PENDING);
+                true
+            }
+        }
     }
 
-    /// Whether somebody has taken it on.
-    pub(super) fn is_claimed(&self, hash: &Hash) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&short(hash))
+    /// How far a chunk has come.
+    pub(super) fn of(&self, hash: &Hash) -> Claim {
+        match self.lock().get(&ShortHash::of(hash)) {
+            None => Claim::None,
+            Some(&PENDING) => Claim::Pending,
+            Some(n) => Claim::Numbered(*n),
+        }
+    }
+
+    /// The chunk is in a frame of the record, with this number.
+    pub(super) fn number(&self, hash: &Hash, number: u32) {
+        self.lock().insert(ShortHash::of(hash), number);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ShortHash, u32, BuildHasherDefault<FirstBytes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod error;
+pub mod fetch;
 pub mod frames;
 pub mod header;
 pub mod ingest;

@@ -20,9 +20,11 @@ pub struct Moment {
     clock: Arc<dyn Clock>,
 }
 
-/// A time that was given to a snapshot which does not show yet. Dropped when it shows, or never will.
-pub struct Sealing<'a> {
-    moment: &'a Moment,
+/// A time that was given to a snapshot which does not show yet. It stands until it is released, also when its process ends:
+/// its record may be in the journal, and show when that is read.
+#[must_use]
+#[derive(Debug)]
+pub struct Sealing {
     slot: usize,
     /// The time of the snapshot.
     pub time: Instant,
@@ -46,14 +48,14 @@ impl Moment {
     }
 
     /// A time for a snapshot: now, but after `last` and after every instant that was given or shown.
-    pub fn seal(&self, last: Instant) -> Result<Sealing<'_>, RepoError> {
+    pub fn seal(&self, last: Instant) -> Result<Sealing, RepoError> {
         let now = self.clock.now();
         self.words
             .with(|w| {
                 let time = now.0.max(last.0.saturating_add(1)).max(w.get(0).saturating_add(1));
                 let slot = w.claim(1, time)?;
                 w.set(0, time);
-                Some(Sealing { moment: self, slot, time: Instant(time) })
+                Some(Sealing { slot, time: Instant(time) })
             })
             .map_err(|source| self.error(source))?
             .ok_or(RepoError::Full("writers at one moment on this host"))
@@ -76,17 +78,26 @@ impl Moment {
             .map_err(|source| self.error(source))
     }
 
+    /// The snapshot with this time shows now, or never will.
+    pub fn release(&self, sealing: Sealing) -> Result<(), RepoError> {
+        self.words.with(|w| w.release(sealing.slot)).map_err(|source| self.error(source))
+    }
+
+    /// Times that were given to writers which have ended since. Once the journal has been read, [`Moment::forget`] them.
+    pub fn abandoned(&self) -> Result<Vec<usize>, RepoError> {
+        self.words.with(|w| w.abandoned(1)).map_err(|source| self.error(source))
+    }
+
+    /// What [`Moment::abandoned`] gave shows now, or never will.
+    pub fn forget(&self, abandoned: &[usize]) -> Result<(), RepoError> {
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        self.words.with(|w| abandoned.iter().for_each(|at| w.release(*at))).map_err(|source| self.error(source))
+    }
+
     fn error(&self, source: std::io::Error) -> RepoError {
         RepoError::State { doing: "lock", path: self.words.path().display().to_string(), source }
-    }
-}
-
-impl Drop for Sealing<'_> {
-    fn drop(&mut self) {
-        if let Err(e) = self.moment.words.with(|w| w.release(self.slot)) {
-            // Views newer than this stay links until this process ends: nothing is wrong, only less is cached.
-            tracing::warn!("{}", self.moment.error(e));
-        }
     }
 }
 
@@ -108,7 +119,7 @@ mod tests {
         clock.set(Instant(2_000));
         assert!(view.settle(Instant(999)).unwrap());
         assert!(!view.settle(Instant(1_000)).unwrap(), "a snapshot of that time does not show yet");
-        drop(sealing);
+        writer.release(sealing).unwrap();
         assert!(view.settle(Instant(1_999)).unwrap());
         clock.set(Instant(500));
         assert_eq!(

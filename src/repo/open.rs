@@ -220,3 +220,13 @@ fn open_slots(store: &dyn Store, secret: &Secret, id: Id) -> Result<Master, Repo
     }
     Err(RepoError::NoSlot { location: store.location(), tried: tried.join("; ") })
 }
+
+/// Reads the description of an open repository again: that it is still the one that was opened.
+pub fn check_description(repo: &Repository) -> Result<(), RepoError> {
+    let (found, id) = description(repo.store())?;
+    let authentic = repo.keys.authenticate(found.text().as_bytes()).to_string() == found.authentication;
+    match authentic && id == repo.id && found.sizes() == Some(repo.sizes) {
+        true => Ok(()),
+        false => Err(damaged(repo.store(), Damage::other("its authentication does not match: it was altered"))),
+    }
+}

@@ -33,6 +33,7 @@ pub struct Replayed {
 /// A damaged segment ends its source's history in the index at the record before it, and is among the problems; the other
 /// sources go on. An error means that the store or the index itself failed.
 pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, RepoError> {
+    let abandoned = at.moment().abandoned()?;
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
     for object in at.repo().store().list(names::JOURNAL)? {
         if let Some(segment) = Segment::parse(&object.name) {
@@ -58,6 +59,7 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Repo
         }
         replay.finish(id);
     }
+    at.moment().forget(&abandoned)?;
     Ok(out)
 }
 

@@ -3,14 +3,13 @@
 use crate::chunk::compress::Compressor;
 use crate::crypto::random;
 use crate::index::apply::{Applier, Applying};
-use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
     error::RepoError,
-    ingest::{Claims, short},
+    ingest::{Claim, Claims},
+    moment::Sealing,
     names::{self, Epoch, Segment},
     record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
-    replay,
     segment::SegmentBuilder,
 };
 use crate::sys::durable::{self, LockGuard};
@@ -20,10 +19,7 @@ use crate::types::{
     snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
     time::Time,
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 /// A part is closed when its operations measure this many bytes.
 const PART_TARGET: usize = 512 << 10;
@@ -38,8 +34,9 @@ pub struct SourceWriter {
     head: Head,
     epoch: Epoch,
     seq: u64,
-    /// A record was handed to the store and it is not known whether it is there.
-    doubtful: bool,
+    /// The time of a record that may be in the journal although its writing failed: the journal must be read before the
+    /// next one.
+    doubtful: Option<Sealing>,
     _lock: LockGuard,
 }
 
@@ -66,12 +63,26 @@ impl SourceWriter {
         let head = reader.head(source.num)?;
         let epoch = next_epoch(&at, source.id)?;
         let applier = Applier::open(at.index())?;
-        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: false, _lock: lock })
+        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: None, _lock: lock })
     }
 
     /// The source.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Finds out what became of a record whose writing failed: a store may say so of an object that it has.
+    ///
+    /// Until then no other record is written, since two of them would follow the same one. To be called before a
+    /// capture looks at the index.
+    pub fn settle(&mut self) -> Result<(), RepoError> {
+        if self.doubtful.is_some() {
+            for problem in crate::repo::replay::catch_up(&self.at, &crate::progress::Quiet)?.problems {
+                tracing::error!("{problem}");
+            }
+            self.head = self.at.reader()?.head(self.source.num)?;
+        }
+        self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))
     }
 
     /// How far its history goes.
@@ -84,27 +95,9 @@ impl SourceWriter {
         &self.at
     }
 
-    /// Makes sure that the head is the end of the journal. To be called before [`SourceWriter::head`] is built upon.
-    ///
-    /// A record whose sealing failed may be in the journal all the same: a store may keep what it says it failed to put,
-    /// and the index may fail after it. A second record of the same number would then be the one that a rebuilt index
-    /// leaves out. So the journal is read again, and the writer goes on in a new epoch.
-    pub fn settle(&mut self) -> Result<(), RepoError> {
-        if !self.doubtful {
-            return Ok(());
-        }
-        let replayed = replay::catch_up(&self.at, &Quiet)?;
-        for problem in &replayed.problems {
-            tracing::error!("{problem}");
-        }
-        self.head = self.at.reader()?.head(self.source.num)?;
-        self.epoch = next_epoch(&self.at, self.source.id)?;
-        (self.seq, self.doubtful) = (0, false);
-        Ok(())
-    }
-
     /// Begins the next record.
     pub fn begin(&mut self, tier: Tier, claims: Arc<Claims>) -> Result<RecordWriter<'_>, RepoError> {
+        self.settle()?;
         let number = Snap(self.head.number.0 + 1);
         let opening = Opening { previous: self.head.hash, tier, source: self.source.clone() };
         let compressor = Compressor::new(3).map_err(|source| RepoError::State {
@@ -129,10 +122,9 @@ impl SourceWriter {
             part: 0,
             hasher: RecordHasher::default(),
             pack: None,
-            ordinals: HashMap::new(),
+            chunks: 0,
             parked: Vec::new(),
             links: Vec::new(),
-            added: HashSet::new(),
             counts: Counts::default(),
             renames: 0,
         })
@@ -169,7 +161,7 @@ pub struct RecordWriter<'a> {
     head: &'a mut Head,
     epoch: &'a Epoch,
     seq: &'a mut u64,
-    doubtful: &'a mut bool,
+    doubtful: &'a mut Option<Sealing>,
     number: Snap,
     opening: Opening,
     compressor: Compressor,
@@ -179,13 +171,12 @@ pub struct RecordWriter<'a> {
     part: u64,
     hasher: RecordHasher,
     pack: Option<Id>,
-    /// Chunks that this record brought, by half of their hash.
-    ordinals: HashMap<u128, u32>,
+    /// How many chunks this record brought.
+    chunks: u32,
     /// Versions that name a chunk whose frame another thread has not closed yet.
     parked: Vec<Op>,
     /// Links to nodes that are new in this record: those may still be on their way.
     links: Vec<Entry>,
-    added: HashSet<Node>,
     counts: Counts,
     renames: u64,
 }
@@ -202,9 +193,6 @@ impl RecordWriter<'_> {
             Op::Add(entry, version) => match self.resolve(&version) {
                 Some(version) => {
                     self.counts.new += 1;
-                    if !entry.node.is_dir() && self.is_new(entry.node) {
-                        self.added.insert(entry.node);
-                    }
                     self.put(&Op::Add(entry, version))
                 }
                 None => Ok(self.parked.push(Op::Add(entry, version))),
@@ -236,8 +224,8 @@ impl RecordWriter<'_> {
             self.put(&Op::Pack(pack))?;
         }
         for (hash, _) in &frame.chunks {
-            let ordinal = self.ordinals.len() as u32;
-            self.ordinals.insert(short(hash), ordinal);
+            self.claims.number(hash, self.chunks);
+            self.chunks += 1;
         }
         self.put(&Op::Frame(frame))
     }
@@ -269,7 +257,7 @@ impl RecordWriter<'_> {
         }
         for entry in std::mem::take(&mut self.links) {
             // The first name may have been unreadable, and has been reported: so is the second.
-            if self.added.contains(&entry.node) {
+            if self.applying.has_node(entry.node)? {
                 self.counts.new += 1;
                 self.put(&Op::Link(entry))?;
             }
@@ -281,30 +269,19 @@ impl RecordWriter<'_> {
             ..counts
         };
         let sealing = self.at.moment().seal(self.head.time)?;
-        let closing = Closing { time: sealing.time, counts, next };
-        *self.doubtful = true;
+        let time = sealing.time;
+        *self.doubtful = Some(sealing);
+        let closing = Closing { time, counts, next };
         self.close_part(Some(&closing))?;
         let segment = self.close_segment()?;
         let hash = self.hasher.finish();
-        let head = Head {
-            number: self.number,
-            hash,
-            time: sealing.time,
-            epoch: self.epoch.as_str().to_owned(),
-            seq: *self.seq - 1,
-            next,
-        };
-        let snapshot = Snapshot {
-            source: self.source.num,
-            number: self.number,
-            time: sealing.time,
-            tier: self.opening.tier,
-            hash,
-            counts,
-        };
+        let head =
+            Head { number: self.number, hash, time, epoch: self.epoch.as_str().to_owned(), seq: *self.seq - 1, next };
+        let snapshot =
+            Snapshot { source: self.source.num, number: self.number, time, tier: self.opening.tier, hash, counts };
         self.applying.commit(&snapshot, &segment, &head)?;
         *self.head = head;
-        *self.doubtful = false;
+        self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
         Ok(snapshot)
     }
 
@@ -319,10 +296,10 @@ impl RecordWriter<'_> {
         if let Content::Runs(runs) = &mut version.content {
             for run in runs {
                 if let Run::Known(hash) = run {
-                    match self.ordinals.get(&short(hash)) {
-                        Some(n) => *run = Run::New(*n),
-                        None if self.claims.is_claimed(hash) => return None,
-                        None => {}
+                    match self.claims.of(hash) {
+                        Claim::Numbered(n) => *run = Run::New(n),
+                        Claim::Pending => return None,
+                        Claim::None => {}
                     }
                 }
             }

@@ -15,6 +15,11 @@ use crate::types::time::Time;
 const HOST_LABELS: [&[u8]; 5] =
     [b"security.selinux", b"security.SMACK64", b"security.apparmor", b"security.ima", b"security.evm"];
 
+/// Whether an extended attribute is given by the policy of the machine, and left alone where a version has none.
+pub fn is_host_label(name: &[u8]) -> bool {
+    HOST_LABELS.contains(&name)
+}
+
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 
 /// One attribute that the node does not have as the version states it.
@@ -151,6 +156,15 @@ pub fn to_name(dir: impl AsFd, name: &[u8], attr: &Attr) -> io::Result<Applied> 
     Ok(applied)
 }
 
+/// Gives the owner of the directory called `name` in `dir` all rights to it, and leaves the rest of its mode. For its owner, who
+/// may have taken them from himself; a symbolic link is `ENOTDIR`.
+pub fn grant_owner(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let mode = stat::of(&fd)?.mode & 0o7777 | 0o700;
+    Ok(rustix::fs::chmod(meta::proc_path(fd.as_fd()).as_slice(), Mode::from_raw_mode(mode))?)
+}
+
 /// A node open for reading, or behind an `O_PATH` descriptor and its name in `/proc`.
 enum Target<'a> {
     Open(BorrowedFd<'a>),
@@ -249,7 +263,7 @@ fn set_xattrs(target: &Target<'_>, want: &meta::Xattrs, problems: &mut Vec<Probl
         Err(source) => return problems.push(Problem::XattrRead { source }),
     };
     for (name, _) in &have {
-        if want.iter().any(|(n, _)| n == name) || HOST_LABELS.contains(&name.as_slice()) {
+        if want.iter().any(|(n, _)| n == name) || is_host_label(name) {
             continue;
         }
         match target.remove_xattr(name) {

@@ -7,6 +7,7 @@ pub mod dir;
 pub mod durable;
 pub mod fanotify;
 pub mod flags;
+pub mod fuse;
 pub mod make;
 pub mod meta;
 pub mod mounts;
@@ -14,6 +15,7 @@ pub mod process;
 pub mod read;
 mod resident;
 pub mod shared;
+pub mod space;
 pub mod stat;
 #[cfg(test)]
 mod testfs;

@@ -1,8 +1,11 @@
 //! The process itself: its priority, limits, memory, host, and the signals that ask it to stop.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,6 +73,28 @@ pub fn host_name() -> String {
 /// The user whose rights the process has; 0 is root.
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// The longest log of a process in the background that is gone on with.
+const LOG_MAX: u64 = 1 << 20;
+
+/// Leaves the terminal and the session that the process was started in: it reads nothing from there, and what it says goes to
+/// the file `log`, which begins anew when it has become long.
+pub fn go_to_background(log: &Path) -> io::Result<()> {
+    let long = std::fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_MAX);
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+    if long {
+        file.set_len(0)?;
+    }
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    match rustix::process::setsid() {
+        // A leader of a process group stays in its session, as it was started.
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(e) => return Err(e.into()),
+    }
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(rustix::stdio::dup2_stderr(&file)?)
 }
 
 /// Signals that ask the process to stop: SIGINT, SIGTERM and SIGHUP. The first one is told to the program, a second one

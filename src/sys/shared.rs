@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Numbers of 64 bits in a file, changed under its lock. Not synced: they mean something only while the machine is up.
-/// A claimed number is the file's next word to it holding the process that claimed it; a dead process claims nothing.
+/// Beside each number stands the process that claims it, if any.
 pub struct SharedWords {
     path: PathBuf,
     file: Mutex<File>,
@@ -77,9 +77,9 @@ impl Words {
 
     /// Claims the first free number from `first` on for this process and gives it a value; `None` where all are claimed.
     pub fn claim(&mut self, first: usize, value: i64) -> Option<usize> {
-        let free = (first..self.words.len() / 2).find(|at| !is_alive(self.words[at * 2 + 1]))?;
+        let free = (first..self.words.len() / 2).find(|at| self.words[at * 2 + 1] == 0)?;
         self.words[free * 2] = value;
-        self.words[free * 2 + 1] = i64::from(std::process::id());
+        self.words[free * 2 + 1] = identity(i64::from(std::process::id()))?;
         Some(free)
     }
 
@@ -88,14 +88,26 @@ impl Words {
         self.words[at * 2 + 1] = 0;
     }
 
-    /// The values of the numbers from `first` on that living processes claim.
+    /// The values of the numbers from `first` on that are claimed, also by processes that have ended since.
     pub fn claimed(&self, first: usize) -> impl Iterator<Item = i64> {
-        (first..self.words.len() / 2).filter(|at| is_alive(self.words[at * 2 + 1])).map(|at| self.words[at * 2])
+        (first..self.words.len() / 2).filter(|at| self.words[at * 2 + 1] != 0).map(|at| self.words[at * 2])
+    }
+
+    /// The numbers from `first` on whose claimers have ended.
+    pub fn abandoned(&self, first: usize) -> Vec<usize> {
+        let ended = |who: i64| who != 0 && identity(who & PID) != Some(who);
+        (first..self.words.len() / 2).filter(|at| ended(self.words[at * 2 + 1])).collect()
     }
 }
 
-/// Whether a process with this id runs. A process of another id namespace looks dead; its writer lock still holds.
-fn is_alive(pid: i64) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
-    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+/// The bits of an identity that are the process's number; Linux gives none above 2^22.
+const PID: i64 = (1 << 22) - 1;
+
+/// A process, told from others that had or will have its number by the time it started; `None` where it does not run.
+fn identity(pid: i64) -> Option<i64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program stands in parentheses and may hold anything; the start is the 20th field behind it.
+    let rest = &stat[stat.iter().rposition(|b| *b == b')')? + 1..];
+    let start: i64 = std::str::from_utf8(rest.split(|b| *b == b' ').nth(20)?).ok()?.parse().ok()?;
+    Some((start << 22 & i64::MAX) | (pid & PID))
 }

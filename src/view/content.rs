@@ -1,6 +1,7 @@
 //! Reading the content of a version.
 
 use crate::index::{
+    chunks::Location,
     error::IndexError,
     rows::{Piece, Row},
     tree::Reader,
@@ -56,6 +57,19 @@ impl Content {
         len: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), RepoError> {
+        self.read_noting(index, frames, offset, len, out, &mut |_| {})
+    }
+
+    /// As [`Content::read`], telling `note` of every chunk that is about to be read.
+    pub fn read_noting(
+        &self,
+        index: &Reader,
+        frames: &Frames,
+        offset: u64,
+        len: usize,
+        out: &mut Vec<u8>,
+        note: &mut dyn FnMut(&Location),
+    ) -> Result<(), RepoError> {
         let end = self.size.min(offset.saturating_add(len as u64));
         let mut at = offset;
         while at < end {
@@ -65,7 +79,9 @@ impl Content {
             match self.pieces[n] {
                 Piece::Hole(_) => out.resize(out.len() + take, 0),
                 Piece::Chunk { num, .. } => {
-                    let (frame, range) = frames.chunk(&index.location(num)?)?;
+                    let location = index.location(num)?;
+                    note(&location);
+                    let (frame, range) = frames.chunk(&location)?;
                     let from = range.start + within as usize;
                     let bytes = frame.get(from..from + take).filter(|_| from + take <= range.end);
                     out.extend_from_slice(

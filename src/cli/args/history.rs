@@ -47,6 +47,12 @@ pub struct Log {
     pub limit: Option<usize>,
 }
 
+/// Its description.
+pub(super) const DIFF: &str = "\
+Show what changed between two times, from the index alone.\n\n\
+Each line begins with a letter: + added, - removed, M modified, R renamed, T another type. What differs stands in \
+brackets. Directories of which only the time of the last modification differs are left out of the text; --json has them.";
+
 /// `bygone diff`.
 #[derive(Debug, Args)]
 #[command(after_long_help = TIMES)]
@@ -63,6 +69,9 @@ pub struct Diff {
     /// Print counts and sizes only
     #[arg(long)]
     pub stat: bool,
+    /// Print nothing but paths as they are, each with a NUL byte behind it
+    #[arg(short = '0', long, conflicts_with = "stat")]
+    pub null: bool,
 }
 
 /// Its description.
@@ -90,6 +99,9 @@ pub struct Find {
     /// Only what was there and is not any more
     #[arg(long, group = "when")]
     pub deleted: bool,
+    /// Print paths as they are, each with a NUL byte behind it
+    #[arg(short = '0', long)]
+    pub null: bool,
 }
 
 /// `bygone cat`.

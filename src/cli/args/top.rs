@@ -103,6 +103,7 @@ pub enum Command {
     #[command(long_about = history::LOG)]
     Log(history::Log),
     /// Show what changed between two times
+    #[command(long_about = history::DIFF)]
     Diff(history::Diff),
     /// Find files by name, now or in the past
     #[command(long_about = history::FIND)]

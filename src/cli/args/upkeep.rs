@@ -69,6 +69,9 @@ pub struct Mount {
     /// Stay in the foreground until interrupted
     #[arg(long)]
     pub foreground: bool,
+    /// Says when it is ready, and goes to the background: what the command starts when it is not to stay
+    #[arg(long, hide = true, conflicts_with = "foreground")]
+    pub in_background: bool,
 }
 
 /// The values of `--inodes`.

@@ -1,7 +1,19 @@
 //! The commands, one file each.
 
+pub mod cat;
 pub mod completions;
 pub mod config_check;
+pub mod diff;
+pub mod find;
+pub mod index;
 pub mod init;
+pub mod list;
+pub mod log;
+pub mod mount;
+pub mod protect;
+pub mod restore;
 pub mod snapshot;
 pub mod source;
+pub mod umount;
+pub mod verify;
+pub mod watch;

@@ -1,5 +1,6 @@
 //! `bygone snapshot`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -27,7 +28,7 @@ use crate::types::{
 
 /// Runs it.
 pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
-    let wanted = chosen(context, args)?;
+    let wanted = chosen(context, &args.sources)?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
@@ -47,15 +48,15 @@ pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
 }
 
 /// The sources that were named, or all.
-fn chosen<'a>(context: &'a Context, args: &Snapshot) -> Result<Vec<&'a Source>, Failure> {
+pub fn chosen<'a>(context: &'a Context, wanted: &[PathBuf]) -> Result<Vec<&'a Source>, Failure> {
     let all = &context.config.sources;
     if all.is_empty() {
         return Err(Failure::new("nothing is protected yet").hint("`bygone source add DIRECTORY` protects a directory"));
     }
-    if args.sources.is_empty() {
+    if wanted.is_empty() {
         return Ok(all.iter().collect());
     }
-    args.sources
+    wanted
         .iter()
         .map(|wanted| {
             let real = wanted.canonicalize().unwrap_or_else(|_| wanted.clone());
@@ -70,9 +71,9 @@ fn chosen<'a>(context: &'a Context, args: &Snapshot) -> Result<Vec<&'a Source>, 
 /// Leaves the machine to others.
 pub fn lower_priority(context: &Context) {
     if context.config.capture.io_class == IoClass::Idle
-        && let Err(e) = process::set_idle_io()
+        && let Err(e) = process::set_idle_io().and_then(|()| process::set_nice(10))
     {
-        tracing::warn!("cannot use the idle I/O class: {e}");
+        tracing::warn!("cannot lower the priority: {e}");
     }
     if let Err(e) = process::raise_open_files() {
         tracing::debug!("cannot raise the number of open files: {e}");

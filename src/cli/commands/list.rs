@@ -1,0 +1,244 @@
+//! `bygone list`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::cli::args::history::List;
+use crate::cli::context::Context;
+use crate::cli::out::Out;
+use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::past::{Past, clean, json_bytes, json_time};
+use crate::cli::sizes::show_size;
+use crate::types::{
+    op::Gap,
+    path,
+    snapshot::{Counts, Snapshot, Source},
+    time::Instant,
+    when::show,
+};
+
+/// Something that the history of a source has at a time.
+enum Item {
+    Snapshot(Snapshot),
+    Gap(Gap),
+}
+
+impl Item {
+    fn time(&self) -> Instant {
+        match self {
+            Item::Snapshot(snapshot) => snapshot.time,
+            Item::Gap(gap) => gap.to,
+        }
+    }
+}
+
+/// Runs it.
+pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
+    let past = Past::open(context)?;
+    let sources = chosen(&past, &args.sources)?;
+    let items = items(&past, args, &sources)?;
+    let mut out = context.out();
+    if items.is_empty() && !context.json && !context.quiet {
+        tracing::warn!("there is no snapshot to list; `bygone snapshot` takes one");
+    }
+    if args.by_day {
+        by_day(context, &past, &items, &mut out)?;
+    } else if args.by_source {
+        by_source(context, &past, &items, &mut out)?;
+    } else {
+        for (source, item) in &items {
+            match context.json {
+                true => out.json(&as_json(source, item))?,
+                false => out.line(as_text(&past, source, item))?,
+            }
+        }
+    }
+    out.finish()?;
+    Ok(past.outcome)
+}
+
+fn chosen(past: &Past, wanted: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let all = past.sources()?;
+    if wanted.is_empty() {
+        return Ok(all);
+    }
+    let mut chosen = Vec::new();
+    for given in wanted {
+        let root = clean(given)?;
+        let found = all.iter().filter(|s| s.root == root);
+        let before = chosen.len();
+        chosen.extend(found.cloned());
+        if chosen.len() == before {
+            return Err(Failure::new(format!(
+                "the repository has no source {} of the host {}",
+                path::show(&root),
+                past.host
+            ))
+            .hint("`bygone list --by-source` shows what there is"));
+        }
+    }
+    Ok(chosen)
+}
+
+/// Snapshots and gaps by time, oldest first.
+fn items<'a>(past: &Past, args: &List, sources: &'a [Source]) -> Result<Vec<(&'a Source, Item)>, Failure> {
+    let bound = |text: &Option<String>| text.as_deref().map(|text| past.time(text)).transpose();
+    let since = bound(&args.since)?.map_or(Instant(i64::MIN), |t| Instant(t.instant.0.saturating_add(1)));
+    let until = bound(&args.until)?.map_or(Instant(i64::MAX), |t| t.instant);
+    let end = Instant(until.0.saturating_add(1));
+    let mut items = Vec::new();
+    for source in sources {
+        let snapshots = past.index.snapshots(source.num, since, end, i64::MAX as usize)?;
+        items.extend(snapshots.into_iter().map(|s| (source, Item::Snapshot(s))));
+        let gaps = past.index.gaps(source.num, since, until)?;
+        items.extend(gaps.into_iter().map(|g| (source, Item::Gap(g))));
+    }
+    items.sort_by_key(|(_, item)| item.time());
+    let snapshots = items.iter().filter(|(_, item)| matches!(item, Item::Snapshot(_))).count();
+    let mut surplus = args.limit.map_or(0, |limit| snapshots.saturating_sub(limit));
+    items.retain(|(_, item)| {
+        let kept = surplus == 0;
+        surplus -= usize::from(!kept && matches!(item, Item::Snapshot(_)));
+        kept
+    });
+    Ok(items)
+}
+
+fn as_text(past: &Past, source: &Source, item: &Item) -> String {
+    match item {
+        Item::Snapshot(s) => {
+            format!(
+                "{}  {}  {}  {}",
+                past.show(s.time),
+                path::show(&source.root),
+                s.tier.word(),
+                counts_text(&s.counts)
+            )
+        }
+        Item::Gap(g) => format!(
+            "{}  {}  gap since {}: {}",
+            past.show(g.to),
+            path::show(&path::join(&source.root, &g.subtree)),
+            past.show(g.from),
+            path::show(g.why.as_bytes())
+        ),
+    }
+}
+
+fn counts_text(c: &Counts) -> String {
+    let mut text = format!(
+        "{} new, {} changed, {} removed; read {}, stored {}",
+        c.new,
+        c.changed,
+        c.removed,
+        show_size(c.read_bytes),
+        show_size(c.stored_bytes)
+    );
+    for (count, word) in [(c.unreadable, "unreadable"), (c.fuzzy, "fuzzy")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {word}"));
+        }
+    }
+    text
+}
+
+fn counts_json(c: &Counts) -> Value {
+    json!({
+        "new": c.new, "changed": c.changed, "removed": c.removed, "bytes_read": c.read_bytes,
+        "bytes_stored": c.stored_bytes, "unreadable": c.unreadable, "fuzzy": c.fuzzy,
+    })
+}
+
+fn as_json(source: &Source, item: &Item) -> Value {
+    let root = json_bytes(&source.root);
+    match item {
+        Item::Snapshot(s) => json!({
+            "kind": "snapshot", "source": root, "number": s.number.0, "time": json_time(s.time), "time_ns": s.time.0,
+            "tier": s.tier.word(), "counts": counts_json(&s.counts),
+        }),
+        Item::Gap(g) => json!({
+            "kind": "gap", "source": root, "path": json_bytes(&path::join(&source.root, &g.subtree)),
+            "from": json_time(g.from), "to": json_time(g.to), "why": g.why,
+        }),
+    }
+}
+
+/// What several snapshots of one source did.
+#[derive(Default)]
+struct Sum {
+    snapshots: u64,
+    gaps: u64,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    counts: Counts,
+}
+
+impl Sum {
+    fn add(&mut self, item: &Item) {
+        let Item::Snapshot(s) = item else {
+            self.gaps += 1;
+            return;
+        };
+        self.snapshots += 1;
+        self.first = self.first.or(Some(s.time));
+        self.last = Some(s.time);
+        let (sum, c) = (&mut self.counts, &s.counts);
+        for (sum, n) in [
+            (&mut sum.new, c.new),
+            (&mut sum.changed, c.changed),
+            (&mut sum.removed, c.removed),
+            (&mut sum.read_bytes, c.read_bytes),
+            (&mut sum.stored_bytes, c.stored_bytes),
+            (&mut sum.unreadable, c.unreadable),
+            (&mut sum.fuzzy, c.fuzzy),
+        ] {
+            *sum = sum.saturating_add(n);
+        }
+    }
+
+    fn text(&self) -> String {
+        let gaps = if self.gaps > 0 { format!(", {} gap(s)", self.gaps) } else { String::new() };
+        format!("{} snapshot(s): {}{gaps}", self.snapshots, counts_text(&self.counts))
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "snapshots": self.snapshots, "gaps": self.gaps, "first": self.first.map(json_time), "last": self.last.map(json_time),
+            "counts": counts_json(&self.counts),
+        })
+    }
+}
+
+fn by_day(context: &Context, past: &Past, items: &[(&Source, Item)], out: &mut Out) -> Result<(), Failure> {
+    let mut days: BTreeMap<(String, &[u8]), Sum> = BTreeMap::new();
+    for (source, item) in items {
+        days.entry((show::day(item.time(), &past.zone), &source.root)).or_default().add(item);
+    }
+    for ((day, root), sum) in &days {
+        match context.json {
+            true => out.json(&json!({ "day": day, "source": json_bytes(root), "sum": sum.json() }))?,
+            false => out.line(format_args!("{day}  {}  {}", path::show(root), sum.text()))?,
+        }
+    }
+    Ok(())
+}
+
+fn by_source(context: &Context, past: &Past, items: &[(&Source, Item)], out: &mut Out) -> Result<(), Failure> {
+    let mut sources: BTreeMap<&[u8], Sum> = BTreeMap::new();
+    for (source, item) in items {
+        sources.entry(&source.root).or_default().add(item);
+    }
+    for (root, sum) in &sources {
+        match context.json {
+            true => out.json(&json!({ "source": json_bytes(root), "sum": sum.json() }))?,
+            false => {
+                let time = |t: Option<Instant>| t.map(|t| past.show(t)).unwrap_or_default();
+                let (first, last) = (time(sum.first), time(sum.last));
+                out.line(format_args!("{}  {first} to {last}  {}", path::show(root), sum.text()))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! `bygone log`.
+
+use serde_json::{Value, json};
+
+use crate::cli::args::history::Log;
+use crate::cli::context::Context;
+use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::past::{Past, clean, json_bytes, json_row, json_time, show_path};
+use crate::cli::sizes::show_size;
+use crate::types::path;
+use crate::view::history::{PathVersion, What, versions};
+
+/// Runs it.
+pub fn run(context: &Context, args: &Log) -> Result<Outcome, Failure> {
+    let past = Past::open(context)?;
+    let wanted = clean(&args.path)?;
+    let mut all = Vec::new();
+    let sources = past.sources_near(&wanted)?;
+    past.index.hold(|index| -> Result<(), Failure> {
+        for source in &sources {
+            all.extend(versions(index, source, &wanted)?);
+        }
+        Ok(())
+    })?;
+    if all.is_empty() {
+        let failure = Failure::new(format!("{} was never captured", path::show(&wanted)));
+        return Err(match sources.iter().find(|s| s.root != wanted && path::is_within(&s.root, &wanted)) {
+            Some(below) => failure.hint(format!("the source {} lies below it", path::show(&below.root))),
+            None => failure.hint("`bygone find NAME --ever` looks for a name in all of history"),
+        });
+    }
+    all.sort_by_key(|v| v.from.time);
+    let mut out = context.out();
+    for version in all.iter().rev().take(args.limit.unwrap_or(usize::MAX)) {
+        match context.json {
+            true => out.json(&as_json(version))?,
+            false => out.line(as_text(&past, version, &wanted))?,
+        }
+    }
+    out.finish()?;
+    Ok(past.outcome)
+}
+
+fn word(what: &What) -> &'static str {
+    match what {
+        What::Created => "created",
+        What::Changed => "changed",
+        What::Renamed { .. } => "renamed",
+        What::Linked { .. } => "linked",
+        What::Replaced => "replaced",
+        What::Left { .. } => "left",
+        What::Removed => "removed",
+    }
+}
+
+fn other(what: &What) -> Option<&[u8]> {
+    match what {
+        What::Renamed { from: other } | What::Linked { to: other } | What::Left { to: other } => Some(other),
+        What::Created | What::Changed | What::Replaced | What::Removed => None,
+    }
+}
+
+fn as_text(past: &Past, v: &PathVersion, wanted: &[u8]) -> String {
+    let size = v.row.as_ref().filter(|r| !r.node.is_dir()).map(|r| show_size(r.attr.size)).unwrap_or_default();
+    let mut line = format!("{}  {:8} {size:>10}", past.show(v.from.time), word(&v.what));
+    match &v.what {
+        What::Renamed { from } => line.push_str(&format!("  from {}", show_path(from, v.row.as_ref()))),
+        What::Linked { to } => line.push_str(&format!("  beside {}", path::show(to))),
+        What::Left { to } => line.push_str(&format!("  for {}", path::show(to))),
+        _ => {}
+    }
+    if v.path != wanted {
+        line.push_str(&format!("  at {}", show_path(&v.path, v.row.as_ref())));
+    }
+    let mut notes = v.bits.words();
+    if v.row.as_ref().is_some_and(|r| r.fuzzy) {
+        notes.push("fuzzy");
+    }
+    if !notes.is_empty() {
+        line.push_str(&format!("  ({})", notes.join(", ")));
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn as_json(v: &PathVersion) -> Value {
+    json!({
+        "path": json_bytes(&v.path),
+        "what": word(&v.what),
+        "other_path": other(&v.what).map(json_bytes),
+        "snapshot": v.from.number.0,
+        "from": json_time(v.from.time),
+        "to": v.to.as_ref().map(|to| json_time(to.time)),
+        "differs": v.bits.words(),
+        "version": v.row.as_ref().map(json_row),
+    })
+}

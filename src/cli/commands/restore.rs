@@ -1,0 +1,274 @@
+//! `bygone restore`.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::capture::scope::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Scope};
+use crate::cli::args::history::Restore;
+use crate::cli::bar;
+use crate::cli::context::{Context, absolute};
+use crate::cli::open;
+use crate::cli::out::Out;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::sizes::show_size;
+use crate::config::model::Source;
+use crate::repo::attach::Attached;
+use crate::restore::{
+    act,
+    error::RestoreError,
+    plan::{Plan, Request, Target},
+    report::{Counts, Problem, Report},
+};
+use crate::sys::{clock, mounts, process::Signals};
+use crate::types::{
+    path,
+    when::{
+        human::{Resolved, parse_time},
+        show,
+        zone::Zone,
+    },
+};
+use crate::view::instant::View;
+
+/// How many attributes that could not be set are told one by one.
+const TOLD_MAX: usize = 20;
+
+/// Runs it.
+pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
+    let zone = zone(context)?;
+    let when = parse_time(&args.at, clock::now(), &zone).map_err(Failure::usage)?;
+    let signals = Signals::install().explain(|| "cannot take signals over")?;
+    let at = open::attached(context)?;
+    let bar = bar::on_stderr(!context.quiet && !context.json);
+    let replayed = open::catch_up(&at, &*bar)?;
+    let index = at.reader().into_failure()?;
+    let view = View::open(&index, &context.config.host, when.instant).into_failure()?;
+    if view.parts.is_empty() {
+        return Err(nothing(context, &at, &when)?);
+    }
+    tell_time(context, &view, &when, &zone)?;
+    let plan = plan(context, args, &index, &view, &when)?;
+    let outcome = match replayed.problems.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::Partial,
+    };
+    if args.dry_run {
+        tell_plan(context, &plan)?;
+        return Ok(if plan.problems.is_empty() { outcome } else { Outcome::Partial });
+    }
+    let stop = signals.flag();
+    let report = act::act(&at, plan, &*bar, &stop).map_err(|e| failure(&e))?;
+    tell(context, &report, &stop)?;
+    match (report.stopped, report.problems.is_empty()) {
+        (true, _) => Err(Failure::new("interrupted before everything was restored")
+            .hint("run the same command again: it goes on with what is missing")),
+        (false, false) => Ok(Outcome::Partial),
+        (false, true) => Ok(outcome),
+    }
+}
+
+fn zone(context: &Context) -> Result<Zone, Failure> {
+    match &context.config.mount.zone {
+        Some(name) => Zone::named(name).into_failure(),
+        None => Ok(Zone::system()),
+    }
+}
+
+/// There is no snapshot so early.
+fn nothing(context: &Context, at: &Attached, when: &Resolved) -> Result<Failure, Failure> {
+    let index = at.reader().into_failure()?;
+    let mut first = None;
+    for source in index.sources().into_failure()?.iter().filter(|s| s.host == context.config.host) {
+        let snapshot = index.snapshot_after(source.num, when.instant).into_failure()?;
+        first = first.into_iter().chain(snapshot.map(|s| s.time)).min();
+    }
+    let failure =
+        Failure::new(format!("nothing of the host {} had been captured at {}", context.config.host, when.text));
+    Ok(match first {
+        Some(time) => failure.hint(format!("its first snapshot is of {}", show::show(time, &zone(context)?))),
+        None => failure.hint("`bygone list` shows what there is"),
+    })
+}
+
+/// The instant that was understood, before anything is done.
+fn tell_time(context: &Context, view: &View, when: &Resolved, zone: &Zone) -> Result<(), Failure> {
+    let mut out = context.out();
+    if context.json {
+        let parts: Vec<Value> = view.parts.iter().map(|p| {
+            json!({ "source": path::show(&p.source.root), "number": p.snapshot.number.0, "time": show::exact_name(p.snapshot.time) })
+        }).collect();
+        out.json(&json!({ "at": when.text, "time_ns": when.instant.0, "latest": when.latest, "snapshots": parts }))?;
+    } else if !context.quiet {
+        out.line(format_args!("as of {}", when.text))?;
+        for part in &view.parts {
+            let time = show::show(part.snapshot.time, zone);
+            out.line(format_args!("  {}: snapshot of {time} ({})", path::show(&part.source.root), zone.name()))?;
+        }
+    }
+    out.finish()
+}
+
+fn plan(
+    context: &Context,
+    args: &Restore,
+    index: &crate::index::tree::Reader,
+    view: &View,
+    when: &Resolved,
+) -> Result<Plan, Failure> {
+    let paths = args.paths.iter().map(|p| clean(p)).collect::<Result<Vec<_>, _>>()?;
+    let target = match &args.to {
+        Some(dir) => Target::To(absolute(dir)?),
+        None => Target::InPlace { delete: args.delete },
+    };
+    let guarded = guarded(context)?;
+    let left_out = LeftOut::of(context)?;
+    let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
+    let request = Request { view, paths: &paths, target, guarded: &guarded, spared: &spared };
+    Plan::make(index, &request).map_err(|e| match &e {
+        RestoreError::NotThere { .. } => {
+            failure(&e).hint(format!("`bygone log PATH` shows when it was there; the view is as of {}", when.text))
+        }
+        _ => failure(&e),
+    })
+}
+
+fn failure(e: &RestoreError) -> Failure {
+    let failure = Failure::from_error(e);
+    match e {
+        RestoreError::Target { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            failure.hint("restore as root, or --to a directory of your own")
+        }
+        RestoreError::Space { .. } => failure.hint("make room, restore less at a time, or --to another file system"),
+        RestoreError::Collide { .. } => failure.hint("give one --to for each"),
+        _ => failure,
+    }
+}
+
+/// The absolute path, `..` and `.` taken out: what the view calls it.
+fn clean(path: &Path) -> Result<Vec<u8>, Failure> {
+    use std::path::Component;
+    let mut out = PathBuf::from("/");
+    for part in absolute(path)?.components() {
+        match part {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => drop(out.pop()),
+            _ => {}
+        }
+    }
+    Ok(out.as_os_str().as_bytes().to_vec())
+}
+
+/// What a restore never removes: the repository, the state, and what bygone has mounted.
+fn guarded(context: &Context) -> Result<Vec<PathBuf>, Failure> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut all = vec![context.config.repository.clone(), context.config.state.clone()];
+    let mounts = mounts::mounts().explain(|| "cannot read what is mounted")?;
+    let own = mounts.into_iter().filter(|m| m.fstype == "fuse.bygone");
+    all.extend(own.map(|m| PathBuf::from(std::ffi::OsString::from_vec(m.point))));
+    Ok(all)
+}
+
+/// What capture leaves out of the sources, and so a view says nothing about.
+struct LeftOut(Vec<(Source, Scope)>);
+
+impl LeftOut {
+    fn of(context: &Context) -> Result<LeftOut, Failure> {
+        // A source that is not there now has nothing to remove.
+        let there = context.config.sources.iter().filter(|s| s.path.is_dir());
+        there.map(|s| Ok((s.clone(), open::scope(context, s)?))).collect::<Result<_, _>>().map(LeftOut)
+    }
+
+    fn has(&self, path: &[u8], is_dir: bool) -> bool {
+        self.0.iter().any(|(source, scope)| {
+            let root = source.path.as_os_str().as_bytes();
+            if path == root || !path::is_within(path, root) {
+                return false;
+            }
+            scope.is_excluded_below(&path[root.len()..], is_dir) || (scope.cachedir_tag && in_cache(path, root))
+        })
+    }
+}
+
+/// Whether a directory above, inside of the source, says that it is a cache.
+fn in_cache(path: &[u8], root: &[u8]) -> bool {
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let mut above = path.ancestors().skip(1).take_while(|dir| path::is_within(dir.as_os_str().as_bytes(), root));
+    above.any(|dir| {
+        let tag = std::fs::File::open(dir.join(std::ffi::OsStr::from_bytes(CACHEDIR_TAG)));
+        let mut start = vec![0; CACHEDIR_SIGNATURE.len()];
+        tag.is_ok_and(|mut tag| std::io::Read::read_exact(&mut tag, &mut start).is_ok()) && start == CACHEDIR_SIGNATURE
+    })
+}
+
+fn tell_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let mut out = context.out();
+    for step in plan.steps() {
+        match context.json {
+            true => out.json(&json!({ "do": step.verb, "path": path::show(&step.path), "bytes": step.bytes }))?,
+            false => out.line(format_args!("{:8} {}", step.verb, path::show(&step.path)))?,
+        }
+    }
+    tell_problems(context, &mut out, &plan.problems)?;
+    match context.json {
+        true => out.json(&json!({ "would": counts_json(&plan.will) }))?,
+        false => out.line(format_args!("would have {}", counts_text(&plan.will)))?,
+    }
+    out.finish()
+}
+
+fn tell(context: &Context, report: &Report, stop: &AtomicBool) -> Result<(), Failure> {
+    let mut out = context.out();
+    tell_problems(context, &mut out, &report.problems)?;
+    if context.json {
+        let stopped = report.stopped || stop.load(Ordering::Relaxed);
+        out.json(
+            &json!({ "done": counts_json(&report.done), "problems": report.problems.len(), "interrupted": stopped }),
+        )?;
+    } else if !context.quiet {
+        out.line(counts_text(&report.done))?;
+    }
+    out.finish()
+}
+
+fn tell_problems(context: &Context, out: &mut Out, problems: &[Problem]) -> Result<(), Failure> {
+    let (mut attributes, mut untold) = (0, 0);
+    for problem in problems {
+        let (at, why) = (path::show(&problem.path), problem.why.to_string());
+        if context.json {
+            out.json(&json!({ "path": at, "why": why, "restored": problem.why.is_attribute() }))?;
+            continue;
+        }
+        attributes += usize::from(problem.why.is_attribute());
+        match problem.why.is_attribute() && attributes > TOLD_MAX {
+            true => untold += 1,
+            false => tracing::error!("{at}: {why}"),
+        }
+    }
+    if untold > 0 {
+        tracing::error!("{untold} more attributes could not be set; --json names them all");
+    }
+    Ok(())
+}
+
+fn counts_json(c: &Counts) -> Value {
+    json!({
+        "created": c.created, "replaced": c.replaced, "changed": c.changed, "linked": c.linked, "kept": c.kept,
+        "removed": c.removed, "bytes": c.bytes,
+    })
+}
+
+fn counts_text(c: &Counts) -> String {
+    format!(
+        "{} created, {} replaced, {} with other attributes, {} linked, {} removed, {} kept as they were; {} written",
+        c.created,
+        c.replaced,
+        c.changed,
+        c.linked,
+        c.removed,
+        c.kept,
+        show_size(c.bytes)
+    )
+}

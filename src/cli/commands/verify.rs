@@ -1,0 +1,132 @@
+//! `bygone verify`.
+
+use serde_json::{Value, json};
+
+use crate::cli::args::upkeep::Verify;
+use crate::cli::bar;
+use crate::cli::context::Context;
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::sizes::show_size;
+use crate::crypto::random;
+use crate::repo::error::RepoError;
+use crate::sys::process::Signals;
+use crate::types::path;
+use crate::verify::{
+    check::{self, Options},
+    report::{AffectedFile, Problem, Report},
+};
+
+/// Runs it.
+pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
+    let signals = Signals::install().explain(|| "cannot take signals over")?;
+    let at = open::attached(context)?;
+    let bar = bar::on_stderr(!context.quiet && !context.json);
+    // What can't be replayed is found and told by the check itself, in more detail.
+    crate::repo::replay::catch_up(&at, &*bar).into_failure()?;
+    let options = Options {
+        read_data: args.read_data,
+        subset_percent: args.subset,
+        seed: u64::from_le_bytes(random::bytes().map_err(RepoError::from).into_failure()?),
+    };
+    let report = check::verify(&at, &options, &*bar, &signals.flag()).into_failure()?;
+    tell(context, &report)?;
+    if report.stopped {
+        return Err(Failure::new("interrupted before everything was checked"));
+    }
+    Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Partial })
+}
+
+fn tell(context: &Context, report: &Report) -> Result<(), Failure> {
+    let mut out = context.out();
+    for problem in &report.problems {
+        match context.json {
+            true => out.json(&as_json(problem))?,
+            false => out.line(as_text(problem))?,
+        }
+    }
+    if context.json {
+        out.json(&summary_json(report))?;
+    } else if !context.quiet {
+        summary(report).into_iter().try_for_each(|line| out.line(line))?;
+    }
+    out.finish()
+}
+
+fn as_text(p: &Problem) -> String {
+    let mut text = format!("{}: {}: {}", p.object, p.part, p.why);
+    if !p.lost.is_empty() {
+        text.push_str(&format!("\n  lost: {}", p.lost));
+    }
+    if p.files.count > 0 {
+        text.push_str(&format!("\n  lost: the content of {} version(s) of files:", p.files.count));
+        p.files.some.iter().for_each(|f| text.push_str(&format!("\n    {}", file_text(f))));
+        if p.files.count > p.files.some.len() as u64 {
+            text.push_str("\n    ...");
+        }
+    }
+    if !p.to_do.is_empty() {
+        text.push_str(&format!("\n  to do: {}", p.to_do));
+    }
+    text
+}
+
+fn file_text(f: &AffectedFile) -> String {
+    let until = match f.to {
+        Some(to) => format!("to {}", to - 1),
+        None => "on".to_owned(),
+    };
+    format!("{} on {}, from snapshot {} {until}", path::show(&f.path), f.host, f.from)
+}
+
+fn as_json(p: &Problem) -> Value {
+    let files: Vec<Value> = p
+        .files
+        .some
+        .iter()
+        .map(|f| json!({ "host": f.host, "path": path::show(&f.path), "from": f.from, "to": f.to }))
+        .collect();
+    json!({
+        "object": p.object, "part": p.part, "why": p.why, "lost": p.lost, "files_affected": p.files.count, "files": files,
+        "to_do": p.to_do,
+    })
+}
+
+fn summary(r: &Report) -> Vec<String> {
+    let mut lines = vec![format!(
+        "checked {} key slot(s), {} pack(s) with {} frames, {} journal segment(s) with {} snapshots, {} versions of files",
+        r.slots, r.packs, r.frames, r.segments, r.snapshots, r.files
+    )];
+    match r.seed {
+        Some(seed) => lines.push(format!(
+            "read {} frames, {}, chosen at random by the seed {seed}",
+            r.read_frames,
+            show_size(r.read_bytes)
+        )),
+        None if r.read_frames > 0 => {
+            lines.push(format!("read all {} frames, {}", r.read_frames, show_size(r.read_bytes)));
+        }
+        None => {}
+    }
+    if !r.unreferenced.is_empty() {
+        lines.push(format!(
+            "{} pack(s) are named by no record: left by interrupted captures, or being written now",
+            r.unreferenced.len()
+        ));
+    }
+    lines.extend(r.strangers.iter().map(|name| format!("{name} is no object of this format, and was left alone")));
+    lines.push(match r.problems.len() {
+        0 => "no problem was found".to_owned(),
+        n => format!("{n} problem(s) were found"),
+    });
+    lines
+}
+
+fn summary_json(r: &Report) -> Value {
+    let unreferenced: Vec<String> = r.unreferenced.iter().map(ToString::to_string).collect();
+    json!({
+        "slots": r.slots, "packs": r.packs, "frames": r.frames, "segments": r.segments, "snapshots": r.snapshots,
+        "files": r.files, "read_frames": r.read_frames, "read_bytes": r.read_bytes, "seed": r.seed,
+        "unreferenced": unreferenced, "strangers": r.strangers, "problems": r.problems.len(), "interrupted": r.stopped,
+    })
+}

@@ -1,0 +1,163 @@
+//! `bygone watch`.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::capture::{
+    report::Report,
+    watching::{self, Event, Options},
+};
+use crate::cli::args::upkeep::Watch;
+use crate::cli::bar;
+use crate::cli::commands::snapshot;
+use crate::cli::context::Context;
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::config::model::Source;
+use crate::repo::{attach::Attached, write::SourceWriter};
+use crate::sys::process::Signals;
+use crate::types::path;
+
+/// Runs it.
+pub fn run(context: &Context, args: &Watch) -> Result<Outcome, Failure> {
+    let wanted = snapshot::chosen(context, &args.sources)?;
+    let signals = Signals::install().explain(|| "cannot take signals over")?;
+    let at = open::attached(context)?;
+    let bar = bar::on_stderr(!context.quiet && !context.json);
+    open::catch_up(&at, &*bar)?;
+    snapshot::lower_priority(context);
+    watch_all(context, &at, &wanted, &signals.flag(), &|| {})
+}
+
+/// Watches sources, each in a thread of its own, until `stop` is set or none is watched any more. `ready` is called when
+/// every source has been captured for the first time.
+///
+/// The outcome is partial where something could not be read at the end. A source that can't be watched is told, and the
+/// others go on; where none could, that is the failure.
+pub fn watch_all(
+    context: &Context,
+    at: &Arc<Attached>,
+    sources: &[&Source],
+    stop: &AtomicBool,
+    ready: &(dyn Fn() + Sync),
+) -> Result<Outcome, Failure> {
+    let waiting = Mutex::new(sources.len());
+    let first_done = || {
+        let mut left = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *left -= 1;
+        if *left == 0 {
+            ready();
+        }
+    };
+    let results: Vec<Result<Outcome, Failure>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = sources
+            .iter()
+            .map(|source| {
+                let first_done = &first_done;
+                scope.spawn(move || {
+                    let told = AtomicBool::new(false);
+                    let first = || {
+                        if !told.swap(true, Ordering::Relaxed) {
+                            first_done();
+                        }
+                    };
+                    let result = watch_one(context, at, source, stop, &first);
+                    if let Err(failure) = &result {
+                        tracing::error!("{failure}");
+                    }
+                    first();
+                    result
+                })
+            })
+            .collect();
+        let panicked = |_| Err(Failure::new("a thread that watches ended unexpectedly"));
+        threads.into_iter().map(|t| t.join().unwrap_or_else(panicked)).collect()
+    });
+    let all = results.len();
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut outcome = Outcome::Done;
+    for result in results {
+        match result {
+            Ok(Outcome::Done) => {}
+            Ok(other) => outcome = other,
+            Err(failure) => failures.push(failure),
+        }
+    }
+    match failures.pop() {
+        Some(failure) if failures.len() + 1 == all => Err(failure),
+        Some(_) => Ok(Outcome::Partial),
+        None => Ok(outcome),
+    }
+}
+
+fn watch_one(
+    context: &Context,
+    at: &Arc<Attached>,
+    source: &Source,
+    stop: &AtomicBool,
+    first: &(dyn Fn() + Sync),
+) -> Result<Outcome, Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let what = || format!("cannot watch {}", source.path.display());
+    let scope = open::scope(context, source)?;
+    let writer =
+        SourceWriter::open(at.clone(), &context.config.host, source.path.as_os_str().as_bytes()).explain(what)?;
+    let bar = bar::on_stderr(!context.quiet && !context.json);
+    let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
+    let events = |event: Event| tell(context, source, event, first, &unread);
+    let never: Vec<PathBuf> = vec![context.config.repository.clone(), context.config.state.clone()];
+    let options = Options { source, capture: &context.config.capture, never, progress: &*bar, events: &events, stop };
+    match watching::watch(writer, scope, &options) {
+        Ok(()) => {}
+        // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
+        Err(watching::WatchingError::Capture(crate::capture::report::CaptureError::Stopped)) => {}
+        Err(e) => return Err(Failure::new(what()).because(&e)),
+    }
+    let unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(if unread.is_empty() { Outcome::Done } else { Outcome::Partial })
+}
+
+fn tell(
+    context: &Context,
+    source: &Source,
+    event: Event,
+    first: &(dyn Fn() + Sync),
+    unread: &Mutex<std::collections::BTreeSet<Vec<u8>>>,
+) {
+    let path = path::show(source.path.as_os_str().as_encoded_bytes());
+    match event {
+        Event::Watching(kind, status) => {
+            tracing::info!("{path}: watched by {kind}");
+            for note in status.notes {
+                tracing::warn!("{path}: {note}");
+            }
+            for part in status.unwatched {
+                tracing::warn!(
+                    "{path}: {} is not watched but scanned at an interval: {}",
+                    path::show(&part.dir),
+                    part.why
+                );
+            }
+        }
+        Event::Captured(report) => {
+            note_unread(&report, unread);
+            if let Err(failure) = snapshot::tell(context, source, &report) {
+                tracing::error!("{failure}");
+            }
+            first();
+        }
+        Event::Failed(e, again) => {
+            tracing::error!("cannot capture {path}: {e}; trying again in {} s", again.as_secs());
+        }
+        Event::RootGone => tracing::warn!("{path} is not there any more; waiting for it to come back"),
+        Event::RootBack(true) => tracing::info!("{path} is there again"),
+        Event::RootBack(false) => tracing::warn!("{path} is there again, but is another directory than before"),
+    }
+}
+
+/// What could not be read the last time it was tried.
+fn note_unread(report: &Report, unread: &Mutex<std::collections::BTreeSet<Vec<u8>>>) {
+    let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
+    unread.extend(report.problems.iter().map(|p| p.path.clone()));
+}

@@ -1,0 +1,144 @@
+//! The content of files: what a version contains is remembered, frames are decoded once, and the next ones in the order of the
+//! tree are decoded ahead when they are being read one after another, by one large file or by many small ones.
+
+use crate::index::tree::Reader;
+use crate::mount::{
+    errno::FsError,
+    fs::{Fs, lock},
+};
+use crate::repo::{attach::Attached, frames::Frames};
+use crate::types::{
+    attr::Kind,
+    ids::{SourceNum, Ver},
+};
+use crate::view::content::Content;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Bytes of decoded frames.
+const FRAMES_MAX: usize = 64 << 20;
+/// Bytes of lists of pieces.
+const CONTENTS_MAX: usize = 8 << 20;
+/// Threads that decode ahead.
+const AHEAD_THREADS: usize = 2;
+/// Frames that may wait to be decoded ahead.
+const AHEAD_QUEUE: usize = 8;
+/// How far ahead frames are decoded.
+const AHEAD_FRAMES: i64 = 3;
+/// Frames that are remembered as read, to tell who reads one after another.
+const RECENT_FRAMES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// What files contain.
+pub struct Contents {
+    frames: Arc<Frames>,
+    lists: Mutex<Lists>,
+    recent: Mutex<LruCache<i64, ()>>,
+    /// Where frames to be decoded ahead go; the threads end when it is dropped.
+    ahead: Sender<i64>,
+}
+
+struct Lists {
+    contents: LruCache<(SourceNum, Ver), Arc<Content>>,
+    bytes: usize,
+}
+
+impl Contents {
+    /// Of a repository; starts the threads that decode ahead.
+    pub fn new(attached: &Attached) -> Result<Contents, FsError> {
+        let frames = Arc::new(Frames::new(attached.repo().clone(), FRAMES_MAX));
+        let (ahead, queue) = bounded(AHEAD_QUEUE);
+        for n in 0..AHEAD_THREADS {
+            let (frames, queue, index) = (frames.clone(), queue.clone(), attached.reader()?);
+            thread::Builder::new()
+                .name(format!("ahead-{n}"))
+                .spawn(move || decode_ahead(&frames, &queue, &index))
+                .map_err(|source| FsError::System { doing: "start a thread that decodes ahead", source })?;
+        }
+        let lists = Mutex::new(Lists { contents: LruCache::unbounded(), bytes: 0 });
+        Ok(Contents { frames, lists, recent: Mutex::new(LruCache::new(RECENT_FRAMES)), ahead })
+    }
+
+    /// The content of a version.
+    pub(super) fn get(&self, index: &Reader, source: SourceNum, ver: Ver) -> Result<Arc<Content>, FsError> {
+        if let Some(content) = lock(&self.lists).contents.get(&(source, ver)) {
+            return Ok(content.clone());
+        }
+        let content = Arc::new(Content::open(index, source, ver)?);
+        let mut lists = lock(&self.lists);
+        lists.bytes += weight(&content);
+        if let Some(before) = lists.contents.put((source, ver), content.clone()) {
+            lists.bytes -= weight(&before);
+        }
+        while lists.bytes > CONTENTS_MAX && lists.contents.len() > 1 {
+            match lists.contents.pop_lru() {
+                Some((_, content)) => lists.bytes -= weight(&content),
+                None => break,
+            }
+        }
+        Ok(content)
+    }
+
+    /// Notes that a frame is being read, and has the next ones decoded where the one before was read too.
+    fn note(&self, frame: i64) {
+        let goes_on = {
+            let mut recent = lock(&self.recent);
+            recent.put(frame, ()).is_none() && recent.contains(&(frame - 1))
+        };
+        if goes_on {
+            for next in frame + 1..=frame + AHEAD_FRAMES {
+                // A full queue means that they are busy: then whoever reads decodes by itself.
+                if !self.frames.has(next) && self.ahead.try_send(next).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn weight(content: &Content) -> usize {
+    size_of::<Content>() + content.pieces.capacity() * 32
+}
+
+fn decode_ahead(frames: &Frames, queue: &Receiver<i64>, index: &Reader) {
+    for frame in queue {
+        if frames.has(frame) {
+            continue;
+        }
+        let decoded = index.frame(frame).map_err(FsError::from).and_then(|at| match at {
+            Some(at) => frames.get(&at).map(drop).map_err(FsError::from),
+            None => Ok(()),
+        });
+        if let Err(e) = decoded {
+            // Nobody has asked for it yet; whoever does gets the error.
+            tracing::debug!("not decoded ahead: {e}");
+        }
+    }
+}
+
+impl Fs {
+    /// Up to `len` bytes of a file from `offset`, into `out`; fewer only at its end.
+    pub fn read(&self, ino: u64, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), FsError> {
+        let (source, ver) = self.version_of(ino)?;
+        self.hold(|index| {
+            let content = self.contents.get(index, source, ver)?;
+            out.reserve(len.min(content.size.saturating_sub(offset) as usize));
+            content.read_noting(index, &self.contents.frames, offset, len, out, &mut |at| {
+                self.contents.note(at.frame);
+            })?;
+            Ok(())
+        })
+    }
+
+    /// The first byte of data at or after `offset`, or of a hole where `hole` is set.
+    pub fn seek(&self, ino: u64, offset: u64, hole: bool) -> Result<u64, FsError> {
+        let (source, ver) = self.version_of(ino)?;
+        if self.view_attr(ino)?.attr.kind() != Kind::File {
+            return Err(FsError::WrongKind);
+        }
+        let content = self.hold(|index| self.contents.get(index, source, ver))?;
+        content.seek(offset, hole).ok_or(FsError::NoSuchOffset)
+    }
+}

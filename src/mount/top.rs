@@ -1,0 +1,226 @@
+//! The directories above the views: names of time, timeline, hosts.
+
+use crate::index::tree::Reader;
+use crate::mount::{
+    errno::FsError,
+    fs::{Fs, lock},
+    inodes,
+    listing::Listing,
+    node::{Found, Keep, NodeAttr},
+    places::Place,
+};
+use crate::types::{
+    path,
+    time::Instant,
+    when::{
+        name::{Name, parse_name},
+        show::exact_name,
+    },
+};
+use crate::view::{
+    names::{self, Meaning},
+    timeline,
+};
+use std::collections::HashMap;
+
+/// The days of each host that have snapshots, as far as they were listed.
+#[derive(Default)]
+pub struct Days(HashMap<String, Listed>);
+
+#[derive(Clone, Default)]
+struct Listed {
+    /// The oldest snapshot when they were listed: retention takes from this end.
+    first: Option<Instant>,
+    days: Vec<(String, Instant)>,
+}
+
+impl Fs {
+    pub(super) fn look_up_place(&self, parent: u64, place: &Place, name: &[u8]) -> Result<Found, FsError> {
+        let Ok(name) = std::str::from_utf8(name) else { return Ok(Found::Nothing(Keep::Shortly)) };
+        self.with_index(|index| {
+            let found = match place {
+                Place::Root => match name {
+                    "timeline" => Some(Place::Timeline(self.shown.host.clone())),
+                    "hosts" => Some(Place::Hosts),
+                    _ => return self.look_up_time(index, parent, &self.shown.host, name),
+                },
+                Place::Host(host) => match name {
+                    "timeline" => Some(Place::Timeline(host.clone())),
+                    _ => return self.look_up_time(index, parent, host, name),
+                },
+                Place::Hosts => names::hosts(index)?.iter().any(|host| host == name).then(|| self.host_place(name)),
+                Place::Timeline(host) => timeline::has_snapshots(index, host, name, self.names.zone())?
+                    .then(|| Place::Day(host.clone(), name.to_owned())),
+                Place::Day(host, day) => {
+                    timeline::at_time(index, host, day, name, self.names.zone())?.map(snapshot_link)
+                }
+                Place::Link { .. } => return Err(FsError::NotADirectory),
+            };
+            match found {
+                Some(place) => {
+                    let number = lock(&self.places).look_up(&place);
+                    let attr = self.attr_of_place(index, number, &place);
+                    // Counted or not: what the kernel is not told of must be forgotten.
+                    let attr = attr.inspect_err(|_| lock(&self.places).forget(number, 1))?;
+                    Ok(Found::Node(attr, Keep::Shortly))
+                }
+                None => Ok(Found::Nothing(Keep::Shortly)),
+            }
+        })
+    }
+
+    fn look_up_time(&self, index: &Reader, parent: u64, host: &str, name: &str) -> Result<Found, FsError> {
+        let Some(text) = name.strip_prefix('@') else { return Ok(Found::Nothing(Keep::Shortly)) };
+        match self.names.resolve(index, host, text)? {
+            Some(Meaning::View(at)) => Ok(Found::Node(self.view_entry(index, host, at, text)?, Keep::Forever)),
+            Some(Meaning::Link(target)) => {
+                let place = self.time_link(&target);
+                self.told(parent, name.as_bytes());
+                let number = lock(&self.places).look_up(&place);
+                Ok(Found::Node(self.attr_of_place(index, number, &place)?, Keep::Shortly))
+            }
+            None => Ok(Found::Nothing(Keep::Shortly)),
+        }
+    }
+
+    /// The directory of a view, for the directory it stands in.
+    fn view_entry(&self, index: &Reader, host: &str, at: Instant, text: &str) -> Result<NodeAttr, FsError> {
+        let tag = self.tag(host, at, text)?;
+        let root = self.view_root(index, tag)?;
+        Ok(self.view_attr_with(index, self.encode(root)?)?.attr)
+    }
+
+    fn time_link(&self, target: &str) -> Place {
+        let at = match parse_name(target, self.names.zone()) {
+            Some(Name::Period { end, .. }) => end,
+            _ => self.names.now(),
+        };
+        Place::Link { target: format!("@{target}"), at }
+    }
+
+    /// The own host stands at the root already: below `hosts` it is a link, since no directory stands at two places.
+    fn host_place(&self, host: &str) -> Place {
+        match host == self.shown.host {
+            true => Place::Link { target: "..".into(), at: Instant(0) },
+            false => Place::Host(host.to_owned()),
+        }
+    }
+
+    pub(super) fn place_attr(&self, number: u64) -> Result<(NodeAttr, Keep), FsError> {
+        let place = self.place(number)?;
+        let keep = if matches!(place, Place::Link { .. }) { Keep::Forever } else { Keep::Shortly };
+        let attr = self.with_index(|index| self.attr_of_place(index, number, &place))?;
+        Ok((attr, keep))
+    }
+
+    fn attr_of_place(&self, index: &Reader, number: u64, place: &Place) -> Result<NodeAttr, FsError> {
+        let newest =
+            |host: &str, at| -> Result<Instant, FsError> { Ok(names::newest(index, host, at)?.unwrap_or(Instant(0))) };
+        let at = match place {
+            Place::Link { target, at } => return Ok(NodeAttr::link(number, target.as_bytes(), *at, self.owner)),
+            Place::Root | Place::Hosts => newest(&self.shown.host, Instant(i64::MAX))?,
+            Place::Host(host) | Place::Timeline(host) => newest(host, Instant(i64::MAX))?,
+            Place::Day(host, day) => {
+                let end = crate::types::when::show::day_range(day, self.names.zone());
+                newest(host, end.map_or(Instant(i64::MAX), |(_, end)| end))?
+            }
+        };
+        Ok(NodeAttr::directory(number, at, self.owner))
+    }
+
+    pub(super) fn list_place(&self, place: &Place) -> Result<Listing, FsError> {
+        self.with_index(|index| match place {
+            Place::Root => {
+                let mut listing = Listing::new(inodes::ROOT);
+                let host = &self.shown.host;
+                self.list_names(index, host, &mut listing)?;
+                self.push_place(index, &mut listing, "hosts", Place::Hosts)?;
+                self.push_place(index, &mut listing, "timeline", Place::Timeline(host.clone()))?;
+                Ok(listing)
+            }
+            Place::Host(host) => {
+                let mut listing = Listing::new(self.peek(&Place::Hosts));
+                self.list_names(index, host, &mut listing)?;
+                self.push_place(index, &mut listing, "timeline", Place::Timeline(host.clone()))?;
+                Ok(listing)
+            }
+            Place::Hosts => {
+                let mut listing = Listing::new(inodes::ROOT);
+                for host in names::hosts(index)?.iter().filter(|host| path::is_name(host.as_bytes())) {
+                    self.push_place(index, &mut listing, host, self.host_place(host))?;
+                }
+                Ok(listing)
+            }
+            Place::Timeline(host) => {
+                let mut listing = Listing::new(self.peek(&self.host_or_root(host)));
+                for (day, _) in self.days(index, host)? {
+                    self.push_place(index, &mut listing, &day, Place::Day(host.clone(), day.clone()))?;
+                }
+                Ok(listing)
+            }
+            Place::Day(host, day) => {
+                let mut listing = Listing::new(self.peek(&Place::Timeline(host.clone())));
+                for (name, at) in timeline::times(index, host, day, self.names.zone())? {
+                    self.push_place(index, &mut listing, &name, snapshot_link(at))?;
+                }
+                Ok(listing)
+            }
+            Place::Link { .. } => Err(FsError::NotADirectory),
+        })
+    }
+
+    /// The days that have snapshots, and `@latest`.
+    fn list_names(&self, index: &Reader, host: &str, listing: &mut Listing) -> Result<(), FsError> {
+        for (day, end) in self.days(index, host)? {
+            let name = format!("@{day}");
+            if self.names.is_settled(index, host, end)? {
+                let attr = self.view_entry(index, host, end, &day)?;
+                listing.push(name.as_bytes(), attr, Keep::Forever, None);
+            } else if let Some(Meaning::Link(target)) = self.names.resolve(index, host, &day)? {
+                self.push_place(index, listing, &name, self.time_link(&target))?;
+            }
+        }
+        if let Some(Meaning::Link(target)) = self.names.resolve(index, host, "latest")? {
+            self.push_place(index, listing, "@latest", self.time_link(&target))?;
+        }
+        Ok(())
+    }
+
+    fn push_place(&self, index: &Reader, listing: &mut Listing, name: &str, place: Place) -> Result<(), FsError> {
+        let attr = self.attr_of_place(index, 0, &place)?;
+        listing.push(name.as_bytes(), attr, Keep::Shortly, Some(place));
+        Ok(())
+    }
+
+    fn peek(&self, place: &Place) -> u64 {
+        lock(&self.places).peek(place)
+    }
+
+    fn host_or_root(&self, host: &str) -> Place {
+        if host == self.shown.host { Place::Root } else { Place::Host(host.to_owned()) }
+    }
+
+    /// The days of a host. Only those from the last known one on are looked up again.
+    fn days(&self, index: &Reader, host: &str) -> Result<Vec<(String, Instant)>, FsError> {
+        let mut first: Option<Instant> = None;
+        for source in names::sources_of(index, host)? {
+            let oldest = index.snapshot_after(source.num, Instant(i64::MIN))?.map(|s| s.time);
+            first = [first, oldest].into_iter().flatten().min();
+        }
+        let mut listed = lock(&self.days).0.get(host).cloned().unwrap_or_default();
+        if listed.first != first {
+            listed = Listed { first, days: Vec::new() };
+        }
+        let from = listed.days.pop().map(|(_, end)| end).or(first);
+        if let Some(from) = from {
+            listed.days.extend(timeline::days(index, host, from, self.names.zone())?);
+        }
+        let days = listed.days.clone();
+        lock(&self.days).0.insert(host.to_owned(), listed);
+        Ok(days)
+    }
+}
+
+fn snapshot_link(at: Instant) -> Place {
+    Place::Link { target: format!("../../@{}", exact_name(at)), at }
+}

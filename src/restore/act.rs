@@ -1,0 +1,383 @@
+//! Doing what a plan says.
+//!
+//! The order: room is looked for; what stands in the way is removed; directories are made; files are written beside and put in
+//! place, by several threads; names are linked; what was not there is removed; then the attributes of directories, the
+//! deepest first; then the file systems are synced. Nothing unfinished ever has a final name.
+
+use crate::progress::{Progress, Total};
+use crate::repo::attach::Attached;
+use crate::restore::{
+    attributes::{self, Attributes},
+    batch::{Shared, Worker},
+    error::RestoreError,
+    open::{Dirs, put_in_place, unprotect},
+    plan::{Action, DirAction, Plan, PlannedFile, Removal},
+    queue::Queue,
+    report::{Problem, Report, Why},
+};
+use crate::sys::{apply, dir, durable, flags, make, process, read, space, stat};
+use crate::types::{
+    attr::{Kind, Place},
+    path,
+};
+use rustix::fd::OwnedFd;
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Does what `plan` says. `stop` ends it early: what was begun is taken back, what was done stays.
+///
+/// An error means that nothing more could be done at all; what could not be done for single paths is in the report.
+pub fn act(at: &Attached, plan: Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, RestoreError> {
+    let mut plan = plan;
+    look_for_room(&plan)?;
+    let base = open_base(&plan)?;
+    let problems = std::mem::take(&mut plan.problems);
+    let mut act = Act {
+        at,
+        plan: &plan,
+        base: &base,
+        stop,
+        report: Report { problems, ..Report::default() },
+        lost: HashSet::new(),
+    };
+    act.report.done.kept = plan.will.kept;
+    act.remove(&plan.clear);
+    act.make_dirs()?;
+    act.content(progress)?;
+    let index = at.reader()?;
+    index.hold(|index| act.rest(&mut Attributes::new(index)))?;
+    if !act.stopped() {
+        progress.start("removing", None);
+        act.remove(&plan.remove);
+    }
+    index.hold(|index| act.finish_dirs(&mut Attributes::new(index)))?;
+    progress.start("syncing", None);
+    act.sync()?;
+    progress.finish();
+    act.report.stopped |= stop.load(Ordering::Relaxed);
+    Ok(act.report)
+}
+
+/// Fails where it is known that the file system can't take it.
+fn look_for_room(plan: &Plan) -> Result<(), RestoreError> {
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let mut at = plan.base.as_path();
+    let fd = loop {
+        match (dir::open_root(at), at.parent()) {
+            (Ok(fd), _) => break fd,
+            (Err(e), Some(above)) if e.kind() == io::ErrorKind::NotFound => at = above,
+            (Err(source), _) => return Err(RestoreError::Target { path: at.display().to_string(), source }),
+        }
+    };
+    // Where it begins: the first directory that is there and gets something.
+    let first = plan.dirs.iter().position(|d| d.touched).unwrap_or(0);
+    let shown = path::show(&plan.from_root(&plan.dir_path(first)));
+    let (fd, here) = match at == plan.base {
+        true => dir::open_beneath(&fd, &plan.dir_path(first)).map_or((fd, false), |fd| (fd, true)),
+        false => (fd, true),
+    };
+    let target = |source| RestoreError::Target { path: shown.clone(), source };
+    let room = space::of(&fd).map_err(target)?;
+    if room.read_only {
+        return Err(RestoreError::ReadOnly { path: shown });
+    }
+    if here && plan.dirs[first].touched {
+        match space::may_change(&fd) {
+            Err(e) if process::effective_uid() != 0 && is_ours(&fd).unwrap_or(false) => drop(e),
+            other => other.map_err(target)?,
+        }
+    }
+    let needed = plan.needed_bytes.saturating_sub(plan.freed_bytes);
+    if needed > room.available_bytes {
+        return Err(RestoreError::Space { path: shown, what: "bytes", needed, available: room.available_bytes });
+    }
+    match room.available_nodes.filter(|nodes| *nodes < plan.will.created) {
+        Some(available) => {
+            Err(RestoreError::Space { path: shown, what: "nodes", needed: plan.will.created, available })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether the directory belongs to this user, who may then give himself the right to write.
+fn is_ours(fd: &OwnedFd) -> io::Result<bool> {
+    Ok(stat::of(fd)?.uid == process::effective_uid())
+}
+
+fn open_base(plan: &Plan) -> Result<OwnedFd, RestoreError> {
+    let failed = |source| RestoreError::Target { path: plan.base.display().to_string(), source };
+    durable::create_dirs(&plan.base, 0o777).map_err(|e| failed(e.into()))?;
+    dir::open_root(&plan.base).map_err(failed)
+}
+
+struct Act<'a> {
+    at: &'a Attached,
+    plan: &'a Plan,
+    base: &'a OwnedFd,
+    stop: &'a AtomicBool,
+    report: Report,
+    /// Directories that could not be made: nothing in them is tried.
+    lost: HashSet<usize>,
+}
+
+impl Act<'_> {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn problem(&mut self, path: Vec<u8>, why: Why) {
+        self.report.problem(path, why);
+    }
+
+    fn make_dirs(&mut self) -> Result<(), RestoreError> {
+        let mut dirs = Dirs::new(self.base, self.plan);
+        for (n, planned) in self.plan.dirs.iter().enumerate() {
+            let Some(parent) = planned.parent else { continue };
+            if self.stopped() {
+                break;
+            }
+            if self.lost.contains(&parent) {
+                self.lost.insert(n);
+                continue;
+            }
+            let made = match planned.action {
+                DirAction::Keep | DirAction::Change if planned.touched || planned.action == DirAction::Change => {
+                    dirs.get(parent).and_then(|fd| open_up(fd, &planned.name))
+                }
+                DirAction::Keep | DirAction::Change => Ok(()),
+                DirAction::Create | DirAction::Replace => {
+                    dirs.get(parent).and_then(|fd| make_dir(fd, &planned.name, planned.action))
+                }
+            };
+            if let Err(source) = made {
+                self.lost.insert(n);
+                let path = self.plan.from_root(&self.plan.dir_path(n));
+                self.problem(path, Why::Io { doing: "make the directory", source });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all that has content, and all that has none.
+    fn content(&mut self, progress: &dyn Progress) -> Result<(), RestoreError> {
+        let queue = self.at.reader()?.hold(|index| Queue::fill(index, self.plan))?;
+        let will = &self.plan.will;
+        progress.start("restoring", Some(Total { files: self.plan.files.len() as u64, bytes: will.bytes }));
+        let repo = self.at.repo();
+        let shared = Shared { repo, plan: self.plan, base: self.base, queue: &queue, progress, stop: self.stop };
+        let threads = process::cpus().clamp(2, 16);
+        let results: Vec<Result<(Report, Vec<usize>), RestoreError>> = std::thread::scope(|scope| {
+            let work = || -> Result<(Report, Vec<usize>), RestoreError> {
+                let index = self.at.reader()?;
+                index.hold(|index| {
+                    let mut worker = Worker::new(&shared, index);
+                    worker.run()?;
+                    Ok((worker.report, worker.failed))
+                })
+            };
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        let mut failed = HashSet::new();
+        for result in results {
+            let (report, files) = result?;
+            self.report.merge(report);
+            failed.extend(files);
+        }
+        self.links(&failed);
+        Ok(())
+    }
+
+    fn links(&mut self, failed: &HashSet<usize>) {
+        let broken: HashSet<_> =
+            failed.iter().map(|n| (self.plan.files[*n].source, self.plan.files[*n].node)).collect();
+        let (mut from, mut to) = (Dirs::new(self.base, self.plan), Dirs::new(self.base, self.plan));
+        for file in &self.plan.files {
+            let Action::Link { dir, name } = &file.action else { continue };
+            if self.stopped() {
+                return;
+            }
+            let linked = match broken.contains(&(file.source, file.node)) {
+                true => Err(Why::FirstName { first: path::show(&self.plan.path(*dir, name)) }),
+                false => link(&mut from, *dir, name, &mut to, file),
+            };
+            match linked {
+                Ok(()) => self.report.done.linked += 1,
+                Err(why) => self.problem(self.plan.path(file.dir, &file.name), why),
+            }
+        }
+    }
+
+    /// Attributes of files that keep their content, and the flags that would have been in the way before.
+    fn rest(&mut self, attributes: &mut Attributes<'_>) -> Result<(), RestoreError> {
+        let mut dirs = Dirs::new(self.base, self.plan);
+        for file in &self.plan.files {
+            let attr = &file.wanted.attr;
+            let change = file.action == Action::Change;
+            if !change
+                && !(attributes::is_protected(attr)
+                    && attr.kind() == Kind::File
+                    && !matches!(file.action, Action::Link { .. }))
+            {
+                continue;
+            }
+            if self.stopped() && change {
+                continue;
+            }
+            let attr = attributes.whole(&file.wanted)?;
+            let shown = || self.plan.path(file.dir, &file.name);
+            let applied = dirs.get(file.dir).and_then(|dir| {
+                if change && attr.kind() == Kind::File {
+                    flags::unprotect(read::open(dir, &file.name)?)?;
+                }
+                apply::to_name(dir, &file.name, &attr)
+            });
+            match applied {
+                Ok(applied) => {
+                    self.report.done.changed += u64::from(change);
+                    attributes::note(&mut self.report, shown, applied);
+                }
+                // It was not made, and that has been noted.
+                Err(e) if !change && e.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => self.report.problem(shown(), Why::Io { doing: "set its attributes", source }),
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, removals: &[Removal]) {
+        for removal in removals {
+            if self.stopped() {
+                return;
+            }
+            match remove(self.base, removal) {
+                Ok(true) => self.report.done.removed += 1,
+                Ok(false) => {}
+                Err(source) => {
+                    self.problem(self.plan.from_root(&removal.path), Why::Io { doing: "remove it", source });
+                }
+            }
+        }
+    }
+
+    /// Attributes of directories, the deepest first: what is done in one changes its times.
+    fn finish_dirs(&mut self, attributes: &mut Attributes<'_>) -> Result<(), RestoreError> {
+        for (n, planned) in self.plan.dirs.iter().enumerate().rev() {
+            if self.lost.contains(&n) {
+                continue;
+            }
+            match planned.action {
+                DirAction::Create => self.report.done.created += 1,
+                DirAction::Replace => self.report.done.replaced += 1,
+                DirAction::Change => self.report.done.changed += 1,
+                DirAction::Keep if planned.touched => {}
+                DirAction::Keep => continue,
+            }
+            let Some(wanted) = &planned.wanted else { continue };
+            let attr = attributes.whole(wanted).map_err(RestoreError::Index)?;
+            let path = self.plan.dir_path(n);
+            match dir::open_beneath(self.base, &path) {
+                Ok(fd) => attributes::note(&mut self.report, || self.plan.from_root(&path), apply::to_open(fd, &attr)),
+                Err(e) if self.stopped() && e.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    let problem =
+                        Problem { path: self.plan.from_root(&path), why: Why::Io { doing: "open it again", source } };
+                    self.report.problems.push(problem);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file system that something was written to.
+    fn sync(&mut self) -> Result<(), RestoreError> {
+        let mut synced: HashMap<u64, ()> = HashMap::new();
+        let failed = |path: &[u8], source| RestoreError::Sync { path: path::show(path), source };
+        for (n, planned) in self.plan.dirs.iter().enumerate() {
+            if !planned.touched && planned.action == DirAction::Keep && n != 0 || self.lost.contains(&n) {
+                continue;
+            }
+            let path = self.plan.dir_path(n);
+            let Ok(fd) = dir::open_beneath(self.base, &path) else { continue };
+            let now = stat::of(&fd).map_err(|e| failed(&path, e))?;
+            if synced.insert(now.place.dev, ()).is_none() {
+                space::sync_all(&fd).map_err(|e| failed(&self.plan.from_root(&path), e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets this process work in a directory that is there: its attributes are put back at the end.
+fn open_up(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let fd = match dir::open_at(parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            apply::grant_owner(parent, name)?;
+            dir::open_at(parent, name)?
+        }
+        other => other?,
+    };
+    flags::unprotect(&fd)?;
+    if process::effective_uid() != 0 && stat::of(&fd)?.mode & 0o700 != 0o700 {
+        apply::grant_owner(parent, name)?;
+    }
+    Ok(())
+}
+
+fn make_dir(parent: &OwnedFd, name: &[u8], action: DirAction) -> io::Result<()> {
+    if action == DirAction::Replace {
+        match remove_name(parent, name, false) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    match make::directory(parent, name) {
+        // Made by somebody else in the meantime: it is what is wanted.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => dir::open_at(parent, name).map(drop),
+        other => other,
+    }
+}
+
+fn link(from: &mut Dirs<'_>, dir: usize, name: &[u8], to: &mut Dirs<'_>, file: &PlannedFile) -> Result<(), Why> {
+    let from = from.get(dir).map_err(Why::io("open the directory of its other name"))?;
+    let to = to.get(file.dir).map_err(Why::io("open its directory"))?;
+    let linked = make::with_temp_name(|temp| make::hard_link(from, name, to, temp));
+    let (temp, ()) = linked.map_err(Why::io("link it to its other name"))?;
+    put_in_place(to, &temp, &file.name)?;
+    // A rename of one name of a file to another does nothing at all.
+    match make::unlink(to, &temp) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Why::io("remove a temporary name")(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes one name, if it still leads to what it led to when the plan was made. Whether it was there.
+fn remove(base: &OwnedFd, removal: &Removal) -> io::Result<bool> {
+    let (parent, name) = match dir::open_parent_beneath(base, &removal.path) {
+        Ok(found) => found,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    let place: Place = match stat::at(&parent, name) {
+        Ok(now) => now.place,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    if place != removal.place {
+        return Err(io::Error::other("it was replaced by something else meanwhile, and left as it is"));
+    }
+    remove_name(&parent, name, removal.is_dir).map(|()| true)
+}
+
+fn remove_name(parent: &OwnedFd, name: &[u8], is_dir: bool) -> io::Result<()> {
+    let once = || if is_dir { make::remove_dir(parent, name) } else { make::unlink(parent, name) };
+    match once() {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && unprotect(parent, name).unwrap_or(false) => once(),
+        other => other,
+    }
+}

@@ -1,0 +1,14 @@
+//! Bringing files back as they were: a plan, which is data, and then the act.
+
+pub mod act;
+mod attributes;
+mod batch;
+mod compare;
+mod content;
+mod delete;
+pub mod error;
+mod open;
+pub mod plan;
+mod queue;
+pub mod report;
+mod walk;

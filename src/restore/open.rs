@@ -1,0 +1,70 @@
+//! Open directories of the target, by their number in the plan.
+
+use crate::restore::{plan::Plan, report::Why};
+use crate::sys::{dir, flags, make};
+use rustix::fd::OwnedFd;
+use std::{collections::HashMap, io};
+
+/// How many directories a thread keeps open.
+const OPEN_MAX: usize = 128;
+
+/// Directories of the target, opened when they are needed, never through a symbolic link.
+pub(super) struct Dirs<'a> {
+    base: &'a OwnedFd,
+    plan: &'a Plan,
+    open: HashMap<usize, OwnedFd>,
+}
+
+impl<'a> Dirs<'a> {
+    pub(super) fn new(base: &'a OwnedFd, plan: &'a Plan) -> Dirs<'a> {
+        Dirs { base, plan, open: HashMap::new() }
+    }
+
+    /// The directory with this number.
+    pub(super) fn get(&mut self, dir: usize) -> io::Result<&OwnedFd> {
+        if self.open.len() >= OPEN_MAX && !self.open.contains_key(&dir) {
+            self.open.clear();
+        }
+        Ok(match self.open.entry(dir) {
+            std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
+            std::collections::hash_map::Entry::Vacant(e) => {
+                e.insert(dir::open_beneath(self.base, &self.plan.dir_path(dir))?)
+            }
+        })
+    }
+}
+
+/// Puts what was made under a temporary name in its place, whatever stands there but a directory.
+pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], name: &[u8]) -> Result<(), Why> {
+    let put = || make::rename(dir, temp, dir, name, make::Taken::Replace);
+    let result = match put() {
+        // What stands there, or the directory, may be immutable or append-only.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            if unprotect(dir, name).unwrap_or(false) {
+                put()
+            } else {
+                Err(e)
+            }
+        }
+        other => other,
+    };
+    result.map_err(|e| {
+        // The error to report is the first one; a temporary file left behind is known by its name.
+        let _ = make::unlink(dir, temp);
+        Why::io("put it in place")(e)
+    })
+}
+
+/// Clears what keeps a file or directory, or its directory, from being changed. Whether anything did.
+pub(super) fn unprotect(dir: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+    let own = match crate::sys::read::open(dir, name) {
+        Ok(fd) if is_file_or_dir(&fd)? => flags::unprotect(fd)?,
+        _ => false,
+    };
+    Ok(flags::unprotect(dir)? || own)
+}
+
+fn is_file_or_dir(fd: &OwnedFd) -> io::Result<bool> {
+    use crate::types::attr::Kind;
+    Ok(matches!(crate::sys::stat::of(fd)?.kind(), Some(Kind::File | Kind::Dir)))
+}

@@ -1,0 +1,228 @@
+//! What a restore will do, as data: made by comparing the view with what is there, printed by a dry run, and then acted on.
+//!
+//! With [`Target::To`], each path becomes the entry of its last name in the directory, as `cp -a` does it; `/` becomes the
+//! directory itself. With [`Target::InPlace`], each path is where it was. What is there already counts as the same content where
+//! type, size and time of modification are the same; then only attributes that differ are set.
+
+use crate::index::tree::Reader;
+use crate::restore::{
+    error::RestoreError,
+    report::{Counts, Problem},
+    walk,
+};
+use crate::types::{
+    attr::{Attr, Place},
+    ids::{Node, SourceNum, Ver},
+    path,
+};
+use crate::view::instant::View;
+use std::path::PathBuf;
+
+/// Where to restore to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Into this directory, which is made if it is missing.
+    To(PathBuf),
+    /// Where it was.
+    InPlace {
+        /// Whether what was not there at the time is removed.
+        delete: bool,
+    },
+}
+
+/// Tells of an absolute path, and whether it is a directory, that it is never removed.
+pub type Spared<'a> = &'a dyn Fn(&[u8], bool) -> bool;
+
+/// What to restore, and where to.
+pub struct Request<'a> {
+    /// The tree as of the time.
+    pub view: &'a View,
+    /// The paths, absolute.
+    pub paths: &'a [Vec<u8>],
+    /// Where to.
+    pub target: Target,
+    /// Directories that are never removed, nor anything in them: the repository, the state, mounts of bygone.
+    pub guarded: &'a [PathBuf],
+    /// What else is never removed: what capture leaves out was not captured, so that it is not in the view says nothing.
+    pub spared: Spared<'a>,
+}
+
+/// What is done with one directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DirAction {
+    /// Nothing: it is there.
+    Keep,
+    /// It is made.
+    Create,
+    /// Something else is unlinked, and it is made.
+    Replace,
+    /// It gets other attributes.
+    Change,
+}
+
+/// A directory on the way, or restored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedDir {
+    /// The directory it lies in, as an index into [`Plan::dirs`]; the first one is the base and has none.
+    pub parent: Option<usize>,
+    /// Its name; empty for the base.
+    pub name: Vec<u8>,
+    /// Its attributes and set of extended attributes in the view; `None` where it only leads to what is restored.
+    pub wanted: Option<Wanted>,
+    /// What is done with it.
+    pub action: DirAction,
+    /// Whether anything in it is made or removed, which changes its times.
+    pub touched: bool,
+}
+
+/// The attributes that something is to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Attributes, without the extended ones.
+    pub attr: Attr,
+    /// The set of extended attributes, 0 for none.
+    pub xattr: i64,
+}
+
+/// What is done with one name that is no directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is made and put in the place of something else.
+    Replace,
+    /// It gets other attributes; the content is as it was.
+    Change,
+    /// It becomes another name of a file, with or without replacing something.
+    Link {
+        /// The directory of the first name.
+        dir: usize,
+        /// The first name.
+        name: Vec<u8>,
+    },
+}
+
+/// A name that is no directory, with something to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedFile {
+    /// The directory, as an index into [`Plan::dirs`].
+    pub dir: usize,
+    /// The name in it.
+    pub name: Vec<u8>,
+    /// What is done.
+    pub action: Action,
+    /// The source.
+    pub source: SourceNum,
+    /// The node.
+    pub node: Node,
+    /// Its version.
+    pub ver: Ver,
+    /// Its attributes.
+    pub wanted: Wanted,
+}
+
+/// Something that is removed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Removal {
+    /// Its path below the base.
+    pub path: Vec<u8>,
+    /// Whether it is a directory, empty by then.
+    pub is_dir: bool,
+    /// What it was when the plan was made: nothing else is removed.
+    pub place: Place,
+}
+
+/// What a restore will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// The directory below which everything happens.
+    pub base: PathBuf,
+    /// Directories, each after the one it lies in.
+    pub dirs: Vec<PlannedDir>,
+    /// Names that are no directories, in the order of the tree.
+    pub files: Vec<PlannedFile>,
+    /// What is removed first, since something else comes to its place.
+    pub clear: Vec<Removal>,
+    /// What is removed last, since it was not there at the time. Contents come before their directory.
+    pub remove: Vec<Removal>,
+    /// What is known not to be possible.
+    pub problems: Vec<Problem>,
+    /// How much will be done.
+    pub will: Counts,
+    /// Bytes that what is replaced gives back.
+    pub freed_bytes: u64,
+    /// Bytes of disk that the new files took when they were captured.
+    pub needed_bytes: u64,
+}
+
+/// One thing that will be done, for people and programs to read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// `create`, `replace`, `change`, `link` or `remove`.
+    pub verb: &'static str,
+    /// Where.
+    pub path: Vec<u8>,
+    /// Bytes of content that are written.
+    pub bytes: u64,
+}
+
+impl Plan {
+    /// Compares the view with what is there. Writes nothing.
+    pub fn make(index: &Reader, request: &Request<'_>) -> Result<Plan, RestoreError> {
+        index.hold(|index| walk::plan(index, request))
+    }
+
+    /// The path of a directory below the base.
+    pub fn dir_path(&self, dir: usize) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut at = &self.dirs[dir];
+        while let Some(parent) = at.parent {
+            names.push(at.name.as_slice());
+            at = &self.dirs[parent];
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// The path of a name in a directory, from the root.
+    pub fn path(&self, dir: usize, name: &[u8]) -> Vec<u8> {
+        self.from_root(&path::join(&self.dir_path(dir), name))
+    }
+
+    /// A path below the base, from the root.
+    pub fn from_root(&self, below: &[u8]) -> Vec<u8> {
+        use std::os::unix::ffi::OsStrExt as _;
+        path::join(self.base.as_os_str().as_bytes(), below)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let d = &self.will;
+        d.created + d.replaced + d.changed + d.linked + d.removed == 0
+    }
+
+    /// Everything that will be done, in the order of the tree; removals last.
+    pub fn steps(&self) -> impl Iterator<Item = Step> {
+        let dirs = self.dirs.iter().enumerate().filter_map(|(n, dir)| {
+            let verb = match dir.action {
+                DirAction::Keep => return None,
+                DirAction::Create => "create",
+                DirAction::Replace => "replace",
+                DirAction::Change => "change",
+            };
+            Some(Step { verb, path: self.from_root(&self.dir_path(n)), bytes: 0 })
+        });
+        let files = self.files.iter().map(|file| {
+            let (verb, bytes) = match file.action {
+                Action::Create => ("create", file.wanted.attr.size),
+                Action::Replace => ("replace", file.wanted.attr.size),
+                Action::Change => ("change", 0),
+                Action::Link { .. } => ("link", 0),
+            };
+            Step { verb, path: self.path(file.dir, &file.name), bytes }
+        });
+        let removed = self.clear.iter().chain(&self.remove);
+        let removed = removed.map(|r| Step { verb: "remove", path: self.from_root(&r.path), bytes: 0 });
+        dirs.chain(files).chain(removed)
+    }
+}

@@ -1,0 +1,58 @@
+//! The check as a whole.
+
+use crate::index::error::IndexError;
+use crate::progress::{Progress, Total};
+use crate::repo::{attach::Attached, error::RepoError};
+use crate::verify::{data, files, journal, keys, packs, report::Report};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How much to check.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Options {
+    /// Read every frame and hash every chunk, and not the structure alone.
+    pub read_data: bool,
+    /// Of the frames, a random part of this many percent.
+    pub subset_percent: Option<f64>,
+    /// What chooses that part; the same number chooses the same part of the same frames.
+    pub seed: u64,
+}
+
+/// Why a check could not be made. What it finds is in the report.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store is out of reach.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Checks the repository against itself and against this host's index, which is up to date with the journal. Changes nothing.
+pub fn verify(
+    at: &Attached,
+    options: &Options,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Report, VerifyError> {
+    let mut report = Report::default();
+    progress.start("checking keys", None);
+    keys::check(at.repo(), &mut report)?;
+    progress.start("checking packs", None);
+    let reader = at.reader()?;
+    let known = reader.hold(|index| packs::check(at.repo(), index, progress, stop, &mut report))?;
+    progress.start("checking the journal", None);
+    reader.hold(|index| journal::check(at.repo(), index, progress, stop, &mut report))?;
+    let mut bad = known.bad;
+    if options.read_data && !stop.load(Ordering::Relaxed) {
+        let chosen = data::choose(known.frames, options, &mut report);
+        let bytes = chosen.iter().map(|f| u64::from(f.frame.sealed_len)).sum();
+        progress.start("reading data", Some(Total { files: chosen.len() as u64, bytes }));
+        bad.extend(data::check(at.repo(), chosen, progress, stop, &mut report));
+    }
+    progress.start("following contents", None);
+    reader.hold(|index| files::check(index, &bad, &mut report))?;
+    progress.finish();
+    report.stopped = stop.load(Ordering::Relaxed);
+    Ok(report)
+}

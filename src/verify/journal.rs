@@ -1,0 +1,255 @@
+//! Journals, read again from the store from their first record on, and compared with what this host has seen of them.
+
+use crate::index::{error::IndexError, tree::Reader};
+use crate::progress::Progress;
+use crate::repo::{
+    error::{Damage, RepoError},
+    names::{self, Segment},
+    open::Repository,
+    record::{Closing, Opening, Part, RecordHasher},
+    segment::{self, SEGMENT_MAX},
+};
+use crate::types::{
+    ids::{Hash, Id, Snap},
+    snapshot::Source,
+    time::Instant,
+};
+use crate::verify::{check::VerifyError, report::Report};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+const TO_DO: &str = "keep this host's state directory: its index still shows this history; put back a good copy of the object \
+                     from another copy of the repository";
+
+/// Checks every journal.
+pub(super) fn check(
+    repo: &Repository,
+    index: &Reader,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
+    for object in repo.store().list(names::JOURNAL).map_err(RepoError::from)? {
+        match Segment::parse(&object.name) {
+            Some(segment) => journals.entry(segment.source).or_default().push(segment),
+            None => report.strangers.push(object.name),
+        }
+    }
+    let sources = index.sources()?;
+    for source in &sources {
+        journals.entry(source.id).or_default();
+    }
+    for (id, mut segments) in journals {
+        segments.sort();
+        let source = sources.iter().find(|s| s.id == id);
+        let mut chain = Chain {
+            repo,
+            index,
+            source,
+            at: Head { number: Snap(0), hash: Hash::ZERO, time: Instant(i64::MIN) },
+            open: None,
+            skipping: None,
+            report,
+        };
+        for segment in &segments {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            chain.segment(segment, progress)?;
+        }
+        chain.finish(id)?;
+    }
+    Ok(())
+}
+
+/// The last record that was read and followed.
+struct Head {
+    number: Snap,
+    hash: Hash,
+    time: Instant,
+}
+
+/// A record of which some parts have been read.
+struct Open {
+    number: Snap,
+    next_part: u64,
+    hasher: RecordHasher,
+}
+
+struct Chain<'a> {
+    repo: &'a Repository,
+    index: &'a Reader,
+    source: Option<&'a Source>,
+    at: Head,
+    open: Option<Open>,
+    /// The number of a record whose other parts are passed over.
+    skipping: Option<Snap>,
+    report: &'a mut Report,
+}
+
+impl Chain<'_> {
+    fn segment(&mut self, segment: &Segment, progress: &dyn Progress) -> Result<(), VerifyError> {
+        let name = segment.name();
+        self.report.segments += 1;
+        let repo = self.repo;
+        let bytes = match repo.store().get(&name, SEGMENT_MAX) {
+            Ok(bytes) => bytes,
+            Err(e) => return self.damaged(&name, "object", &e.to_string()),
+        };
+        progress.add(1, bytes.len() as u64);
+        let location = repo.store().location();
+        let read = segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item));
+        match read {
+            Ok(()) => Ok(()),
+            Err(Stop::Index(e)) => Err(e.into()),
+            Err(Stop::Repo(RepoError::Damaged { what, why, .. })) => self.damaged(&name, &what, &why.to_string()),
+            Err(Stop::Repo(e)) => self.damaged(&name, "object", &e.to_string()),
+        }
+    }
+
+    fn damaged(&mut self, name: &str, part: &str, why: &str) -> Result<(), VerifyError> {
+        self.open = None;
+        let lost = match self.source.map(|s| self.index.snapshots_in(s.num, name)).transpose()?.flatten() {
+            Some((first, last, count)) => format!(
+                "the records of {count} snapshot(s), {first} to {last}; without them none after them can be read by a new machine"
+            ),
+            None => "a record, or a part of one, that this host has not seen; none after it can be read".into(),
+        };
+        self.report.problem(name, part, why).lost(lost).to_do(TO_DO);
+        Ok(())
+    }
+
+    fn item(&mut self, segment: &Segment, name: &str, item: &[u8]) -> Result<(), Stop> {
+        let repo = self.repo;
+        let damaged = |why: Damage| repo.damaged(name, "record", why);
+        let part = Part::read(item).map_err(|e| damaged(e.into()))?;
+        if part.place.source != segment.source {
+            return Err(damaged(Damage::other("it belongs to another source")).into());
+        }
+        let (number, next) = (part.place.number, part.place.part);
+        if let Some(opening) = &part.opening {
+            self.begin(number, opening, name)?;
+        }
+        if self.skipping == Some(number) {
+            return part.ops(damaged, |_| Ok::<_, Stop>(())).map(drop);
+        }
+        let Some(open) = self.open.as_mut().filter(|o| o.number == number && o.next_part == next) else {
+            let why = format!("the beginning of the record of snapshot {number} is missing");
+            return Err(damaged(Damage::other(why)).into());
+        };
+        open.next_part += 1;
+        open.hasher.part(item);
+        match part.ops(damaged, |_| Ok::<_, Stop>(()))? {
+            Some(closing) => self.close(name, &closing),
+            None => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, number: Snap, opening: &Opening, name: &str) -> Result<(), Stop> {
+        // A record that was left open was never finished: its writer ended before it could.
+        self.open = Some(Open { number, next_part: 0, hasher: RecordHasher::default() });
+        self.skipping = None;
+        if number.0 == self.at.number.0 + 1 && opening.previous == self.at.hash {
+            return Ok(());
+        }
+        // What this host has seen tells whether the record belongs to the history: then only one before it is missing.
+        let before = match self.source {
+            Some(source) => self.index.snapshot(source.num, Snap(number.0.saturating_sub(1)))?,
+            None => None,
+        };
+        let follows = match &before {
+            Some(before) => before.hash == opening.previous,
+            None => number.0 <= 1 && opening.previous == Hash::ZERO,
+        };
+        if follows && number > self.at.number {
+            self.missing(Snap(self.at.number.0 + 1), Snap(number.0 - 1), name);
+            if let Some(before) = before {
+                self.at = Head { number: before.number, hash: before.hash, time: before.time };
+            }
+            return Ok(());
+        }
+        self.open = None;
+        self.skipping = Some(number);
+        let why = match follows {
+            true => format!(
+                "a second writer continued the history after snapshot {}: its snapshot {number} does not show",
+                number.0 - 1
+            ),
+            false => format!(
+                "the record of snapshot {number} does not follow from the one before it (snapshot {})",
+                self.at.number
+            ),
+        };
+        self.report
+            .problem(name, "chain of records", why)
+            .lost(format!("snapshot {number} of this journal does not show"))
+            .to_do("see that only one bygone captures this source; if a record was altered, put back a good copy of the journal");
+        Ok(())
+    }
+
+    fn missing(&mut self, first: Snap, last: Snap, name: &str) {
+        let why = match first == last {
+            true => format!("the record of snapshot {first} is missing before it"),
+            false => format!("the records of snapshots {first} to {last} are missing before it"),
+        };
+        self.report
+            .problem(name, "chain of records", why)
+            .lost("what those snapshots brought, and all after them, can't be read by a new machine")
+            .to_do(TO_DO);
+    }
+
+    fn close(&mut self, name: &str, closing: &Closing) -> Result<(), Stop> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let hash = open.hasher.finish();
+        self.report.snapshots += 1;
+        if closing.time <= self.at.time {
+            let why = format!("the time of snapshot {} is not after the one before", open.number);
+            self.report.problem(name, "record", why).to_do("report this: a writer of bygone never does it");
+        }
+        self.at = Head { number: open.number, hash, time: closing.time };
+        let seen = match self.source {
+            Some(source) => self.index.snapshot(source.num, open.number)?,
+            None => return Ok(()),
+        };
+        if seen.is_some_and(|s| s.hash != hash || s.time != closing.time) {
+            let why = format!("the record of snapshot {} is another one than this host has seen", open.number);
+            self.report
+                .problem(name, "record", why)
+                .lost("the history was rewritten: what this host saw and what the repository says differ")
+                .to_do("find out who wrote to the repository; keep this host's state directory as evidence");
+        }
+        Ok(())
+    }
+
+    fn finish(self, id: Id) -> Result<(), VerifyError> {
+        let Some(source) = self.source else { return Ok(()) };
+        let seen = self.index.head(source.num)?;
+        if seen.number > self.at.number {
+            let why = format!(
+                "it ends at snapshot {}, and this host has seen it reach snapshot {}: the history has shrunk or was rolled back",
+                self.at.number, seen.number
+            );
+            self.report
+                .problem(&names::journal(id), "end", why)
+                .lost(format!("the records of snapshots {} to {}", self.at.number.0 + 1, seen.number))
+                .to_do(TO_DO);
+        } else if seen.number == self.at.number && seen.hash != self.at.hash {
+            self.report
+                .problem(&names::journal(id), "end", "its newest record is another one than this host has seen")
+                .to_do("find out who wrote to the repository; keep this host's state directory as evidence");
+        }
+        Ok(())
+    }
+}
+
+/// Why reading a segment ended.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}

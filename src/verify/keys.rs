@@ -1,0 +1,47 @@
+//! The description and the key slots.
+
+use crate::crypto::slots;
+use crate::repo::{
+    error::RepoError,
+    names,
+    open::{self, Repository},
+};
+use crate::types::{ids::Id, path};
+use crate::verify::report::Report;
+
+/// The longest slot that is read.
+const SLOT_MAX: u64 = 64 << 10;
+
+/// Checks what is stored in the open.
+pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoError> {
+    if let Err(e) = open::check_description(repo) {
+        report
+            .problem(names::REPOSITORY, "description", e)
+            .lost("the repository can't be opened any more once this process ends")
+            .to_do("put back a good copy of bygone.toml, from another copy of the repository");
+    }
+    for object in repo.store().list(names::KEYS)? {
+        let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else {
+            report.strangers.push(object.name);
+            continue;
+        };
+        report.slots += 1;
+        let read = repo.store().get(&object.name, SLOT_MAX).map_err(|e| e.to_string());
+        let why = match read.and_then(|bytes| slots::describe_slot(&bytes).map_err(|e| e.to_string())) {
+            Ok(info) if info.id == id => continue,
+            Ok(info) => format!("it holds the slot {}, {}", info.id, path::show(info.label.as_bytes())),
+            Err(e) => e,
+        };
+        report
+            .problem(&object.name, "slot", why)
+            .lost("whoever has only the key or passphrase of this slot can't open the repository")
+            .to_do("put back a good copy of the slot, or remove it and add the key again: `bygone key remove`, `bygone key add`");
+    }
+    if report.slots == 0 {
+        report
+            .problem(names::KEYS, "slots", "there are none")
+            .lost("nobody can open the repository any more")
+            .to_do("put back the key slots from another copy of the repository before this process ends");
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Checking a repository: its structure always, every byte on demand. Every problem is listed; none hides another.
+
+pub mod check;
+mod data;
+mod files;
+mod journal;
+mod keys;
+mod packs;
+pub mod report;
