@@ -38,15 +38,15 @@ impl History {
         (self.random % below as u64) as usize
     }
 
-    fn version(&mut self, dir: bool) -> Version {
+    fn version(&mut self, node: Node) -> Version {
         let n = self.next.ver;
         self.next.ver += 1;
         let time = Time { sec: 1_700_000_000 + n as i64, nsec: 5 };
         Version {
             ver: Ver(n),
-            place: Place { dev: 66, ino: n * 7 + 11 },
+            place: Place { dev: 66, ino: node.0 * 7 + 11 },
             attr: Attr {
-                mode: if dir { 0o040755 } else { 0o100644 },
+                mode: if node.is_dir() { 0o040755 } else { 0o100644 },
                 uid: 1000,
                 gid: 1000,
                 size: 0,
@@ -93,15 +93,15 @@ impl History {
         self.record(|h, put| {
             let entry = |parent, name: &[u8], node| Entry { parent, name: name.to_vec(), node };
             let root = h.dir();
-            let version = h.version(true);
+            let version = h.version(root);
             put(Op::Add(entry(Node::ABOVE, b"", root), version));
             for d in 0..files.div_ceil(1000) {
                 let dir = h.dir();
-                let version = h.version(true);
+                let version = h.version(dir);
                 put(Op::Add(entry(root, format!("directory-{d:04}").as_bytes(), dir), version));
                 for _ in 0..1000.min(files - d * 1000) {
                     let file = h.file(dir);
-                    let version = h.version(false);
+                    let version = h.version(file.node);
                     put(Op::Add(file.clone(), version));
                     h.files.push(file);
                 }
@@ -123,7 +123,7 @@ impl History {
                     0 => {
                         put(close);
                         let file = h.file(old.parent);
-                        let version = h.version(false);
+                        let version = h.version(file.node);
                         put(Op::Add(file.clone(), version));
                         h.files[at] = file;
                     }
@@ -134,7 +134,7 @@ impl History {
                         put(Op::Link(h.files[at].clone()));
                     }
                     _ => {
-                        let version = h.version(false);
+                        let version = h.version(old.node);
                         put(Op::Set(old, version));
                     }
                 }

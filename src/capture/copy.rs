@@ -50,13 +50,15 @@ pub struct Copied {
 ///
 /// `NotFound` where it is not there any more or is another node by now: the next look will tell.
 pub fn copy(dir: impl AsFd, name: &[u8], stat: &Stat, ingest: &mut Ingest) -> Result<Copied, IngestError> {
+    // Told before anything is read: what changes after that has a later time.
+    let racy = is_racy(stat);
     match stat.kind() {
         Some(Kind::File) => copy_file(dir, name, stat, ingest),
         Some(Kind::Symlink) => {
             let target = meta::link_target(&dir, name)?;
             let mut attr = attr_of(stat, meta::xattrs_at(&dir, name)?, 0);
             attr.size = target.len() as u64;
-            Ok(plain(stat, attr, Content::Target(target)))
+            Ok(plain(stat, racy, attr, Content::Target(target)))
         }
         Some(Kind::Dir) => {
             let fd = crate::sys::dir::open_at(&dir, name)?;
@@ -64,7 +66,7 @@ pub fn copy(dir: impl AsFd, name: &[u8], stat: &Stat, ingest: &mut Ingest) -> Re
         }
         _ => {
             let attr = attr_of(stat, meta::xattrs_at(&dir, name)?, 0);
-            Ok(plain(stat, attr, Content::None))
+            Ok(plain(stat, racy, attr, Content::None))
         }
     }
 }
@@ -72,12 +74,13 @@ pub fn copy(dir: impl AsFd, name: &[u8], stat: &Stat, ingest: &mut Ingest) -> Re
 /// Reads the attributes of an open directory.
 pub fn copy_dir(fd: &OwnedFd) -> io::Result<Copied> {
     let stat = stat::of(fd)?;
+    let racy = is_racy(&stat);
     let attr = attr_of(&stat, meta::xattrs(fd)?, meta::flags(fd)?);
-    Ok(plain(&stat, attr, Content::None))
+    Ok(plain(&stat, racy, attr, Content::None))
 }
 
-fn plain(stat: &Stat, attr: Attr, content: Content) -> Copied {
-    Copied { stat: *stat, attr, content, fuzzy: false, racy: is_racy(stat), read_bytes: 0 }
+fn plain(stat: &Stat, racy: bool, attr: Attr, content: Content) -> Copied {
+    Copied { stat: *stat, attr, content, fuzzy: false, racy, read_bytes: 0 }
 }
 
 fn is_racy(stat: &Stat) -> bool {

@@ -52,7 +52,7 @@ pub(super) struct Shared<'a> {
     pub(super) links: Mutex<HashMap<Place, Node>>,
     /// Known nodes that were found at another name.
     pub(super) moved: Mutex<HashSet<Node>>,
-    /// Known nodes with several names that were looked at already.
+    /// Known nodes that were read already: a node with several names is stated once.
     pub(super) looked: Mutex<HashSet<Node>>,
     /// Directories whose entry ended: what was in them ends too, unless it was found elsewhere.
     pub(super) removed: Mutex<Vec<Node>>,
@@ -338,8 +338,9 @@ impl<'a> Worker<'a> {
             return Err(CaptureError::Stopped);
         }
         let Pending { name, stat, known } = pending;
+        // Whether it has another name is not known beforehand: it may have got one since the last snapshot.
         if let Known::Row(row) = &known
-            && row.linked
+            && !row.node.is_dir()
             && !lock(&self.shared.looked).insert(row.node)
         {
             return Ok(true);

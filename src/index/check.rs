@@ -42,6 +42,19 @@ pub struct FileRow {
     pub to: Option<Snap>,
 }
 
+/// A segment of a journal, as far as records end in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentRow {
+    /// Its name.
+    pub name: String,
+    /// The first snapshot whose record ends in it.
+    pub first: Snap,
+    /// The last one.
+    pub last: Snap,
+    /// How many there are.
+    pub count: u64,
+}
+
 impl Reader {
     /// All frames, in the order of packs and of their numbers.
     pub fn each_frame(&self, mut f: impl FnMut(FrameRow)) -> Result<(), IndexError> {
@@ -128,18 +141,17 @@ impl Reader {
         Ok(())
     }
 
-    /// The snapshots whose records end in this segment of the journal: the first, the last, and how many.
-    pub fn snapshots_in(&self, source: SourceNum, segment: &str) -> Result<Option<(Snap, Snap, u64)>, IndexError> {
-        self.stmt("SELECT min(number), max(number), count(*) FROM snapshot WHERE source = ?1 AND segment = ?2")?
-            .query_row(params![source.0, segment], |r| {
-                let n = |i| r.get::<_, Option<i64>>(i);
-                Ok(match (n(0)?, n(1)?) {
-                    (Some(first), Some(last)) => {
-                        Some((Snap(first as u64), Snap(last as u64), r.get::<_, i64>(2)? as u64))
-                    }
-                    _ => None,
-                })
+    /// The segments of the journal in which records of a source end: each with its first and last snapshot and how many there are.
+    pub fn segments(&self, source: SourceNum) -> Result<Vec<SegmentRow>, IndexError> {
+        let doing = "list the segments of a journal";
+        let sql = "SELECT segment, min(number), max(number), count(*) FROM snapshot WHERE source = ?1 GROUP BY segment";
+        let mut stmt = self.stmt(sql)?;
+        let rows = stmt
+            .query_map([source.0], |r| {
+                let n = |i| r.get::<_, i64>(i).map(|n| n as u64);
+                Ok(SegmentRow { name: r.get(0)?, first: Snap(n(1)?), last: Snap(n(2)?), count: n(3)? })
             })
-            .map_err(IndexError::at("find the snapshots of a segment"))
+            .map_err(IndexError::at(doing))?;
+        rows.collect::<Result<_, _>>().map_err(IndexError::at(doing))
     }
 }

@@ -7,6 +7,7 @@ pub mod errno;
 pub mod follow;
 pub mod fs;
 pub mod fuse;
+pub mod history;
 pub mod inodes;
 pub mod listing;
 pub mod node;

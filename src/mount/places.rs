@@ -18,6 +18,8 @@ pub enum Place {
     Timeline(String),
     /// `timeline/<day>` of a host.
     Day(String, String),
+    /// `history/<path>` of a host: what ever stood at an absolute path.
+    Ever(String, Vec<u8>),
     /// A symbolic link, by its target. One that moves has another target then, and so another number.
     Link {
         /// Where it leads.

@@ -36,15 +36,20 @@ struct Listed {
 
 impl Fs {
     pub(super) fn look_up_place(&self, parent: u64, place: &Place, name: &[u8]) -> Result<Found, FsError> {
+        if let Place::Ever(host, at) = place {
+            return self.hold(|index| self.look_up_ever(index, host, at, name));
+        }
         let Ok(name) = std::str::from_utf8(name) else { return Ok(Found::Nothing(Keep::Shortly)) };
         self.with_index(|index| {
             let found = match place {
                 Place::Root => match name {
                     "timeline" => Some(Place::Timeline(self.shown.host.clone())),
+                    "history" => Some(history_of(&self.shown.host)),
                     "hosts" => Some(Place::Hosts),
                     _ => return self.look_up_time(index, parent, &self.shown.host, name),
                 },
                 Place::Host(host) => match name {
+                    "history" => Some(history_of(host)),
                     "timeline" => Some(Place::Timeline(host.clone())),
                     _ => return self.look_up_time(index, parent, host, name),
                 },
@@ -54,16 +59,10 @@ impl Fs {
                 Place::Day(host, day) => {
                     timeline::at_time(index, host, day, name, self.names.zone())?.map(snapshot_link)
                 }
-                Place::Link { .. } => return Err(FsError::NotADirectory),
+                Place::Link { .. } | Place::Ever(..) => return Err(FsError::NotADirectory),
             };
             match found {
-                Some(place) => {
-                    let number = lock(&self.places).look_up(&place);
-                    let attr = self.attr_of_place(index, number, &place);
-                    // Counted or not: what the kernel is not told of must be forgotten.
-                    let attr = attr.inspect_err(|_| lock(&self.places).forget(number, 1))?;
-                    Ok(Found::Node(attr, Keep::Shortly))
-                }
+                Some(place) => self.tell_place(index, &place, Keep::Shortly),
                 None => Ok(Found::Nothing(Keep::Shortly)),
             }
         })
@@ -76,8 +75,7 @@ impl Fs {
             Some(Meaning::Link(target)) => {
                 let place = self.time_link(&target);
                 self.told(parent, name.as_bytes());
-                let number = lock(&self.places).look_up(&place);
-                Ok(Found::Node(self.attr_of_place(index, number, &place)?, Keep::Shortly))
+                self.tell_place(index, &place, Keep::Shortly)
             }
             None => Ok(Found::Nothing(Keep::Shortly)),
         }
@@ -88,6 +86,14 @@ impl Fs {
         let tag = self.tag(host, at, text)?;
         let root = self.view_root(index, tag)?;
         Ok(self.view_attr_with(index, self.encode(root)?)?.attr)
+    }
+
+    /// The answer to a look-up of a place, which is counted.
+    pub(super) fn tell_place(&self, index: &Reader, place: &Place, keep: Keep) -> Result<Found, FsError> {
+        let number = lock(&self.places).look_up(place);
+        // What the kernel is not told of after all is forgotten here.
+        let attr = self.attr_of_place(index, number, place).inspect_err(|_| lock(&self.places).forget(number, 1))?;
+        Ok(Found::Node(attr, keep))
     }
 
     fn time_link(&self, target: &str) -> Place {
@@ -119,7 +125,7 @@ impl Fs {
         let at = match place {
             Place::Link { target, at } => return Ok(NodeAttr::link(number, target.as_bytes(), *at, self.owner)),
             Place::Root | Place::Hosts => newest(&self.shown.host, Instant(i64::MAX))?,
-            Place::Host(host) | Place::Timeline(host) => newest(host, Instant(i64::MAX))?,
+            Place::Host(host) | Place::Timeline(host) | Place::Ever(host, _) => newest(host, Instant(i64::MAX))?,
             Place::Day(host, day) => {
                 let end = crate::types::when::show::day_range(day, self.names.zone());
                 newest(host, end.map_or(Instant(i64::MAX), |(_, end)| end))?
@@ -134,6 +140,7 @@ impl Fs {
                 let mut listing = Listing::new(inodes::ROOT);
                 let host = &self.shown.host;
                 self.list_names(index, host, &mut listing)?;
+                self.push_place(index, &mut listing, "history", history_of(host))?;
                 self.push_place(index, &mut listing, "hosts", Place::Hosts)?;
                 self.push_place(index, &mut listing, "timeline", Place::Timeline(host.clone()))?;
                 Ok(listing)
@@ -141,9 +148,11 @@ impl Fs {
             Place::Host(host) => {
                 let mut listing = Listing::new(self.peek(&Place::Hosts));
                 self.list_names(index, host, &mut listing)?;
+                self.push_place(index, &mut listing, "history", history_of(host))?;
                 self.push_place(index, &mut listing, "timeline", Place::Timeline(host.clone()))?;
                 Ok(listing)
             }
+            Place::Ever(host, at) => self.list_ever(index, host, at),
             Place::Hosts => {
                 let mut listing = Listing::new(inodes::ROOT);
                 for host in names::hosts(index)?.iter().filter(|host| path::is_name(host.as_bytes())) {
@@ -192,11 +201,11 @@ impl Fs {
         Ok(())
     }
 
-    fn peek(&self, place: &Place) -> u64 {
+    pub(super) fn peek(&self, place: &Place) -> u64 {
         lock(&self.places).peek(place)
     }
 
-    fn host_or_root(&self, host: &str) -> Place {
+    pub(super) fn host_or_root(&self, host: &str) -> Place {
         if host == self.shown.host { Place::Root } else { Place::Host(host.to_owned()) }
     }
 
@@ -219,6 +228,10 @@ impl Fs {
         lock(&self.days).0.insert(host.to_owned(), listed);
         Ok(days)
     }
+}
+
+fn history_of(host: &str) -> Place {
+    Place::Ever(host.to_owned(), b"/".to_vec())
 }
 
 fn snapshot_link(at: Instant) -> Place {

@@ -43,7 +43,10 @@ pub enum RepoError {
         id: String,
     },
     /// No slot opens with what was given.
-    #[error("no key slot of the repository {location} opens with what was given: {tried}")]
+    #[error(
+        "no key slot of the repository {location} opens with what was given: {tried}. Where the key is surely the right one, \
+         the slots or the id in bygone.toml were altered"
+    )]
     NoSlot {
         /// Where the repository is.
         location: String,

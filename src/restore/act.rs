@@ -219,11 +219,8 @@ impl Act<'_> {
         for file in &self.plan.files {
             let attr = &file.wanted.attr;
             let change = file.action == Action::Change;
-            if !change
-                && !(attributes::is_protected(attr)
-                    && attr.kind() == Kind::File
-                    && !matches!(file.action, Action::Link { .. }))
-            {
+            let is_made = attr.kind() == Kind::File && !matches!(file.action, Action::Link { .. });
+            if !change && !(is_made && attributes::is_protected(attr)) {
                 continue;
             }
             if self.stopped() && change {

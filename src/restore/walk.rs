@@ -356,7 +356,7 @@ impl Walk<'_> {
                 let mut removals = Vec::new();
                 let cleared = self.remover(|r, problems| r.remove(&path, &mut removals, problems)).unwrap_or(false);
                 if cleared && (delete || removals.len() == 1) {
-                    self.plan.will.removed += removals.len() as u64 - 1;
+                    self.plan.will.removed += removals.len() as u64;
                     self.plan.clear.append(&mut removals);
                     return true;
                 }

@@ -82,7 +82,7 @@ pub(super) fn check(
     for (n, why) in found {
         let row = &frames[n];
         let part = format!("frame {} at byte {}", row.frame.number, row.frame.offset);
-        report.problem(&names::pack(row.pack), part, why).to_do(
+        report.problem(&names::pack(row.pack), part, why).advise(
             "put back a good copy of the object from another copy of the repository; the rest can be read and restored",
         );
         bad.insert(row.num, report.problems.len() - 1);

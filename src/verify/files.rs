@@ -54,7 +54,7 @@ pub(super) fn check(index: &Reader, bad: &HashMap<i64, usize>, report: &mut Repo
         let files = named(index, &sources, broken.0, &broken.1)?;
         let problem = report.problem("index", "contents", &broken.2);
         problem.files = files;
-        problem.to_do("make the index anew with `bygone index rebuild`: the repository has everything it needs");
+        problem.advise("make the index anew with `bygone index rebuild`: the repository has everything it needs");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Journals, read again from the store from their first record on, and compared with what this host has seen of them.
 
-use crate::index::{error::IndexError, tree::Reader};
+use crate::index::{check::SegmentRow, error::IndexError, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
     error::{Damage, RepoError},
@@ -16,7 +16,7 @@ use crate::types::{
 };
 use crate::verify::{check::VerifyError, report::Report};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -52,8 +52,11 @@ pub(super) fn check(
             at: Head { number: Snap(0), hash: Hash::ZERO, time: Instant(i64::MIN) },
             open: None,
             skipping: None,
+            seen: source.map(|s| index.segments(s.num)).transpose()?.unwrap_or_default(),
+            told: false,
             report,
         };
+        chain.names(&segments);
         for segment in &segments {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
@@ -87,6 +90,10 @@ struct Chain<'a> {
     open: Option<Open>,
     /// The number of a record whose other parts are passed over.
     skipping: Option<Snap>,
+    /// The segments that this host has seen records end in.
+    seen: Vec<SegmentRow>,
+    /// Whether it has been told why the next record may not follow.
+    told: bool,
     report: &'a mut Report,
 }
 
@@ -97,29 +104,43 @@ impl Chain<'_> {
         let repo = self.repo;
         let bytes = match repo.store().get(&name, SEGMENT_MAX) {
             Ok(bytes) => bytes,
-            Err(e) => return self.damaged(&name, "object", &e.to_string()),
+            Err(e) => {
+                self.damaged(&name, "object", &e.to_string());
+                return Ok(());
+            }
         };
         progress.add(1, bytes.len() as u64);
         let location = repo.store().location();
         let read = segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item));
         match read {
-            Ok(()) => Ok(()),
-            Err(Stop::Index(e)) => Err(e.into()),
+            Ok(()) => {}
+            Err(Stop::Index(e)) => return Err(e.into()),
             Err(Stop::Repo(RepoError::Damaged { what, why, .. })) => self.damaged(&name, &what, &why.to_string()),
             Err(Stop::Repo(e)) => self.damaged(&name, "object", &e.to_string()),
         }
+        Ok(())
     }
 
-    fn damaged(&mut self, name: &str, part: &str, why: &str) -> Result<(), VerifyError> {
+    /// Names the segments that are not there any more.
+    fn names(&mut self, there: &[Segment]) {
+        let there: HashSet<String> = there.iter().map(Segment::name).collect();
+        let missing: Vec<String> =
+            self.seen.iter().map(|row| &row.name).filter(|name| !there.contains(*name)).cloned().collect();
+        for name in missing {
+            self.damaged(&name, "object", "it is missing");
+        }
+    }
+
+    fn damaged(&mut self, name: &str, part: &str, why: &str) {
         self.open = None;
-        let lost = match self.source.map(|s| self.index.snapshots_in(s.num, name)).transpose()?.flatten() {
-            Some((first, last, count)) => format!(
+        self.told = true;
+        let lost = match self.seen.iter().find(|row| row.name == name) {
+            Some(SegmentRow { first, last, count, .. }) => format!(
                 "the records of {count} snapshot(s), {first} to {last}; without them none after them can be read by a new machine"
             ),
             None => "a record, or a part of one, that this host has not seen; none after it can be read".into(),
         };
-        self.report.problem(name, part, why).lost(lost).to_do(TO_DO);
-        Ok(())
+        self.report.problem(name, part, why).lost(lost).advise(TO_DO);
     }
 
     fn item(&mut self, segment: &Segment, name: &str, item: &[u8]) -> Result<(), Stop> {
@@ -165,7 +186,9 @@ impl Chain<'_> {
             None => number.0 <= 1 && opening.previous == Hash::ZERO,
         };
         if follows && number > self.at.number {
-            self.missing(Snap(self.at.number.0 + 1), Snap(number.0 - 1), name);
+            if !std::mem::take(&mut self.told) {
+                self.missing(Snap(self.at.number.0 + 1), Snap(number.0 - 1), name);
+            }
             if let Some(before) = before {
                 self.at = Head { number: before.number, hash: before.hash, time: before.time };
             }
@@ -186,7 +209,7 @@ impl Chain<'_> {
         self.report
             .problem(name, "chain of records", why)
             .lost(format!("snapshot {number} of this journal does not show"))
-            .to_do("see that only one bygone captures this source; if a record was altered, put back a good copy of the journal");
+            .advise("see that only one bygone captures this source; if a record was altered, put back a good copy of the journal");
         Ok(())
     }
 
@@ -198,7 +221,7 @@ impl Chain<'_> {
         self.report
             .problem(name, "chain of records", why)
             .lost("what those snapshots brought, and all after them, can't be read by a new machine")
-            .to_do(TO_DO);
+            .advise(TO_DO);
     }
 
     fn close(&mut self, name: &str, closing: &Closing) -> Result<(), Stop> {
@@ -207,7 +230,7 @@ impl Chain<'_> {
         self.report.snapshots += 1;
         if closing.time <= self.at.time {
             let why = format!("the time of snapshot {} is not after the one before", open.number);
-            self.report.problem(name, "record", why).to_do("report this: a writer of bygone never does it");
+            self.report.problem(name, "record", why).advise("report this: a writer of bygone never does it");
         }
         self.at = Head { number: open.number, hash, time: closing.time };
         let seen = match self.source {
@@ -219,7 +242,7 @@ impl Chain<'_> {
             self.report
                 .problem(name, "record", why)
                 .lost("the history was rewritten: what this host saw and what the repository says differ")
-                .to_do("find out who wrote to the repository; keep this host's state directory as evidence");
+                .advise("find out who wrote to the repository; keep this host's state directory as evidence");
         }
         Ok(())
     }
@@ -235,11 +258,11 @@ impl Chain<'_> {
             self.report
                 .problem(&names::journal(id), "end", why)
                 .lost(format!("the records of snapshots {} to {}", self.at.number.0 + 1, seen.number))
-                .to_do(TO_DO);
+                .advise(TO_DO);
         } else if seen.number == self.at.number && seen.hash != self.at.hash {
             self.report
                 .problem(&names::journal(id), "end", "its newest record is another one than this host has seen")
-                .to_do("find out who wrote to the repository; keep this host's state directory as evidence");
+                .advise("find out who wrote to the repository; keep this host's state directory as evidence");
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoEr
         report
             .problem(names::REPOSITORY, "description", e)
             .lost("the repository can't be opened any more once this process ends")
-            .to_do("put back a good copy of bygone.toml, from another copy of the repository");
+            .advise("put back a good copy of bygone.toml, from another copy of the repository");
     }
     for object in repo.store().list(names::KEYS)? {
         let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else {
@@ -35,13 +35,13 @@ pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoEr
         report
             .problem(&object.name, "slot", why)
             .lost("whoever has only the key or passphrase of this slot can't open the repository")
-            .to_do("put back a good copy of the slot, or remove it and add the key again: `bygone key remove`, `bygone key add`");
+            .advise("put back a good copy of the slot, or remove it and add the key again: `bygone key remove`, `bygone key add`");
     }
     if report.slots == 0 {
         report
             .problem(names::KEYS, "slots", "there are none")
             .lost("nobody can open the repository any more")
-            .to_do("put back the key slots from another copy of the repository before this process ends");
+            .advise("put back the key slots from another copy of the repository before this process ends");
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Check<'_> {
     fn pack(&mut self, id: Id, len: Option<u64>, frames: Vec<FrameRow>, report: &mut Report) -> Result<(), IndexError> {
         let name = names::pack(id);
         let Some(len) = len else {
-            report.problem(&name, "object", "it is missing").to_do(TO_DO);
+            report.problem(&name, "object", "it is missing").advise(TO_DO);
             self.bad(frames.iter(), report);
             return Ok(());
         };
@@ -82,11 +82,11 @@ impl Check<'_> {
         let (whole, cut): (Vec<FrameRow>, Vec<FrameRow>) = frames.into_iter().partition(|row| end(row) <= len);
         if let Some(last) = cut.last() {
             let why = format!("it has {len} bytes and must have {} at least: it was cut short", end(last));
-            report.problem(&name, "object", why).to_do(TO_DO);
+            report.problem(&name, "object", why).advise(TO_DO);
             self.bad(cut.iter(), report);
         }
         if let Err(e) = self.header(&name, id) {
-            report.problem(&name, "header", e).lost("nothing: the header only says what the object is").to_do(TO_DO);
+            report.problem(&name, "header", e).lost("nothing: the header only says what the object is").advise(TO_DO);
         }
         match self.table(&name, id, len) {
             Ok(table) => self.compare(&name, whole, table, report)?,
@@ -94,7 +94,7 @@ impl Check<'_> {
                 report
                     .problem(&name, "table", e)
                     .lost("nothing as long as the journal is whole: it states the same")
-                    .to_do("read the data (`bygone verify --read-data`) to learn whether the frames are damaged too");
+                    .advise("read the data (`bygone verify --read-data`) to learn whether the frames are damaged too");
                 self.known.frames.extend(whole);
             }
         }
@@ -142,7 +142,7 @@ impl Check<'_> {
                 }
                 None => {
                     let why = "the pack's own table and this host's index say different things about it";
-                    report.problem(name, format!("frame {number} at byte {offset}"), why).to_do(
+                    report.problem(name, format!("frame {number} at byte {offset}"), why).advise(
                         "make the index anew with `bygone index rebuild`; if this stays, the pack was made wrongly",
                     );
                     self.bad(std::iter::once(&row), report);

@@ -93,7 +93,7 @@ impl Problem {
         self
     }
 
-    pub(super) fn to_do(&mut self, to_do: impl Into<String>) -> &mut Problem {
+    pub(super) fn advise(&mut self, to_do: impl Into<String>) -> &mut Problem {
         self.to_do = to_do.into();
         self
     }

@@ -13,7 +13,7 @@ use crate::view::{
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 /// Up to so many touched entries are put in the order of paths before the first is given.
-const SORTED_MAX: usize = 2_000;
+const SORTED_MAX: usize = 1_200;
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,6 +3,7 @@
 use crate::index::{error::IndexError, paths::Paths, rows::Row, tree::Reader};
 use crate::types::{
     ids::{Node, Snap},
+    path,
     snapshot::Source,
 };
 use crate::view::{glob::Pattern, positions::Positions};
@@ -78,13 +79,13 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
         let (index, num, pattern) = (self.index, self.source.num, self.pattern);
         let mut paths = Paths::new(num, snap, &self.source.root);
         let mut flow = ControlFlow::Continue(());
-        index.scan_current(num, |parent, name, _| -> Result<_, E> {
+        index.scan_current(num, pattern.needle(), |parent, name, _| -> Result<_, E> {
             if !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));
             }
-            let Some(path) = paths.entry(index, parent, name)?.filter(|p| pattern.path(p)) else {
-                return Ok(ControlFlow::Continue(()));
-            };
+            let dir = paths.dir(index, parent)?.filter(|dir| pattern.dir(dir));
+            let path = dir.map(|dir| path::join(&dir, name)).filter(|p| pattern.path(p));
+            let Some(path) = path else { return Ok(ControlFlow::Continue(())) };
             if let Some(row) = index.current(num, parent, name)?.filter(|row| row.from <= snap) {
                 flow = (self.each)(Found { path, row })?;
             }
@@ -98,7 +99,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
         let (index, num, pattern) = (self.index, self.source.num, self.pattern);
         let mut paths = Paths::new(num, snap, &self.source.root);
         let mut last: (Node, Vec<u8>) = (Node(0), Vec::new());
-        index.scan_closed(num, snap, |parent, name, _| -> Result<_, E> {
+        index.scan_closed(num, pattern.needle(), snap, |parent, name, _| -> Result<_, E> {
             let again = last.0 == parent && last.1 == name;
             if again || !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));
@@ -118,7 +119,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
     fn gone(&mut self, wanted: impl Fn(&Reader, &Row) -> Result<bool, IndexError>) -> Result<(), E> {
         let (index, num, pattern) = (self.index, self.source.num, self.pattern);
         let mut last: (Node, Vec<u8>) = (Node(0), Vec::new());
-        index.scan_closed(num, Snap(0), |parent, name, _| -> Result<_, E> {
+        index.scan_closed(num, pattern.needle(), Snap(0), |parent, name, _| -> Result<_, E> {
             let again = last.0 == parent && last.1 == name;
             if again || !pattern.name(name) {
                 return Ok(ControlFlow::Continue(()));
@@ -129,7 +130,7 @@ impl<E: From<IndexError>, F: FnMut(Found) -> Result<ControlFlow<()>, E>> Search<
                 return Ok(ControlFlow::Continue(()));
             }
             let end = row.to.map_or(row.from, |to| Snap(to.0 - 1));
-            let path = self.positions.dir_at(parent, end)?.map(|dir| crate::types::path::join(&dir, name));
+            let path = self.positions.dir_at(parent, end)?.map(|dir| path::join(&dir, name));
             match path.filter(|p| pattern.path(p)) {
                 Some(path) => (self.each)(Found { path, row }),
                 None => Ok(ControlFlow::Continue(())),

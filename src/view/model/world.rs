@@ -231,7 +231,9 @@ impl Change<'_, '_> {
         match self.tree.entries.get(&to) {
             // A link that is new in this record is written at its end.
             Some(there) if there.is_dir() || self.fresh.contains(there) => return,
-            Some(_) => drop(self.close(&to)),
+            Some(_) => {
+                self.close(&to);
+            }
             None => {}
         }
         self.close(&from);
@@ -255,7 +257,9 @@ impl Change<'_, '_> {
             open.extend(self.tree.entries.keys().filter(|(parent, _)| *parent == node).cloned());
             all.push(at);
         }
-        all.iter().for_each(|at| drop(self.close(at)));
+        for at in &all {
+            self.close(at);
+        }
     }
 
     fn replace(&mut self, at: Option<At>, by_dir: bool) {
