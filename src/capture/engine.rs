@@ -5,8 +5,8 @@ use crate::capture::{
     copy,
     queue::Queue,
     report::{CaptureError, Report},
-    scan::is_gone,
-    scope::Scope,
+    scan::{is_gone, is_tagged},
+    scope::{CACHEDIR_TAG, Descent, Scope},
     visit::{Dir, Known, Next, Out, Shared, Task, Worker},
 };
 use crate::config::model::Capture;
@@ -296,6 +296,10 @@ impl Resolved {
         if shared.scope.is_excluded_below(dir, true) {
             return Ok(());
         }
+        if shared.scope.cachedir_tag && names.contains(CACHEDIR_TAG) {
+            // The tag tells of everything in the directory.
+            return self.scan(shared, index, dir, true);
+        }
         let (known, next) = self.known_part(shared, index, dir)?;
         match next {
             None => {
@@ -363,7 +367,8 @@ impl Resolved {
         Ok((known, None))
     }
 
-    /// A directory that the index knows and that is the same on disk.
+    /// A directory that the index knows, that is the same on disk, and of which everything belongs to the source: where
+    /// that is not so, a scan of it tells what is left out.
     fn open(&mut self, shared: &Shared<'_>, index: &Reader, rel: &[u8]) -> Result<Option<Arc<Dir>>, CaptureError> {
         if let Some(found) = self.dirs.get(rel) {
             return Ok(found.clone());
@@ -394,7 +399,7 @@ impl Resolved {
         }
         let opened = dir::open_at(&parent.fd, name).and_then(|fd| stat::of(&fd).map(|stat| (fd, stat)));
         match opened {
-            Ok((fd, stat)) if is_same_node(&row, &stat) && !shared.scope.is_never(&stat) => {
+            Ok((fd, stat)) if is_same_node(&row, &stat) && is_whole(shared, &fd, &stat, parent.dev) => {
                 Ok(Some(Arc::new(Dir { fd, node: row.node, rel: rel.to_vec(), dev: stat.place.dev })))
             }
             Ok(_) => Ok(None),
@@ -442,6 +447,13 @@ impl Resolved {
         }
         tasks
     }
+}
+
+/// Whether everything in a directory belongs to the source, as far as no pattern leaves it out. What can't be told will be
+/// by looking at its name.
+fn is_whole(shared: &Shared<'_>, fd: &OwnedFd, stat: &stat::Stat, parent_dev: u64) -> bool {
+    shared.scope.descent(fd, stat, parent_dev).is_ok_and(|descent| descent == Descent::Enter)
+        && !(shared.scope.cachedir_tag && is_tagged(fd))
 }
 
 fn split(rel: &[u8]) -> (&[u8], &[u8]) {

@@ -48,16 +48,21 @@ impl Worker<'_> {
         known: bool,
         deep: bool,
     ) -> Result<(), CaptureError> {
-        let Some(dir) = self.enter(parent, name, node)? else { return Ok(()) };
+        let Some((dir, descent)) = self.enter(parent, name, node)? else { return Ok(()) };
         let mut listing = std::mem::take(&mut self.listing);
-        if let Err(e) = dir::list(&dir.fd, &mut self.scratch, &mut listing) {
+        if descent != Descent::Enter {
+            // What was captured when it did belong to the source ends.
+            listing.clear();
+        } else if let Err(e) = dir::list(&dir.fd, &mut self.scratch, &mut listing) {
             self.listing = listing;
             return self.problem(&dir.rel, b"", "list it", &e);
         }
         listing.sort_by_name();
         let rows =
             if known { self.ingest.index().children(self.shared.source, node, self.shared.head)? } else { Vec::new() };
-        let only_tag = self.shared.scope.cachedir_tag && is_tagged(&dir.fd, &listing);
+        let only_tag = self.shared.scope.cachedir_tag
+            && listing.iter().any(|entry| entry.name == CACHEDIR_TAG)
+            && is_tagged(&dir.fd);
         let (mut files, mut dirs) = (Vec::new(), Vec::new());
         let mut rows = rows.into_iter().peekable();
         for entry in listing.iter() {
@@ -83,8 +88,13 @@ impl Worker<'_> {
         self.gone(dir, &name, Some(row))
     }
 
-    /// Opens a directory, unless it is to be left empty.
-    fn enter(&mut self, parent: Option<&Arc<Dir>>, name: &[u8], node: Node) -> Result<Option<Arc<Dir>>, CaptureError> {
+    /// Opens a directory, and tells whether what is in it belongs to the source.
+    fn enter(
+        &mut self,
+        parent: Option<&Arc<Dir>>,
+        name: &[u8],
+        node: Node,
+    ) -> Result<Option<(Arc<Dir>, Descent)>, CaptureError> {
         let opened = match parent {
             Some(parent) => dir::open_at(&parent.fd, name),
             None => self.shared.root.try_clone(),
@@ -100,8 +110,7 @@ impl Worker<'_> {
             Ok((fd, stat.place.dev, descent))
         });
         match entered {
-            Ok((fd, dev, Descent::Enter)) => Ok(Some(Arc::new(Dir { fd, node, rel, dev }))),
-            Ok(_) => Ok(None),
+            Ok((fd, dev, descent)) => Ok(Some((Arc::new(Dir { fd, node, rel, dev }), descent))),
             // It went away, or something else stands there: the next look will tell.
             Err(e) if is_gone(&e) => Ok(None),
             Err(e) => self.problem(&rel, b"", "open it", &e).map(|()| None),
@@ -145,10 +154,7 @@ pub(super) fn is_gone(e: &io::Error) -> bool {
 }
 
 /// Whether a directory is marked as a cache.
-fn is_tagged(fd: &OwnedFd, listing: &dir::Listing) -> bool {
-    if !listing.iter().any(|entry| entry.name == CACHEDIR_TAG) {
-        return false;
-    }
+pub(super) fn is_tagged(fd: &OwnedFd) -> bool {
     let mut head = [0; CACHEDIR_SIGNATURE.len()];
     let found = stat::at(fd, CACHEDIR_TAG)
         .ok()
