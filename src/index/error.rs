@@ -1,11 +1,24 @@
 //! Why the index could not answer or take a change.
 
+use rusqlite::ErrorCode;
+
 /// An error of the index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// SQLite failed.
     #[error("the index cannot {doing}: {source}")]
     Sqlite {
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Its disk refused. SQLite does not always tell a full disk from one that fails.
+    #[error(
+        "the index cannot {doing}: the disk of the state directory is full or fails; make space there, or look into the \
+         kernel's log: {source}"
+    )]
+    Disk {
         /// What was being done.
         doing: &'static str,
         /// What SQLite said.
@@ -47,6 +60,9 @@ pub enum IndexError {
 impl IndexError {
     /// Wraps an error of SQLite with what was being done.
     pub(crate) fn at(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> IndexError {
-        move |source| IndexError::Sqlite { doing, source }
+        move |source| match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => IndexError::Disk { doing, source },
+            _ => IndexError::Sqlite { doing, source },
+        }
     }
 }

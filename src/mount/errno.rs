@@ -107,6 +107,7 @@ impl FsError {
 fn of_index(e: &IndexError) -> i32 {
     match e {
         IndexError::Sqlite { .. }
+        | IndexError::Disk { .. }
         | IndexError::Layout { .. }
         | IndexError::Repository { .. }
         | IndexError::Contradiction(_)
