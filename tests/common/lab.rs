@@ -54,6 +54,13 @@ impl Lab {
         Lab::with(tempfile::tempdir().unwrap(), root.to_owned())
     }
 
+    /// With a source that the repository and the state lie in.
+    pub(crate) fn around() -> Lab {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        Lab::with(dir, root)
+    }
+
     fn with(dir: tempfile::TempDir, root: PathBuf) -> Lab {
         let store = dir.path().join("repo");
         std::fs::create_dir(&store).unwrap();
@@ -112,6 +119,18 @@ impl Lab {
     /// The newest snapshot.
     pub(crate) fn head(&self) -> Snap {
         self.at.reader().unwrap().head(self.num()).unwrap().number
+    }
+
+    /// A snapshot as the index and the packs have it.
+    pub(crate) fn view(&self, snap: Snap) -> crate::describe::Tree {
+        crate::describe::of_view(&self.at.reader().unwrap(), &self.frames(), self.num(), snap)
+    }
+
+    /// Takes a snapshot in which nothing may go wrong, and gives its view.
+    pub(crate) fn captured(&self) -> crate::describe::Tree {
+        let report = self.snapshot(Tier::Incremental);
+        assert!(report.problems.is_empty() && report.fuzzy.is_empty(), "{report:?}");
+        self.view(report.snapshot.unwrap().number)
     }
 
     pub(crate) fn frames(&self) -> Frames {

@@ -108,10 +108,12 @@ fn any_moment_is_a_power_cut() {
 fn fill(dir: &Path, left: u64) -> std::path::PathBuf {
     let stat = rustix::fs::statvfs(dir).unwrap();
     // Root may use what is kept back from others.
-    let free = stat.f_bfree * stat.f_frsize;
+    let mut len = (stat.f_bfree * stat.f_frsize).saturating_sub(left);
     let filler = dir.join("filler");
     let file = std::fs::File::create(&filler).unwrap();
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free.saturating_sub(left)).unwrap();
+    while rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len).is_err() {
+        len = len.checked_sub(64 << 10).expect("there is some space");
+    }
     filler
 }
 
@@ -142,7 +144,7 @@ fn full(program: &Program, disk: &Path) {
     change(&program.root, 1);
     std::fs::create_dir(program.root.join("many")).unwrap();
     for n in 0..12_000 {
-        std::fs::write(program.root.join(format!("many/a-rather-long-name-of-a-file-{n:06}")), noise(100, n)).unwrap();
+        std::fs::write(program.root.join(format!("many/a-rather-long-name-of-a-file-{n:06}")), noise(500, n)).unwrap();
     }
     let out = program.run(&["--json", "snapshot"]);
     let told = String::from_utf8_lossy(&out.stderr);

@@ -190,7 +190,7 @@ fn killed_at_writes() {
     for base in [Base::make(Work::Content), Base::make(Work::Names)] {
         base.try_all("write,writev", KILL, 7);
         // What SQLite does, and what the store does.
-        base.try_all("pwrite64,pwritev", KILL, 13);
+        base.try_all("pwrite64,pwritev", KILL, 29);
         base.try_all("ftruncate,fallocate", KILL, 3);
     }
 }
@@ -202,8 +202,8 @@ fn a_disk_that_fails() {
     }
     for base in [Base::make(Work::Content), Base::make(Work::Names)] {
         base.try_all("fsync,fdatasync", "error=EIO", 1);
-        base.try_all("pwrite64,pwritev", "error=ENOSPC", 17);
-        base.try_all("pwrite64,pwritev", "error=EIO", 23);
+        base.try_all("pwrite64,pwritev", "error=ENOSPC", 37);
+        base.try_all("pwrite64,pwritev", "error=EIO", 41);
         base.try_all("/rename", "error=EIO", 1);
     }
 }
