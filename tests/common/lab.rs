@@ -37,6 +37,7 @@ pub(crate) struct Lab {
     pub(crate) at: Arc<Attached>,
     pub(crate) source: Source,
     pub(crate) capture: Capture,
+    pub(crate) secret: Secret,
     _dir: tempfile::TempDir,
 }
 
@@ -70,7 +71,7 @@ impl Lab {
         let repo = Arc::new(Repository::create(store, &secret, SlotKind::KeyFile, "test", clock::now(), id).unwrap());
         let at = Arc::new(Attached::open(repo.clone(), &state, Arc::new(SystemClock)).unwrap());
         let source = Source::new(root.clone());
-        Lab { root, state, repo, at, source, capture: Capture::default(), _dir: dir }
+        Lab { root, state, repo, at, source, capture: Capture::default(), secret, _dir: dir }
     }
 
     /// The directory that holds repository and state.

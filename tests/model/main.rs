@@ -48,7 +48,7 @@ fn seeds(mode: Mode, first: u64, runs: u64, ops: u64, between: u64) {
 
 #[test]
 fn every_view_of_a_scanned_directory_is_what_was_there() {
-    seeds(Mode::Scan, 1, 8, 300, 12);
+    seeds(Mode::Scan, 1, 6, 300, 12);
 }
 
 #[test]
