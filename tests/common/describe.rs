@@ -2,11 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use bygone::index::{rows::Row, tree::Reader};
+use bygone::index::{error::IndexError, rows::Row, tree::Reader};
 use bygone::repo::frames::Frames;
 use bygone::sys::meta::KEPT_FLAGS;
 use bygone::types::{
-    attr::Kind,
+    attr::{Kind, Xattrs},
     ids::{Node, Snap, SourceNum},
     path::{join, show},
 };
@@ -15,8 +15,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, StatxFlags};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    os::fd::{AsFd, OwnedFd},
     os::fd::AsRawFd as _,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
 };
 
@@ -176,6 +176,11 @@ fn disk_xattrs(dir: &OwnedFd, name: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// A snapshot of a source, as the index and the packs have it.
 pub(crate) fn of_view(index: &Reader, frames: &Frames, source: SourceNum, snap: Snap) -> Tree {
+    // In one transaction, as every reader beside a writer has it.
+    index.hold(|index| Ok::<_, IndexError>(view(index, frames, source, snap))).unwrap()
+}
+
+fn view(index: &Reader, frames: &Frames, source: SourceNum, snap: Snap) -> Tree {
     let mut tree = Tree::new();
     let root = index.child(source, Node::ABOVE, b"", snap).unwrap().expect("a view has a root");
     assert_eq!(root.node, Node::ROOT);
@@ -298,7 +303,7 @@ fn compare(path: &[u8], want: &Thing, got: &Thing, depth: Depth, out: &mut Strin
 }
 
 /// Every row of a snapshot, with its numbers: what a rebuilt index must have again.
-pub(crate) fn rows(index: &Reader, source: SourceNum, snap: Snap) -> Vec<(Row, Vec<(Vec<u8>, Vec<u8>)>)> {
+pub(crate) fn rows(index: &Reader, source: SourceNum, snap: Snap) -> Vec<(Row, Xattrs)> {
     let mut dirs = vec![Node::ROOT];
     let mut out: Vec<Row> = index.child(source, Node::ABOVE, b"", snap).unwrap().into_iter().collect();
     while let Some(dir) = dirs.pop() {

@@ -60,8 +60,7 @@ impl Lab {
         let (state, store) = (dir.path().join("state"), Arc::new(LocalStore::open(&store)));
         let secret = Secret::generate_key().unwrap();
         let id = Repository::new_id().unwrap();
-        let repo =
-            Arc::new(Repository::create(store, &secret, SlotKind::KeyFile, "test", clock::now(), id).unwrap());
+        let repo = Arc::new(Repository::create(store, &secret, SlotKind::KeyFile, "test", clock::now(), id).unwrap());
         let at = Arc::new(Attached::open(repo.clone(), &state, Arc::new(SystemClock)).unwrap());
         let source = Source::new(root.clone());
         Lab { root, state, repo, at, source, capture: Capture::default(), _dir: dir }

@@ -1,9 +1,11 @@
 //! The model test: random changes on a real directory while it is captured. At each snapshot a plain description of
 //! what stood there is kept; every view must equal its description in names, bytes and metadata: right away, at the end,
-//! and from an index that was rebuilt from the journal, which must give the same numbers.
+//! from an index that was rebuilt from the journal, which must give the same numbers, through the kernel, and restored.
 //!
 //! `BYGONE_SEED` runs one seed, `BYGONE_OPS` sets how many changes a run has, `BYGONE_RUNS` how many seeds are run.
 //! A failure prints its seed and the shortest sequence of changes that still fails: put it into `regress.rs`.
+
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
 
 #[path = "../common/describe.rs"]
 mod describe;
@@ -14,6 +16,7 @@ mod ops;
 mod regress;
 mod run;
 mod watched;
+mod ways;
 
 use bygone::config::model::Watcher;
 use ops::Random;

@@ -3,7 +3,8 @@
 //! Numbers pick among what is there at that moment, so that a sequence stays meaningful when parts of it are left out.
 
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, CWD, FallocateFlags, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
 use std::{
     ffi::OsStr,
@@ -15,29 +16,71 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Op {
     Create(u16, u16),
-    Write { file: u16, at: u32, len: u32, seed: u16 },
-    Append { file: u16, len: u32, seed: u16 },
+    Write {
+        file: u16,
+        at: u32,
+        len: u32,
+        seed: u16,
+    },
+    Append {
+        file: u16,
+        len: u32,
+        seed: u16,
+    },
     Truncate(u16, u32),
     /// As an editor saves: written beside and renamed over.
-    Replace { file: u16, len: u32, seed: u16 },
-    Punch { file: u16, at: u32, len: u32 },
-    Rename { from: u16, dir: u16, name: u16 },
+    Replace {
+        file: u16,
+        len: u32,
+        seed: u16,
+    },
+    Punch {
+        file: u16,
+        at: u32,
+        len: u32,
+    },
+    Rename {
+        from: u16,
+        dir: u16,
+        name: u16,
+    },
     Over(u16, u16),
     Exchange(u16, u16),
-    Link { file: u16, dir: u16, name: u16 },
+    Link {
+        file: u16,
+        dir: u16,
+        name: u16,
+    },
     /// A hard link, and a write through its new name.
-    LinkWrite { file: u16, dir: u16, name: u16, seed: u16 },
+    LinkWrite {
+        file: u16,
+        dir: u16,
+        name: u16,
+        seed: u16,
+    },
     Unlink(u16),
     Mkdir(u16, u16),
     Rmdir(u16),
     RemoveAll(u16),
     /// A directory with directories and files in it.
     Grow(u16, u16),
-    Symlink { dir: u16, name: u16, to: u16 },
-    Mknod { dir: u16, name: u16, kind: u16 },
+    Symlink {
+        dir: u16,
+        name: u16,
+        to: u16,
+    },
+    Mknod {
+        dir: u16,
+        name: u16,
+        kind: u16,
+    },
     Chmod(u16, u16),
     Chown(u16, u16),
-    Xattr { on: u16, name: u16, len: u16 },
+    Xattr {
+        on: u16,
+        name: u16,
+        len: u16,
+    },
     RemoveXattr(u16),
     Acl(u16, u16),
     Flags(u16, u16),
@@ -136,7 +179,8 @@ impl Random {
 
 /// Names that a directory may get: few, so that they come again.
 fn name(n: u16) -> Vec<u8> {
-    let odd: [&[u8]; 8] = [b"\xff\xfe\x80", b"new\nline", b" ", b"-rf", "\u{e9}t\u{e9}".as_bytes(), b"a", b"A", b"\x1b[31m"];
+    let odd: [&[u8]; 8] =
+        [b"\xff\xfe\x80", b"new\nline", b" ", b"-rf", "\u{e9}t\u{e9}".as_bytes(), b"a", b"A", b"\x1b[31m"];
     match n % 32 {
         k @ 0..8 => odd[usize::from(k)].to_vec(),
         8 => vec![b'l'; 255],
@@ -159,16 +203,15 @@ fn bytes(len: u32, seed: u16) -> Vec<u8> {
 }
 
 /// What is there.
-struct Place<'a> {
-    root: &'a Path,
+struct Place {
     dirs: Vec<PathBuf>,
     files: Vec<PathBuf>,
     others: Vec<PathBuf>,
 }
 
-impl<'a> Place<'a> {
-    fn look(root: &'a Path) -> Place<'a> {
-        let mut place = Place { root, dirs: vec![root.to_owned()], files: Vec::new(), others: Vec::new() };
+impl Place {
+    fn look(root: &Path) -> Place {
+        let mut place = Place { dirs: vec![root.to_owned()], files: Vec::new(), others: Vec::new() };
         let mut at = 0;
         while at < place.dirs.len() {
             let mut names: Vec<_> = std::fs::read_dir(&place.dirs[at]).unwrap().map(|e| e.unwrap()).collect();
@@ -233,7 +276,9 @@ pub(crate) fn apply(root: &Path, op: Op) -> Option<rustix::io::Result<()>> {
             std::fs::remove_dir_all(dir).map_err(|e| rustix::io::Errno::from_io_error(&e).unwrap())
         }
         Op::Create(dir, n) => write(&place.at(dir, n), 0, &bytes(u32::from(n) / 64, n), OFlags::CREATE | OFlags::EXCL),
-        Op::Write { file, at, len, seed } => write(place.file(file)?, u64::from(at), &bytes(len, seed), OFlags::empty()),
+        Op::Write { file, at, len, seed } => {
+            write(place.file(file)?, u64::from(at), &bytes(len, seed), OFlags::empty())
+        }
         Op::Append { file, len, seed } => {
             let file = place.file(file)?;
             let size = std::fs::metadata(file).unwrap().len();
@@ -258,9 +303,7 @@ pub(crate) fn apply(root: &Path, op: Op) -> Option<rustix::io::Result<()>> {
             rustix::fs::renameat_with(CWD, place.any(from)?, CWD, place.at(dir, name), RenameFlags::NOREPLACE)
         }
         Op::Over(from, to) => rustix::fs::rename(place.any(from)?, place.any(to)?),
-        Op::Exchange(a, b) => {
-            rustix::fs::renameat_with(CWD, place.any(a)?, CWD, place.any(b)?, RenameFlags::EXCHANGE)
-        }
+        Op::Exchange(a, b) => rustix::fs::renameat_with(CWD, place.any(a)?, CWD, place.any(b)?, RenameFlags::EXCHANGE),
         Op::Link { file, dir, name } => rustix::fs::link(place.any(file)?, place.at(dir, name)),
         Op::LinkWrite { file, dir, name, seed } => {
             let (file, to) = (place.file(file)?, place.at(dir, name));
@@ -294,7 +337,8 @@ pub(crate) fn apply(root: &Path, op: Op) -> Option<rustix::io::Result<()>> {
         }
         Op::RemoveXattr(n) => {
             let path = place.any(n)?;
-            let names = ["user.a", "user.b", "trusted.t", "security.s", "system.posix_acl_access", "system.posix_acl_default"];
+            let names =
+                ["user.a", "user.b", "trusted.t", "security.s", "system.posix_acl_access", "system.posix_acl_default"];
             names.iter().map(|name| rustix::fs::lremovexattr(path, *name)).find(Result::is_ok)?
         }
         Op::Acl(n, what) => acl(place.any(n).filter(|path| !path.is_symlink())?, what),
@@ -308,7 +352,8 @@ pub(crate) fn apply(root: &Path, op: Op) -> Option<rustix::io::Result<()>> {
             })
         }
         Op::Times(n, what) => {
-            let times = [(0, 0), (-86400 * 3650, 123_456_789), (4_102_444_800, 1), (1_600_000_000, 999_999_999), (-1, 5)];
+            let times =
+                [(0, 0), (-86400 * 3650, 123_456_789), (4_102_444_800, 1), (1_600_000_000, 999_999_999), (-1, 5)];
             let (sec, nsec) = times[usize::from(what) % times.len()];
             set_times(place.any(n)?, Timespec { tv_sec: sec, tv_nsec: nsec })
         }
@@ -332,12 +377,20 @@ pub(crate) fn apply(root: &Path, op: Op) -> Option<rustix::io::Result<()>> {
         Op::Case(n) => {
             let path = place.any(n)?;
             let name = path.file_name().unwrap().as_bytes();
-            let turned: Vec<u8> =
-                name.iter().map(|b| if b.is_ascii_lowercase() { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() }).collect();
+            let turned: Vec<u8> = name
+                .iter()
+                .map(|b| if b.is_ascii_lowercase() { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() })
+                .collect();
             if turned == name {
                 return None;
             }
-            rustix::fs::renameat_with(CWD, path, CWD, path.with_file_name(OsStr::from_bytes(&turned)), RenameFlags::NOREPLACE)
+            rustix::fs::renameat_with(
+                CWD,
+                path,
+                CWD,
+                path.with_file_name(OsStr::from_bytes(&turned)),
+                RenameFlags::NOREPLACE,
+            )
         }
     })
 }

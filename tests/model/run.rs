@@ -1,11 +1,12 @@
 //! A sequence of changes on a real directory, captured on the way, held against what was there.
 
 use crate::{
-    doer::Doer,
     describe::{self, Depth, Tree},
+    doer::Doer,
     lab::Lab,
     ops::{self, Op},
     watched::Watched,
+    ways,
 };
 use bygone::index::tree::Reader;
 use bygone::repo::attach::Attached;
@@ -27,8 +28,8 @@ pub(crate) enum Mode {
 
 /// What was there at a snapshot.
 pub(crate) struct Kept {
-    snap: Snap,
-    tree: Tree,
+    pub(crate) snap: Snap,
+    pub(crate) tree: Tree,
 }
 
 /// Does the changes and holds every view against what was kept; the first difference is told.
@@ -41,7 +42,9 @@ pub(crate) fn run(mode: Mode, all: &[Op]) -> Result<(), String> {
     check_all(&lab, &lab.at, &kept, "at the end")?;
     let rebuilt = lab.rebuilt();
     check_all(&lab, &rebuilt, &kept, "from a rebuilt index")?;
-    same_numbers(&lab, &rebuilt)
+    same_numbers(&lab, &rebuilt)?;
+    ways::mounted(&lab, &kept)?;
+    ways::restored(&lab, &kept, 7)
 }
 
 fn lab_for(lab: &Lab, watcher: bygone::config::model::Watcher) -> Watched<'_> {
@@ -193,4 +196,3 @@ pub(crate) fn shrink(mode: Mode, mut all: Vec<Op>, tries: usize) -> Vec<Op> {
 fn fails(mode: Mode, all: &[Op]) -> bool {
     std::panic::catch_unwind(|| run(mode, all)).map_or(true, |result| result.is_err())
 }
-
