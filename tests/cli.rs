@@ -1,5 +1,7 @@
 //! The command line as a person meets it: what is printed, where, and the exit status.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -1,5 +1,7 @@
 //! Looking back from the command line: list, log, diff, find and cat over a small history.
 
+#![allow(clippy::disallowed_methods, reason = "a test changes the directory that is captured")]
+
 use bygone::sys::durable;
 use serde_json::Value;
 use std::ffi::OsStr;

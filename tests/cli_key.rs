@@ -1,5 +1,7 @@
 //! Keys as a person meets them: slots added, listed, removed and exported, and what is refused.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

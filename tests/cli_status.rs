@@ -1,5 +1,7 @@
 //! `bygone status` as a person meets it, over a repository that grows.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

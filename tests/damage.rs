@@ -1,6 +1,8 @@
 //! Damage: every kind of object, changed, cut, removed and swapped. What is damaged is named, by readers and by verify; what is
 //! not still reads; nothing panics, and no stated length makes anything allocate more than its bound.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 mod common;
 
 use bygone::crypto::{
@@ -36,6 +38,9 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+
+/// Files by path.
+type Files = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Notes the largest piece of memory that anybody asked for.
 struct Watched;
@@ -73,7 +78,7 @@ struct Subject {
     _place: Place,
     src: PathBuf,
     /// Each instant with the files that a view of it has.
-    history: Vec<(Instant, BTreeMap<Vec<u8>, Vec<u8>>)>,
+    history: Vec<(Instant, Files)>,
 }
 
 impl Subject {

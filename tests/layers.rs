@@ -1,6 +1,8 @@
 //! Who may use whom: the floors in the documentation of the crate hold in every file, and each third-party crate that is a
 //! wall is used behind it only.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

@@ -1,5 +1,7 @@
 //! The committed manual pages are those of the command line. `BYGONE_BLESS=1 cargo test --test man` writes them anew.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The mount as programs see it: real mounts of real captures.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use bygone::capture::{
     engine::{Plan, Settings, capture},
     scope::Scope,

@@ -1,6 +1,8 @@
 //! The manual pages that are written by hand: that they read well, and that the one of the settings names all of them, with
 //! the defaults that they have.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The index made anew from the repository and a key, where sources share content.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

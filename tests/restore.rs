@@ -1,5 +1,7 @@
 //! Restore, on real file systems: everything comes back, only what differs is touched, and nothing outside of the target.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 mod common;
 
 use bygone::progress::{Progress, Quiet, Total};

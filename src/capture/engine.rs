@@ -143,11 +143,11 @@ pub fn capture(
             .collect::<Result<Vec<_>, _>>()?;
         let mut failure = None;
         for batch in &from {
-            if failure.is_none() {
-                if let Err(e) = sink.take(&mut record, batch) {
-                    shared.queue.stop();
-                    failure = Some(e);
-                }
+            if failure.is_none()
+                && let Err(e) = sink.take(&mut record, batch)
+            {
+                shared.queue.stop();
+                failure = Some(e);
             }
         }
         let mut stored = 0;

@@ -6,7 +6,7 @@ use crate::index::{
     rows::{Row, key},
 };
 use crate::types::{
-    attr::Place,
+    attr::{Place, Xattrs},
     ids::{Node, Snap, SourceNum, Ver},
     op::decode_xattrs,
     wire,
@@ -27,9 +27,6 @@ pub(super) use concat_sql;
 pub struct Reader {
     pub(super) conn: Connection,
 }
-
-/// The extended attributes of a node: name and value each.
-pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Reader {
     /// A reader of `index`.

@@ -162,8 +162,11 @@ pub fn add_slot(
     Ok(slot)
 }
 
+/// A slot by its id, and what it says of itself, if that can be read.
+pub type ListedSlot = (Id, Result<SlotInfo, SlotError>);
+
 /// The slots of a repository, and those that could not be read.
-pub fn list_slots(store: &dyn Store) -> Result<Vec<(Id, Result<SlotInfo, SlotError>)>, RepoError> {
+pub fn list_slots(store: &dyn Store) -> Result<Vec<ListedSlot>, RepoError> {
     let mut found = Vec::new();
     for object in store.list(names::KEYS)? {
         let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else { continue };

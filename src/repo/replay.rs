@@ -170,7 +170,7 @@ impl<'a> Replay<'a> {
         open.next_part += 1;
         open.hasher.part(item);
         let applying = &mut open.applying;
-        let closing = part.ops(&damaged, |op| applying.op(&op).map_err(RepoError::from))?;
+        let closing = part.ops(damaged, |op| applying.op(&op).map_err(RepoError::from))?;
         match closing.filter(|_| last) {
             Some(closing) => self.commit(segment, name, closing),
             None => Ok(()),

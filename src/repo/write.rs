@@ -203,16 +203,19 @@ impl RecordWriter<'_> {
                     self.counts.new += 1;
                     self.put(&Op::Add(entry, version))
                 }
-                None => Ok(self.parked.push(Op::Add(entry, version))),
+                None => self.park(Op::Add(entry, version)),
             },
             Op::Set(entry, version) => match self.resolve(&version) {
                 Some(version) => {
                     self.counts.changed += 1;
                     self.put(&Op::Set(entry, version))
                 }
-                None => Ok(self.parked.push(Op::Set(entry, version))),
+                None => self.park(Op::Set(entry, version)),
             },
-            Op::Link(entry) if self.is_new(entry.node) => Ok(self.links.push(entry)),
+            Op::Link(entry) if self.is_new(entry.node) => {
+                self.links.push(entry);
+                Ok(())
+            }
             Op::Link(entry) => {
                 self.renames += 1;
                 self.put(&Op::Link(entry))
@@ -223,6 +226,11 @@ impl RecordWriter<'_> {
             }
             op => self.put(&op),
         }
+    }
+
+    fn park(&mut self, op: Op) -> Result<(), RepoError> {
+        self.parked.push(op);
+        Ok(())
     }
 
     /// Takes a frame that was closed.

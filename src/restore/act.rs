@@ -220,7 +220,8 @@ impl Act<'_> {
             let attr = &file.wanted.attr;
             let change = file.action == Action::Change;
             let is_made = attr.kind() == Kind::File && !matches!(file.action, Action::Link { .. });
-            if !change && !(is_made && attributes::is_protected(attr)) {
+            let to_do = change || (is_made && attributes::is_protected(attr));
+            if !to_do {
                 continue;
             }
             if self.stopped() && change {

@@ -1,13 +1,13 @@
 //! Attributes at the end of making something, and at the end of everything.
 
 use crate::index::error::IndexError;
-use crate::index::tree::{Reader, Xattrs};
+use crate::index::tree::Reader;
 use crate::restore::{
     plan::Wanted,
     report::{Report, Why},
 };
 use crate::sys::{apply::Applied, meta};
-use crate::types::attr::Attr;
+use crate::types::attr::{Attr, Xattrs};
 use std::collections::HashMap;
 
 /// Sets of extended attributes that a thread keeps.

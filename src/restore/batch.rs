@@ -24,7 +24,6 @@ use crate::types::{
 use rustix::fd::OwnedFd;
 use std::{
     collections::HashSet,
-    io,
     ops::Range,
     sync::{
         Arc, PoisonError,
@@ -185,7 +184,8 @@ impl<'a> Worker<'a> {
         let (name, fd) =
             make::with_temp_name(|temp| make::file(dir, temp)).map_err(Why::io("create a file beside it"))?;
         let temp = Temp { name, fd };
-        let written = prepare(&temp.fd, &attr).and_then(|()| self.writer.write(&temp.fd, chunks, &self.frames));
+        let written =
+            prepare(&temp.fd, &attr, data_end(chunks)).and_then(|()| self.writer.write(&temp.fd, chunks, &self.frames));
         match written {
             Ok(bytes) => self.finish(file, &temp, &attr, bytes),
             Err(why) => {
@@ -238,7 +238,7 @@ impl<'a> Worker<'a> {
             make::with_temp_name(|temp| make::file(dir, temp)).map_err(Why::io("create a file beside it"))?;
         let temp = Arc::new(Temp { name, fd });
         *slot = Some(temp.clone());
-        prepare(&temp.fd, attr)?;
+        prepare(&temp.fd, attr, 0)?;
         Ok(temp)
     }
 
@@ -306,9 +306,16 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// What has to be set while a file is empty, and its length, so that holes are holes.
-fn prepare(fd: &OwnedFd, attr: &Attr) -> Result<(), Why> {
+/// What has to be set while a file is empty, and its length where its data does not reach its end.
+fn prepare(fd: &OwnedFd, attr: &Attr, data_end: u64) -> Result<(), Why> {
     flags::set_early(fd, attr.flags);
-    let set: io::Result<()> = make::set_len(fd, attr.size);
-    set.map_err(Why::io("set its length"))
+    match data_end == attr.size {
+        true => Ok(()),
+        false => make::set_len(fd, attr.size).map_err(Why::io("set its length")),
+    }
+}
+
+/// Where the data of a file ends; what comes then is a hole.
+fn data_end(chunks: &[Placed]) -> u64 {
+    chunks.last().map_or(0, |last| last.offset + u64::from(last.at.chunk_len))
 }

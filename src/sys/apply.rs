@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, U
 use rustix::io::Errno;
 
 use crate::sys::{flags, meta, read, stat};
-use crate::types::attr::{Attr, Kind};
+use crate::types::attr::{Attr, Kind, Xattrs};
 use crate::types::path::show;
 use crate::types::time::Time;
 
@@ -208,7 +208,7 @@ impl Target<'_> {
         }
     }
 
-    fn xattrs(&self) -> io::Result<meta::Xattrs> {
+    fn xattrs(&self) -> io::Result<Xattrs> {
         match self {
             Target::Open(fd) => meta::xattrs(fd),
             Target::Path(fd, _) => meta::xattrs_of_path(fd),
@@ -257,7 +257,7 @@ fn set_owner(target: &Target<'_>, attr: &Attr, problems: &mut Vec<Problem>) -> u
     (if uid { libc::S_ISUID } else { 0 }) | (if gid { libc::S_ISGID } else { 0 })
 }
 
-fn set_xattrs(target: &Target<'_>, want: &meta::Xattrs, problems: &mut Vec<Problem>) {
+fn set_xattrs(target: &Target<'_>, want: &Xattrs, problems: &mut Vec<Problem>) {
     let have = match target.xattrs() {
         Ok(have) => have,
         Err(source) => return problems.push(Problem::XattrRead { source }),

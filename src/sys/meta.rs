@@ -8,10 +8,8 @@ use rustix::fs::IFlags;
 use rustix::io::Errno;
 
 use crate::sys::stat;
+use crate::types::attr::Xattrs;
 use crate::types::path::show;
-
-/// Extended attributes, sorted by name; every namespace this process may read.
-pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The most bytes that the names of one node, or one value, can have on Linux.
 const XATTR_MAX_BYTES: usize = 64 << 10;

@@ -74,7 +74,7 @@ pub struct Attr {
     /// Inode flags as `FS_IOC_GETFLAGS` gives them (`chattr`), without those that only describe the layout.
     pub flags: u32,
     /// Extended attributes, sorted by name, POSIX ACLs among them in their kernel form.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
 }
 
 impl Attr {
@@ -83,6 +83,9 @@ impl Attr {
         Kind::from_mode(self.mode).unwrap_or(Kind::File)
     }
 }
+
+/// Extended attributes: name and value each, sorted by name.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where a node was seen on its file system: what tells that it is the same one again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

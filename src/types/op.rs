@@ -1,7 +1,7 @@
 //! What a journal record says: the operations that lead from one snapshot of a source to the next, and their stored form.
 
 use crate::types::{
-    attr::{Attr, Kind, Place},
+    attr::{Attr, Kind, Place, Xattrs},
     ids::{Hash, Id, Node, Ver},
     path,
     time::{Instant, Time},
@@ -383,7 +383,7 @@ pub fn encode_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) {
 }
 
 /// Reads a list of extended attributes.
-pub fn decode_xattrs(r: &mut Reader<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, WireError> {
+pub fn decode_xattrs(r: &mut Reader<'_>) -> Result<Xattrs, WireError> {
     let count = r.u64_max((r.len() / 2) as u64, "more extended attributes than its bytes can hold")?;
     let mut xattrs = Vec::new();
     for _ in 0..count {

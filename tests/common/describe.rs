@@ -6,7 +6,7 @@ use bygone::index::{error::IndexError, rows::Row, tree::Reader};
 use bygone::repo::frames::Frames;
 use bygone::sys::meta::KEPT_FLAGS;
 use bygone::types::{
-    attr::Kind,
+    attr::{Kind, Xattrs},
     ids::{Node, Snap, SourceNum},
     path::{join, show},
 };
@@ -303,7 +303,7 @@ fn compare(path: &[u8], want: &Thing, got: &Thing, depth: Depth, out: &mut Strin
 }
 
 /// Every row of a snapshot, with its numbers: what a rebuilt index must have again.
-pub(crate) fn rows(index: &Reader, source: SourceNum, snap: Snap) -> Vec<(Row, Vec<(Vec<u8>, Vec<u8>)>)> {
+pub(crate) fn rows(index: &Reader, source: SourceNum, snap: Snap) -> Vec<(Row, Xattrs)> {
     let mut dirs = vec![Node::ROOT];
     let mut out: Vec<Row> = index.child(source, Node::ABOVE, b"", snap).unwrap().into_iter().collect();
     while let Some(dir) = dirs.pop() {

@@ -5,7 +5,7 @@ use bygone::sys::{
     meta, read, stat,
 };
 use bygone::types::{
-    attr::{Kind, Place},
+    attr::{Kind, Place, Xattrs},
     path::show,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -63,7 +63,7 @@ fn walk(fd: &OwnedFd, path: &str, links: &mut HashMap<Place, String>, out: &mut 
     }
 }
 
-fn shown(xattrs: &meta::Xattrs) -> Vec<String> {
+fn shown(xattrs: &Xattrs) -> Vec<String> {
     xattrs.iter().map(|(name, value)| format!("{}={}", show(name), show(value))).collect()
 }
 

@@ -5,6 +5,8 @@
 //! `BYGONE_SEED` runs one seed, `BYGONE_OPS` sets how many changes a run has, `BYGONE_RUNS` how many seeds are run.
 //! A failure prints its seed and the shortest sequence of changes that still fails: put it into `regress.rs`.
 
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
 #[path = "../common/describe.rs"]
 mod describe;
 mod doer;
