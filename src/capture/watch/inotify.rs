@@ -264,6 +264,9 @@ impl Worker {
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
                 self.out.send(Hint::Entry { dir, name });
                 self.with_tree(|tree, dirs| tree.forget(dirs, &path));
+                // What stands there now may have been watched already: of two that change places, the first has come
+                // before the second goes.
+                self.watch_new(path, Why::RenamedIn);
             }
             EventKind::Modify(ModifyKind::Name(_)) => {
                 self.out.send(Hint::Entry { dir, name });
