@@ -202,6 +202,10 @@ impl<'a> Worker<'a> {
         let Some(kind) = stat.kind() else {
             return self.problem(&dir.rel, name, "use it", &io::Error::other("its type is unknown"));
         };
+        if self.shared.scope.is_own_mount(&stat) {
+            // What it hides is still there: it stays as it is known.
+            return Ok(());
+        }
         if self.shared.scope.is_never(&stat) || self.is_excluded(dir, name, kind) {
             return self.gone(dir, name, row);
         }

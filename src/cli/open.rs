@@ -87,6 +87,17 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Fail
 /// What of a source is captured: never the repository and the state, wherever they lie.
 pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
     let patterns = Patterns::compile(&source.exclude, &source.include).map_err(Failure::usage)?;
+    let real = |p: &std::path::Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
+    for (what, dir) in [("repository", &context.config.repository), ("state directory", &context.config.state)] {
+        if real(&source.path).starts_with(real(dir)) {
+            let path = source.path.display();
+            return Err(Failure::new(format!(
+                "cannot protect {path}: it is in the {what} {}, which is never captured",
+                dir.display()
+            ))
+            .hint("`bygone source remove` takes it off the list"));
+        }
+    }
     let never = [context.config.repository.as_path(), context.config.state.as_path()];
     Scope::new(source, patterns, &never).explain(|| format!("cannot tell what belongs to {}", source.path.display()))
 }

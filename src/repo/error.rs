@@ -60,8 +60,12 @@ pub enum RepoError {
     #[error(transparent)]
     Random(#[from] RandomError),
     /// Another process captures this source.
-    #[error("another process (holding {lock}) captures this source already: stop it first, or let it do the work")]
+    #[error(
+        "another process (number {holder}, holding {lock}) captures this source already: stop it first, or let it do the work"
+    )]
     Locked {
+        /// The process that holds it.
+        holder: String,
         /// The lock file.
         lock: String,
     },

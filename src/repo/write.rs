@@ -52,7 +52,10 @@ impl SourceWriter {
         let path = writer_lock(at.dir(), root);
         let lock = durable::lock_file(&path)
             .map_err(|e| RepoError::State { doing: "lock", path: path.display().to_string(), source: e.into() })?
-            .ok_or_else(|| RepoError::Locked { lock: path.display().to_string() })?;
+            .ok_or_else(|| RepoError::Locked {
+                lock: path.display().to_string(),
+                holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
+            })?;
         let reader = at.reader()?;
         let known = reader.sources()?;
         let source = match known.iter().find(|s| s.host == host && s.root == root) {

@@ -33,6 +33,7 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
     let caught_up = open::catch_up(&at, &*bar)?;
     snapshot::lower_priority(&context);
     let sources: Vec<&Source> = context.config.sources.iter().filter(|s| paths.contains(&s.path)).collect();
+    let prepared = watch::prepare(&context, &at, &sources)?;
     let mounting = Mounting { context: &context, at: &at, dir: args.mount.as_deref(), state: Mutex::default() };
     let stop = signals.flag();
     // A history that is there can be seen at once; a new one when there is something to see.
@@ -42,7 +43,7 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
     let ended = AtomicBool::new(false);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| mounting.look_after(&stop, &ended));
-        let outcome = watch::watch_all(&context, &at, &sources, &stop, &|| mounting.begin(&stop));
+        let outcome = watch::watch_all(&context, prepared, &stop, &|| mounting.begin(&stop));
         ended.store(true, Ordering::Relaxed);
         outcome
     });
