@@ -144,7 +144,7 @@ fn a_gap_is_a_record_of_its_own() {
     let report = lab.try_capture(&mut lab.writer(), &plan, Tier::Incremental, false).unwrap();
     assert!(report.snapshot.is_some());
     for at in [&lab.at, &lab.rebuilt()] {
-        assert_eq!(at.reader().unwrap().gaps(lab.num(), Instant(0), Instant(100)).unwrap(), [gap.clone()]);
+        assert_eq!(at.reader().unwrap().gaps(lab.num(), Instant(0), Instant(100)).unwrap(), std::slice::from_ref(&gap));
     }
     let soft = Gap { why: "not watched".into(), ..gap };
     let plan = Plan { soft_gaps: vec![soft], ..Plan::default() };
