@@ -14,6 +14,7 @@ use super::commands::{
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
+use crate::sys::process;
 
 /// Runs the command line `args`, the program's name first, and gives the exit status.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -36,7 +37,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Large buffers come and go in all commands that run for long.
 fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
+    process::bound_heap();
     let load = |missing| Context::load(&cli.global, missing);
     match &cli.command {
         Command::Completions(args) => completions::run(args),
