@@ -7,7 +7,7 @@ use crate::capture::{
     report::{CaptureError, Report},
     scan::{is_gone, is_tagged},
     scope::{CACHEDIR_TAG, Descent, Scope},
-    visit::{Dir, Known, Next, Out, Shared, Task, Worker},
+    visit::{Dir, Known, Next, Out, Shared, Task, Worker, path_of},
 };
 use crate::config::model::Capture;
 use crate::index::{rows::Row, tree::Reader};
@@ -100,11 +100,13 @@ pub fn capture(
         progress: settings.progress,
         stop: settings.stop,
     };
+    let lost = writer.lost_packs().clone();
     let claims = Arc::new(Claims::default());
     let (to, from) = crossbeam_channel::bounded(64);
     let mut workers = Vec::new();
     for _ in 0..threads_for(plan, settings.capture.threads) {
-        let ingest = Ingest::new(at.repo().clone(), at.reader()?, claims.clone(), settings.capture.level)?;
+        let ingest =
+            Ingest::new(at.repo().clone(), at.reader()?, claims.clone(), settings.capture.level)?.without(lost.clone());
         workers.push(Worker::new(&shared, ingest, to.clone()));
     }
     drop(to);
@@ -303,9 +305,9 @@ impl Resolved {
         let (known, next) = self.known_part(shared, index, dir)?;
         match next {
             None => {
-                let wanted = self.names.entry(known).or_default();
                 for name in names.iter().filter(|name| path::is_name(name)) {
-                    wanted.entry(name.clone()).or_insert(false);
+                    self.other_names(shared, index, &known, name)?;
+                    self.names.entry(known.clone()).or_default().entry(name.clone()).or_insert(false);
                 }
                 self.itself(shared, index, dir)
             }
@@ -315,6 +317,31 @@ impl Resolved {
                 Ok(())
             }
         }
+    }
+
+    /// The other names of a node that is changed by one of them: that one may be gone by now, and nothing tells of the others.
+    fn other_names(
+        &mut self,
+        shared: &Shared<'_>,
+        index: &Reader,
+        dir: &[u8],
+        name: &[u8],
+    ) -> Result<(), CaptureError> {
+        let Some(parent) = self.open(shared, index, dir)?.map(|dir| dir.node) else { return Ok(()) };
+        let row = match index.child(shared.source, parent, name, shared.head)? {
+            Some(row) => Some(row),
+            // It may have been changed by somebody who has it open still.
+            None => index.last_closed(shared.source, parent, name)?,
+        };
+        let Some(row) = row.filter(|row| row.linked) else { return Ok(()) };
+        for other in index.names(shared.source, row.node, shared.head)? {
+            let Some(rel) = path_of(index, shared, &other)? else { continue };
+            let (dir, name) = split(&rel);
+            if self.open(shared, index, dir)?.is_some() {
+                self.names.entry(dir.to_vec()).or_default().entry(name.to_vec()).or_insert(false);
+            }
+        }
+        Ok(())
     }
 
     fn itself(&mut self, shared: &Shared<'_>, index: &Reader, dir: &[u8]) -> Result<(), CaptureError> {

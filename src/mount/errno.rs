@@ -127,6 +127,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Slot(_)
         | RepoError::Random(_)
         | RepoError::Locked { .. }
+        | RepoError::RolledBack { .. }
         | RepoError::State { .. }
         | RepoError::Full(_) => libc::EIO,
     }

@@ -59,6 +59,20 @@ pub enum RepoError {
     /// The kernel gave no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The journal lacks a record that this host knows.
+    #[error(
+        "the repository {location} is older than what this host knows of it: {segment}, with snapshot {number}, is missing. It was \
+         rolled back, or damaged; nothing is captured until that is cleared up. Put the newer repository back, or run `bygone \
+         index rebuild` to go on from what is there"
+    )]
+    RolledBack {
+        /// Where the store is.
+        location: String,
+        /// The segment that is missing.
+        segment: String,
+        /// The snapshot in it.
+        number: crate::types::ids::Snap,
+    },
     /// Another process captures this source.
     #[error(
         "another process (number {holder}, holding {lock}) captures this source already: stop it first, or let it do the work"
