@@ -119,3 +119,28 @@ fn a_reader_that_has_gone_is_no_failure() {
     let out = bygone(dir.path(), &["completions", "zsh"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
     assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn nothing_of_the_progress_stays_on_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("script is not installed: not checked");
+        return;
+    }
+    let dir = directory();
+    let (shown, program) = (dir.path().to_str().unwrap(), env!("CARGO_BIN_EXE_bygone"));
+    std::fs::write(dir.path().join("a/file"), "x").unwrap();
+    let text = format!(
+        "repository = \"{shown}/repo\"\nstate = \"{shown}/state\"\n[key]\nfile = \"{shown}/key\"\n\
+         [[source]]\npath = \"{shown}/a\"\n[[source]]\npath = \"{shown}/b\"\n"
+    );
+    std::fs::write(dir.path().join("bygone.toml"), text).unwrap();
+    assert_eq!(run(dir.path(), &["init"]).0, 0);
+    let line = format!("{program} --config {shown}/bygone.toml snapshot");
+    let out = Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").output().unwrap();
+    let seen = String::from_utf8(out.stdout).unwrap();
+    assert!(seen.contains("capturing"), "{seen:?}");
+    // What is left of a line is what stands behind the last time it was cleared.
+    let left: Vec<&str> = seen.lines().map(|l| l.rsplit("\x1b[2K").next().unwrap().trim()).collect();
+    assert!(left.iter().all(|l| !l.contains("capturing")), "{left:?}");
+    assert_eq!(left.iter().filter(|l| l.contains(" new, ")).count(), 2, "{left:?}");
+}
