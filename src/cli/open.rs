@@ -77,7 +77,23 @@ pub fn attached(context: &Context) -> Result<Arc<Attached>, Failure> {
 
 /// Brings the index up to date with the journal, and tells what of the journal could not be read.
 pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Failure> {
-    let replayed = replay::catch_up(at, progress).into_failure()?;
+    told(replay::catch_up(at, progress).into_failure()?)
+}
+
+/// The same for a command that only reads. Where the index can't be brought up to date, it is taken as it is, and that is told.
+pub fn catch_up_to_read(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Failure> {
+    match replay::catch_up_unless_busy(at, progress) {
+        Ok(replayed) => told(replayed),
+        Err(e) => {
+            tracing::warn!(
+                "what follows may lack the newest snapshots, since the index can't be brought up to date: {e}"
+            );
+            Ok(Replayed::default())
+        }
+    }
+}
+
+fn told(replayed: Replayed) -> Result<Replayed, Failure> {
     for problem in &replayed.problems {
         tracing::error!("{problem}");
     }

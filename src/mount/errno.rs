@@ -107,6 +107,8 @@ impl FsError {
 fn of_index(e: &IndexError) -> i32 {
     match e {
         IndexError::Sqlite { .. }
+        | IndexError::Busy
+        | IndexError::Corrupt { .. }
         | IndexError::Disk { .. }
         | IndexError::Layout { .. }
         | IndexError::Repository { .. }

@@ -2,7 +2,7 @@
 
 use crate::chunk::compress::Compressor;
 use crate::crypto::random;
-use crate::index::apply::{Applier, Applying};
+use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::repo::{
     attach::Attached,
     error::RepoError,
@@ -69,7 +69,7 @@ impl SourceWriter {
         };
         let head = reader.head(source.num)?;
         let epoch = next_epoch(&at, source.id)?;
-        let applier = Applier::open(at.index())?;
+        let applier = Applier::open(at.index(), PATIENT)?;
         let lost = Arc::new(lost_packs(&at)?);
         Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: None, lost, _lock: lock })
     }
