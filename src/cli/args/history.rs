@@ -51,7 +51,8 @@ pub struct Log {
 pub(super) const DIFF: &str = "\
 Show what changed between two times, from the index alone.\n\n\
 Each line begins with a letter: + added, - removed, M modified, R renamed, T another type. What differs stands in \
-brackets. Directories of which only the time of the last modification differs are left out of the text; --json has them.";
+brackets; \"replaced\" says that another file stands at that name, as after an editor that saves by renaming. \
+Directories of which only the time of the last modification differs are left out of the text; --json has them.";
 
 /// `bygone diff`.
 #[derive(Debug, Args)]
