@@ -189,6 +189,16 @@ fn what_is_not_there_is_explained() {
         assert!(early.contains("captured at 2001") && early.contains("the first snapshot is of T1"), "{early}");
     }
     assert!(told(&["cat", "gone", "--at", "whenever"], 2).contains("cannot take"));
+    let (status, out, range) = case.run(&["list", "--since", "2001", "--until", "2002"]);
+    assert_eq!((status, out.as_str()), (0, ""));
+    assert!(range.contains("in the range asked for; the first is of T1, the last of T3"), "{range}");
+    let bytes = OsStr::from_bytes(b"bad\xff*");
+    let mut find = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    let find = find.arg("--config").arg(case.dir.path().join("bygone.toml")).arg("find").arg(bytes).output().unwrap();
+    let bytes = String::from_utf8_lossy(&find.stderr);
+    assert_eq!(find.status.code(), Some(2), "{bytes}");
+    assert!(bytes.contains("bad\\xff*: it is not UTF-8") && bytes.contains("`?` stands for any one byte"), "{bytes}");
+    assert_eq!(case.ok(&["find", "bad?*"]), "SRC/bad\\xff\\n\n");
     assert!(told(&["find", "a["], 2).contains("cannot use the pattern"));
 }
 
