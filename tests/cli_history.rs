@@ -189,6 +189,16 @@ fn what_is_not_there_is_explained() {
         assert!(early.contains("captured at 2001") && early.contains("the first snapshot is of T1"), "{early}");
     }
     assert!(told(&["cat", "gone", "--at", "whenever"], 2).contains("cannot take"));
+    let (status, out, range) = case.run(&["list", "--since", "2001", "--until", "2002"]);
+    assert_eq!((status, out.as_str()), (0, ""));
+    assert!(range.contains("in the range asked for; the first is of T1, the last of T3"), "{range}");
+    let bytes = OsStr::from_bytes(b"bad\xff*");
+    let mut find = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    let find = find.arg("--config").arg(case.dir.path().join("bygone.toml")).arg("find").arg(bytes).output().unwrap();
+    let bytes = String::from_utf8_lossy(&find.stderr);
+    assert_eq!(find.status.code(), Some(2), "{bytes}");
+    assert!(bytes.contains("bad\\xff*: it is not UTF-8") && bytes.contains("`?` stands for any one byte"), "{bytes}");
+    assert_eq!(case.ok(&["find", "bad?*"]), "SRC/bad\\xff\\n\n");
     assert!(told(&["find", "a["], 2).contains("cannot use the pattern"));
 }
 
@@ -299,4 +309,31 @@ fn an_exchange_is_a_rename_of_both() {
     assert!(log.contains(&"T1 created at SRC/a.txt".to_owned()) && log.contains(&"T1 created".to_owned()), "{log:#?}");
     let log = told(&case.ok(&["log", "a.txt"]));
     assert_eq!(log[0], "T3 renamed from SRC/rnd", "{log:#?}");
+}
+
+#[test]
+fn what_stands_in_the_place_of_another_is_not_new() {
+    let case = Case::empty();
+    case.write("f", "old\n");
+    case.write("g", "g\n");
+    case.write("g.new", "g again\n");
+    case.ok(&["snapshot"]);
+    // An editor that keeps the file before, and one that saves beside it.
+    let src = case.dir.path().join("src");
+    fs::rename(src.join("f"), src.join("f~")).unwrap();
+    case.write("f", "newer\n");
+    case.renamed("g.new", "g");
+    let case = case.timed();
+    let [t1, t2] = [0, 1].map(|n| case.times[n].as_str());
+    let changes = case.ok(&["diff", t1, t2]);
+    // Whether the times differ is a matter of the clock.
+    let changes = changes.replace(", mtime", "");
+    let lines: Vec<&str> = changes.lines().collect();
+    let wanted = ["M SRC/f  (replaced, content)", "R SRC/f -> SRC/f~", "R SRC/g.new -> SRC/g"];
+    assert_eq!(lines[..3], wanted, "{changes}");
+    assert_eq!(lines[3..], ["M SRC/g  (replaced, content)"], "{changes}");
+    let json = case.json(&["diff", t1, t2]);
+    let f = json.iter().find(|c| c["path"].as_str().is_some_and(|p| p.ends_with("/f"))).unwrap();
+    assert_eq!((f["change"].as_str(), f["replaced"].as_bool()), (Some("modified"), Some(true)), "{f}");
+    assert_eq!(json.iter().filter(|c| c["change"] == "added" || c["change"] == "removed").count(), 0, "{json:?}");
 }

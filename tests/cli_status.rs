@@ -154,6 +154,7 @@ impl Drop for Running {
 #[test]
 fn who_watches_is_told_and_gaps_are_counted() {
     let host = Host::new();
+    host.write("one", b"1");
     host.run(&["snapshot"]);
     let watch = Running(host.command(&["-q", "watch"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let watched = || Some(host.status()).filter(|s| s["sources"][0]["watch"]["state"] == "watched");
@@ -171,6 +172,15 @@ fn who_watches_is_told_and_gaps_are_counted() {
     let text = host.run(&["status"]);
     assert!(text.contains(&format!(", process {}\n", watch.0.id())), "{text}");
     assert!(text.contains("\n  gaps        1, 1 in the last 7 days\n    "), "{text}");
+    // It lies between the version of a file and now.
+    let one = host.path().join("a/one");
+    let log = host.run(&["log", one.to_str().unwrap()]);
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("  gap of DIR/a since ") && lines[1].contains("  created "), "{log}");
+    let json = host.run(&["--json", "log", one.to_str().unwrap()]);
+    let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["what"], &first["path"]), (&"gap".into(), &"DIR/a".into()), "{json}");
     drop(watch);
     let after = host.status();
     assert_eq!(after["sources"][0]["watch"]["state"], "unwatched");

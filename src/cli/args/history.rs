@@ -1,5 +1,6 @@
 //! Looking back: list, log, diff, find, cat, restore.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
@@ -34,7 +35,8 @@ pub struct List {
 pub(super) const LOG: &str = "\
 List the versions of a file or directory, the newest first.\n\n\
 A file keeps its identity when it is renamed, and so does everything in a directory that is renamed: the list goes \
-on under the older names.";
+on under the older names. Where another file took its place, as when an editor saves by renaming, that is told as \
+replaced, and the list goes on with the one before. Gaps, the times in which changes could not be seen, are listed too.";
 
 /// `bygone log`.
 #[derive(Debug, Args)]
@@ -51,7 +53,8 @@ pub struct Log {
 pub(super) const DIFF: &str = "\
 Show what changed between two times, from the index alone.\n\n\
 Each line begins with a letter: + added, - removed, M modified, R renamed, T another type. What differs stands in \
-brackets. Directories of which only the time of the last modification differs are left out of the text; --json has them.";
+brackets; \"replaced\" says that another file stands at that name, as after an editor that saves by renaming. \
+Directories of which only the time of the last modification differs are left out of the text; --json has them.";
 
 /// `bygone diff`.
 #[derive(Debug, Args)]
@@ -78,7 +81,7 @@ pub struct Diff {
 pub(super) const FIND: &str = "\
 Find files by name.\n\n\
 A pattern without a slash is compared with names, one with a slash with whole paths; *, ?, [...] and ** are as in \
-a shell.";
+a shell. A pattern is UTF-8; names need not be: ? stands for any one byte of them.";
 
 /// `bygone find`.
 #[derive(Debug, Args)]
@@ -89,7 +92,7 @@ a shell.";
 pub struct Find {
     /// The pattern
     #[arg(value_name = "PATTERN")]
-    pub pattern: String,
+    pub pattern: OsString,
     /// As it was at this time; latest if nothing is said
     #[arg(long, value_name = "TIME", group = "when")]
     pub at: Option<String>,

@@ -92,9 +92,13 @@ fn as_text(change: &Change) -> String {
         (Some(old), ChangeKind::Renamed) => format!("{} -> {shown}", path::show(old)),
         _ => shown,
     };
-    let notes = match change.bits.is_empty() {
+    let mut words = change.bits.words();
+    if change.is_replaced() {
+        words.insert(0, "replaced");
+    }
+    let notes = match words.is_empty() {
         true => String::new(),
-        false => format!("  ({})", change.bits.words().join(", ")),
+        false => format!("  ({})", words.join(", ")),
     };
     format!("{} {path}{notes}", letter(change.kind))
 }
@@ -105,6 +109,7 @@ fn as_json(change: &Change) -> Value {
         "path": json_bytes(&change.path),
         "old_path": change.old_path.as_deref().map(json_bytes),
         "differs": change.bits.words(),
+        "replaced": change.is_replaced(),
         "before": change.before.as_ref().map(json_row),
         "after": change.after.as_ref().map(json_row),
     })
