@@ -128,6 +128,9 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Random(_)
         | RepoError::Locked { .. }
         | RepoError::State { .. }
+        | RepoError::InUse { .. }
+        | RepoError::Rebuilding { .. }
+        | RepoError::IndexGone { .. }
         | RepoError::Full(_) => libc::EIO,
     }
 }
