@@ -16,10 +16,7 @@ use crate::restore::{
     report::{Problem, Report, Why},
 };
 use crate::sys::{apply, dir, durable, flags, make, process, read, space, stat};
-use crate::types::{
-    attr::{Kind, Place},
-    path,
-};
+use crate::types::{attr::Kind, path};
 use rustix::fd::OwnedFd;
 use std::{
     collections::{HashMap, HashSet},
@@ -361,13 +358,16 @@ fn remove(base: &OwnedFd, removal: &Removal) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
-    let place: Place = match stat::at(&parent, name) {
-        Ok(now) => now.place,
+    let now = match stat::at(&parent, name) {
+        Ok(now) => now,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
-    if place != removal.place {
+    if now.place != removal.place {
         return Err(io::Error::other("it was replaced by something else meanwhile, and left as it is"));
+    }
+    if removal.content.is_some_and(|content| content != (now.size, now.mtime)) {
+        return Err(io::Error::other("it was changed meanwhile, and left as it is"));
     }
     remove_name(&parent, name, removal.is_dir).map(|()| true)
 }
