@@ -328,25 +328,38 @@ fn what_no_snapshot_holds_stays() {
     assert_eq!(describe(&src), before);
 }
 
-/// What changed after the plan was made is not removed.
+/// What changed after the plan was made is neither removed nor replaced.
 #[test]
-fn what_changes_between_plan_and_act_is_not_removed() {
+fn what_changes_between_plan_and_act_stays() {
     let place = Place::temporary();
     let src = place.path().join("src");
     fs::create_dir_all(&src).unwrap();
     fs::write(src.join("file"), b"1").unwrap();
+    fs::write(src.join("other"), b"1").unwrap();
+    fs::write(src.join("gone"), b"1").unwrap();
     let repo = TestRepo::create();
     repo.capture(&src);
     let how = How { at: Some(repo.view()), ..How::default() };
     fs::write(src.join("new"), b"captured").unwrap();
+    fs::write(src.join("file"), b"two, captured").unwrap();
+    fs::write(src.join("other"), b"two, captured").unwrap();
+    fs::remove_file(src.join("gone")).unwrap();
     capture_settled(&repo, &src);
     let plan = plan(&repo, &[&src], Target::InPlace { delete: true }, &how).unwrap();
-    assert_eq!((plan.remove.len(), plan.problems.len()), (1, 0));
-    fs::write(src.join("new"), b"written after the plan was made").unwrap();
+    assert_eq!((plan.remove.len(), plan.files.len(), plan.problems.len()), (1, 3, 0));
+    for name in ["new", "file", "gone"] {
+        fs::write(src.join(name), b"written after the plan was made").unwrap();
+    }
     let report = act(&repo.at, plan, &Quiet, &AtomicBool::new(false)).unwrap();
-    assert_eq!(report.problems.len(), 1);
-    assert!(report.problems[0].why.to_string().contains("changed meanwhile"), "{}", report.problems[0].why);
-    assert_eq!(fs::read(src.join("new")).unwrap(), b"written after the plan was made");
+    assert_eq!(report.problems.len(), 3);
+    for problem in &report.problems {
+        assert!(problem.why.to_string().contains("changed meanwhile"), "{}", problem.why);
+    }
+    for name in ["new", "file", "gone"] {
+        assert_eq!(fs::read(src.join(name)).unwrap(), b"written after the plan was made", "{name}");
+    }
+    assert_eq!(fs::read(src.join("other")).unwrap(), b"1");
+    assert_eq!(temporary_names(&src), [""; 0]);
 }
 
 #[test]

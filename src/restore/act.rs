@@ -343,7 +343,7 @@ fn link(from: &mut Dirs<'_>, dir: usize, name: &[u8], to: &mut Dirs<'_>, file: &
     let to = to.get(file.dir).map_err(Why::io("open its directory"))?;
     let linked = make::with_temp_name(|temp| make::hard_link(from, name, to, temp));
     let (temp, ()) = linked.map_err(Why::io("link it to its other name"))?;
-    put_in_place(to, &temp, &file.name)?;
+    put_in_place(to, &temp, file)?;
     // A rename of one name of a file to another does nothing at all.
     match make::unlink(to, &temp) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Why::io("remove a temporary name")(e)),

@@ -123,6 +123,8 @@ pub struct PlannedFile {
     pub name: Vec<u8>,
     /// What is done.
     pub action: Action,
+    /// Where, how large and last modified what stood there was when the plan was made: nothing else is replaced.
+    pub was: Option<(Place, u64, Time)>,
     /// The source.
     pub source: SourceNum,
     /// The node.

@@ -425,7 +425,7 @@ impl Walk<'_> {
                 self.plan.will.kept += 1;
             } else {
                 let action = Action::Link { dir: group.dir, name: group.name.clone() };
-                self.push_file(at, row, action);
+                self.push_file(at, row, action, found);
             }
             return Ok(());
         }
@@ -443,7 +443,7 @@ impl Walk<'_> {
             self.groups.insert(key, Group { dir: at, name: row.name.clone(), kept });
         }
         match action {
-            Some(action) => self.push_file(at, row, action),
+            Some(action) => self.push_file(at, row, action, found),
             None => self.plan.will.kept += 1,
         }
         Ok(())
@@ -458,7 +458,11 @@ impl Walk<'_> {
         Ok(now.nlink <= 1 || now.nlink <= self.index.link_count(row.source, row.node, snap)?)
     }
 
-    fn push_file(&mut self, at: usize, row: &Row, action: Action) {
+    fn push_file(&mut self, at: usize, row: &Row, action: Action, found: &Found) {
+        let was = match found {
+            Found::Nothing => None,
+            Found::Same(now) | Found::Attributes(now) | Found::Other(now) => Some((now.place, now.size, now.mtime)),
+        };
         let attr = &row.attr;
         let will = &mut self.plan.will;
         match action {
@@ -479,6 +483,7 @@ impl Walk<'_> {
             dir: at,
             name: row.name.clone(),
             action,
+            was,
             source: row.source,
             node: row.node,
             ver: row.ver,
