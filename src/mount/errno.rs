@@ -131,6 +131,9 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Locked { .. }
         | RepoError::RolledBack { .. }
         | RepoError::State { .. }
+        | RepoError::InUse { .. }
+        | RepoError::Rebuilding { .. }
+        | RepoError::IndexGone { .. }
         | RepoError::Full(_) => libc::EIO,
     }
 }

@@ -83,6 +83,31 @@ pub enum RepoError {
         /// The lock file.
         lock: String,
     },
+    /// Another process uses the index of this host.
+    #[error("another bygone process uses the index {index}{pids}: stop it first")]
+    InUse {
+        /// The index.
+        index: String,
+        /// ` (pid 12, 34)`, or nothing where they can't be told.
+        pids: String,
+    },
+    /// Another process makes the index of this host anew.
+    #[error("another bygone process makes the index {index} anew{pids}: wait until it is done")]
+    Rebuilding {
+        /// The index.
+        index: String,
+        /// As above.
+        pids: String,
+    },
+    /// The index was removed while it was used.
+    #[error(
+        "the index {index} was removed or replaced while this process used it; nothing of the repository is lost: \
+         start again"
+    )]
+    IndexGone {
+        /// The index.
+        index: String,
+    },
     /// A local file that belongs to the repository's state failed.
     #[error("cannot {doing} {path}: {source}")]
     State {

@@ -123,7 +123,9 @@ pub struct Cat {
 pub(super) const RESTORE: &str = "\
 Bring files back as they were, with everything they had: owners, modes, times, extended attributes, ACLs, hard \
 links and holes.\n\n\
-Only what differs is written, beside and then renamed into place; metadata last. Everything written is verified. \
+Only what differs is written, beside and then renamed into place; metadata last. Everything written is verified.\n\n\
+With --in-place, what is there now is captured first, so that it can be brought back. What no snapshot holds as it is \
+(it could not be read, or its directory is protected no more) is neither replaced nor removed, but named.\n\n\
 Exit status 3 says that something could not be restored; each is named.";
 
 /// `bygone restore`.
@@ -146,6 +148,9 @@ pub struct Restore {
     #[arg(long, group = "where")]
     pub in_place: bool,
     /// Delete what was not there at that time
+    ///
+    /// Only what a snapshot holds just as it is now is deleted, and so can be brought back. Anything else is named and left
+    /// where it is, and so is what is never captured: what patterns leave out, sockets, other file systems.
     #[arg(long, requires = "in_place", conflicts_with = "to")]
     pub delete: bool,
     /// Print what would be done, and do nothing
