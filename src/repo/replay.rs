@@ -57,6 +57,8 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Repo
         journals = waiting;
     }
     at.moment().forget(&abandoned)?;
+    let (snapshots, problems) = (out.snapshots, out.problems.len());
+    tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
     Ok(out)
 }
 
@@ -125,6 +127,7 @@ impl<'a> Replay<'a> {
         let repo = self.at.repo();
         let result = repo.store().get(&name, SEGMENT_MAX).map_err(RepoError::from).and_then(|bytes| {
             progress.add(1, bytes.len() as u64);
+            tracing::debug!("read the segment {name}: {} B", bytes.len());
             let location = repo.store().location();
             segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item))
         });
