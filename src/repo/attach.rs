@@ -3,6 +3,7 @@
 use crate::index::{open::Index, tree::Reader};
 use crate::repo::{error::RepoError, moment::Moment, open::Repository};
 use crate::sys::{clock::Clock, durable};
+use crate::types::ids::Id;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -74,5 +75,10 @@ impl Attached {
 }
 
 fn state_dir(state: &Path, repo: &Repository) -> PathBuf {
-    state.join(repo.id().to_string())
+    state_dir_of(state, repo.id())
+}
+
+/// The directory below `state` of the repository with this id.
+pub fn state_dir_of(state: &Path, id: Id) -> PathBuf {
+    state.join(id.to_string())
 }
