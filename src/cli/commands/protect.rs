@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::cli::args::setup::Protect;
 use crate::cli::bar;
 use crate::cli::commands::{init, mount, snapshot, source, watch};
@@ -65,6 +67,11 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
             let key = init::key_lines(&from);
             lines.extend(key.iter().map(String::as_str));
             tell(&context, &lines)?;
+            if context.json {
+                let mut out = context.out();
+                out.json(&json!({ "made": context.config.repository, "key": from }))?;
+                out.finish()?;
+            }
         }
         Err(e) => return Err(Failure::from_error(&e)),
         Ok(_) => {}
@@ -148,6 +155,11 @@ impl Mounting<'_> {
         let told = mounted.and_then(|mounted| {
             let dir = path::show(dir.as_os_str().as_encoded_bytes());
             state.mounted = Some(mounted);
+            if self.context.json {
+                let mut out = self.context.out();
+                out.json(&json!({ "mounted": dir }))?;
+                out.finish()?;
+            }
             tell(
                 self.context,
                 &[
