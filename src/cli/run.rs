@@ -27,10 +27,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     match ended {
         Ok(outcome) => outcome.status(),
         Err(failure) => {
-            let _unread = failure.tell(&mut io::stderr().lock(), json);
+            let _unread = failure.tell(&mut io::stderr().lock(), json, width());
             failure.outcome().status()
         }
     }
+}
+
+/// The columns of the terminal that the standard error is, if it is one.
+fn width() -> Option<usize> {
+    let columns = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok()?.ws_col;
+    (columns >= 40).then_some(columns.into())
 }
 
 /// Tells why a command line is none, or prints the help that it asks for.
@@ -43,7 +49,7 @@ fn refused(e: &clap::Error, args: &[OsString]) -> u8 {
     // There are no options yet to look at.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let _unread = match json {
-        true => in_words(e).tell(&mut io::stderr().lock(), true),
+        true => in_words(e).tell(&mut io::stderr().lock(), true, None),
         false => e.print(),
     };
     Outcome::Usage.status()
