@@ -89,8 +89,7 @@ fn a_wrong_configuration_is_told_with_its_place() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["problems"][0]["line"], 2);
     write("[capture]\nlevel = 99\nthreads = 0\n[mount]\nzone = \"Mars/A\"\n[[source]]\npath = \"/nonexistent/x\"\n");
     let (status, out, _) = run(dir.path(), &["config", "check"]);
-    let places: Vec<&str> =
-        out.lines().filter_map(|l| Some(l.strip_prefix("DIR/bygone.toml:")?.split(':').next()?)).collect();
+    let places: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("DIR/bygone.toml:")?.split(':').next()).collect();
     assert_eq!((status, places), (1, vec!["3", "2", "5", "7"]), "{out}");
     let (status, _, told) = run(dir.path(), &["source", "list"]);
     assert!(status == 1 && told.starts_with("error: DIR/bygone.toml:3:11: threads is from 1 to 256"), "{told}");

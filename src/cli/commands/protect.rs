@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::args::setup::Protect;
 use crate::cli::bar;
@@ -58,7 +58,9 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
 /// The repository, the key and the sources that are not there yet.
 fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
     let store = open::store(&context);
-    match crate::repo::open::repository_id(&*store) {
+    let found = crate::repo::open::repository_id(&*store);
+    let made = found.is_err();
+    match found {
         Err(RepoError::NoRepository { .. }) => {
             let from = context.config.key.clone();
             init::make(&context, &from, "first")?;
@@ -67,11 +69,6 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
             let key = init::key_lines(&from);
             lines.extend(key.iter().map(String::as_str));
             tell(&context, &lines)?;
-            if context.json {
-                let mut out = context.out();
-                out.json(&json!({ "made": context.config.repository, "key": from }))?;
-                out.finish()?;
-            }
         }
         Err(e) => return Err(Failure::from_error(&e)),
         Ok(_) => {}
@@ -90,6 +87,11 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
         context.config = config;
     }
     warn_same_disk(&context, paths)?;
+    let config = &context.config;
+    tell_json(
+        &context,
+        &json!({ "repository": config.repository, "made": made, "key": config.key, "settings": config.path, "sources": paths }),
+    )?;
     Ok(context)
 }
 
@@ -127,6 +129,14 @@ fn tell(context: &Context, lines: &[&str]) -> Result<(), Failure> {
     out.finish()
 }
 
+fn tell_json(context: &Context, value: &Value) -> Result<(), Failure> {
+    let mut out = context.out();
+    if context.json {
+        out.json(value)?;
+    }
+    out.finish()
+}
+
 /// The mount of a protected history.
 struct Mounting<'a> {
     context: &'a Context,
@@ -155,11 +165,7 @@ impl Mounting<'_> {
         let told = mounted.and_then(|mounted| {
             let dir = path::show(dir.as_os_str().as_encoded_bytes());
             state.mounted = Some(mounted);
-            if self.context.json {
-                let mut out = self.context.out();
-                out.json(&json!({ "mounted": dir }))?;
-                out.finish()?;
-            }
+            tell_json(self.context, &json!({ "mounted": dir }))?;
             tell(
                 self.context,
                 &[
