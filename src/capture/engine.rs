@@ -79,6 +79,7 @@ pub fn capture(
     let root_path = writer.source().root.clone();
     let root = dir::open_root(Path::new(OsStr::from_bytes(&root_path)))
         .map_err(|source| CaptureError::Root { root: root_path.clone(), source })?;
+    tracing::info!("capturing {}", path::show(&root_path));
     writer.settle()?;
     let (head, source) = (writer.head().clone(), writer.source().num);
     let at = writer.attached().clone();
@@ -171,7 +172,24 @@ pub fn capture(
         let counts = Counts { unreadable: report.problems.len() as u64, fuzzy: report.fuzzy.len() as u64, ..counts };
         report.snapshot = Some(record.finish(shared.next.counters(), counts)?);
     }
+    tell_end(&root_path, &report);
     Ok(report)
+}
+
+fn tell_end(root: &[u8], report: &Report) {
+    let (root, seen, problems) = (path::show(root), report.seen, report.problems.len());
+    match &report.snapshot {
+        Some(s) => {
+            let (n, c) = (s.number.0, &s.counts);
+            tracing::info!(
+                "captured {root}: snapshot {n}; looked at {seen} entries, {} new, {} changed, {} removed, {problems} not read",
+                c.new,
+                c.changed,
+                c.removed
+            );
+        }
+        None => tracing::info!("captured {root}: looked at {seen} entries, nothing had changed"),
+    }
 }
 
 /// One thread is enough for a few entries, and costs less.

@@ -58,6 +58,7 @@ pub fn repository_and_secret(context: &Context) -> Result<(Arc<Repository>, Secr
             _ => failure,
         }
     })?;
+    tracing::info!("opened the repository {} (id {})", repo.store().location(), repo.id());
     Ok((Arc::new(repo), secret))
 }
 
@@ -72,6 +73,7 @@ pub fn attached(context: &Context) -> Result<Arc<Attached>, Failure> {
             _ => failure,
         }
     })?;
+    tracing::info!("opened the index {}", at.index().path().display());
     Ok(Arc::new(at))
 }
 

@@ -6,6 +6,7 @@ use crate::sys::{
     clock::Clock,
     durable::{self, LockGuard},
 };
+use crate::types::ids::Id;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -105,7 +106,12 @@ impl Attached {
 }
 
 fn state_dir(state: &Path, repo: &Repository) -> PathBuf {
-    state.join(repo.id().to_string())
+    state_dir_of(state, repo.id())
+}
+
+/// The directory below `state` of the repository with this id.
+pub fn state_dir_of(state: &Path, id: Id) -> PathBuf {
+    state.join(id.to_string())
 }
 
 fn made(state: &Path, repo: &Repository) -> Result<PathBuf, RepoError> {

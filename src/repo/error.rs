@@ -44,8 +44,8 @@ pub enum RepoError {
     },
     /// No slot opens with what was given.
     #[error(
-        "no key slot of the repository {location} opens with what was given: {tried}. Where the key is surely the right one, \
-         the slots or the id in bygone.toml were altered"
+        "no key slot of the repository {location} opens with what was given (where the key is surely the right one, the \
+         slots or the id in bygone.toml were altered):\n    {tried}"
     )]
     NoSlot {
         /// Where the repository is.

@@ -72,6 +72,8 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         journals = waiting;
     }
     at.moment().forget(&abandoned)?;
+    let (snapshots, problems) = (out.snapshots, out.problems.len());
+    tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
     Ok(out)
 }
 
@@ -140,6 +142,7 @@ impl<'a> Replay<'a> {
         let repo = self.at.repo();
         let result = repo.store().get(&name, SEGMENT_MAX).map_err(RepoError::from).and_then(|bytes| {
             progress.add(1, bytes.len() as u64);
+            tracing::debug!("read the segment {name}: {} B", bytes.len());
             let location = repo.store().location();
             segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item))
         });

@@ -166,6 +166,9 @@ fn failure(error: &notify::Error) -> Failure {
         notify::ErrorKind::PathNotFound => Failure::Vanished,
         notify::ErrorKind::MaxFilesWatch => Failure::Limit,
         notify::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::NotFound => Failure::Vanished,
+        // The text of the whole error repeats the path, which whoever tells it names already.
+        notify::ErrorKind::Io(e) => Failure::Other(format!("it cannot be watched: {e}")),
+        notify::ErrorKind::Generic(why) => Failure::Other(format!("it cannot be watched: {why}")),
         _ => Failure::Other(error.to_string()),
     }
 }

@@ -73,7 +73,7 @@ pub struct Diff {
     #[arg(long)]
     pub stat: bool,
     /// Print nothing but paths as they are, each with a NUL byte behind it
-    #[arg(short = '0', long, conflicts_with = "stat")]
+    #[arg(short = '0', long, conflicts_with_all = ["stat", "json"])]
     pub null: bool,
 }
 
@@ -103,7 +103,7 @@ pub struct Find {
     #[arg(long, group = "when")]
     pub deleted: bool,
     /// Print paths as they are, each with a NUL byte behind it
-    #[arg(short = '0', long)]
+    #[arg(short = '0', long, conflicts_with = "json")]
     pub null: bool,
 }
 

@@ -155,11 +155,11 @@ fn tell(
                 tracing::warn!("{path}: {note}");
             }
             for part in status.unwatched {
-                tracing::warn!(
-                    "{path}: {} is not watched but scanned at an interval: {}",
-                    path::show(&part.dir),
-                    part.why
-                );
+                let dir = match part.dir.is_empty() {
+                    true => "the source itself".to_owned(),
+                    false => path::show(&part.dir),
+                };
+                tracing::warn!("{path}: {dir} is not watched but scanned at an interval: {}", part.why);
             }
         }
         Event::Captured(report) => {
