@@ -244,8 +244,9 @@ impl Place {
         self.dirs[1..].iter().chain(&self.files).chain(&self.others).nth(at).map(PathBuf::as_path)
     }
 
-    fn count(&self) -> usize {
-        self.dirs.len() + self.files.len() + self.others.len()
+    /// So that a run of many thousands stays quick, something goes when there is much.
+    fn is_crowded(&self) -> bool {
+        self.dirs.len() + self.files.len() + self.others.len() > 140
     }
 
     fn at(&self, dir: u16, n: u16) -> PathBuf {
@@ -264,11 +265,23 @@ fn write(path: &Path, at: u64, data: &[u8], flags: OFlags) -> rustix::io::Result
     Ok(())
 }
 
+/// Whether it may take a name from a file that has another one.
+pub(crate) fn takes_a_second_name(root: &Path, op: Op) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = Place::look(root);
+    let takes = match op {
+        Op::Unlink(_) | Op::Turn(_) | Op::Over(..) | Op::Replace { .. } | Op::RemoveAll(_) => true,
+        Op::Create(..) | Op::Mkdir(..) | Op::Grow(..) | Op::Link { .. } => place.is_crowded(),
+        _ => false,
+    };
+    let linked = |path: &PathBuf| std::fs::symlink_metadata(path).unwrap().nlink() > 1;
+    takes && place.files.iter().chain(&place.others).any(linked)
+}
+
 /// Does it. `None` where there is nothing to do it to; an error where the system refuses, which changes nothing.
 pub(crate) fn apply(root: &Path, op: Op) -> Option<rustix::io::Result<()>> {
     let place = Place::look(root);
-    // So that a run of many thousands stays quick.
-    let crowded = place.count() > 140;
+    let crowded = place.is_crowded();
     Some(match op {
         Op::Snapshot | Op::Full => return None,
         Op::Create(..) | Op::Mkdir(..) | Op::Grow(..) | Op::Link { .. } if crowded => {

@@ -89,6 +89,11 @@ fn watched(mut watched: Watched<'_>, all: &[Op]) -> Result<Vec<Kept>, String> {
             // The kernel tells no watcher of a change of inode flags: only a scan finds it.
             Op::Flags(..) => continue,
             other => {
+                // A change through a name that is gone before it was looked at is told of that name alone: the other
+                // names of the file get it with the next scan.
+                if ops::takes_a_second_name(&watched.lab.root, *other) {
+                    watched.settle(&describe::of_disk(&watched.lab.root))?;
+                }
                 doer.apply(*other);
                 continue;
             }
