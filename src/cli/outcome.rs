@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn long_lines_are_broken_between_words() {
         let text = "error: one two three\n  to do: four five  six a-word-that-is-too-long\n";
-        let told = "error: one\n    two three\n  to do: four\n      five  six\n      a-word-that-is-too-long\n";
+        let told = "error: one two\n    three\n  to do: four\n      five  six\n      a-word-that-is-too-long\n";
         assert_eq!(wrapped(text, 15), told);
         assert_eq!(wrapped(text, 100), text);
     }
