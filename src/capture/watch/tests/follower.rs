@@ -201,6 +201,9 @@ impl Follower {
                 None => self.scan(path),
             }
         }
+        if !now.is_dir() {
+            self.known.retain(|p, _| p == path || !within(p, path));
+        }
         let names = fs::symlink_metadata(self.root().join(std::ffi::OsStr::from_bytes(path))).map_or(1, |m| m.nlink());
         if !now.is_dir() && names > 1 {
             self.known.values_mut().filter(|k| k.ino == now.ino).for_each(|k| *k = now.clone());
@@ -223,6 +226,12 @@ impl Follower {
         let root = self.root().join(std::ffi::OsStr::from_bytes(dir));
         self.known.extend(picture(&root).into_iter().map(|(p, k)| (join(dir, &p), k)));
     }
+}
+
+/// What is at `a` and what is at `b` change places at once.
+pub(super) fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(Into::into)
 }
 
 /// Everything at and below `top`, by relative path.
