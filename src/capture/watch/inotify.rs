@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Moment};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use notify::event::{EventKind, ModifyKind, RemoveKind, RenameMode};
+use notify::event::{CreateKind, EventKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{Config, EventKindMask, INotifyWatcher as Notify, PathOp, RecursiveMode, WatchPathConfig, Watcher as _};
 
 use super::hint::{Hint, Why};
@@ -271,7 +271,7 @@ impl Worker {
                 }
                 self.watch_anew(path, Why::RenamedIn);
             }
-            EventKind::Create(_) => {
+            EventKind::Create(CreateKind::Folder | CreateKind::Any) => {
                 self.out.send(Hint::Entry { dir, name });
                 self.watch_anew(path, Why::Appeared);
             }
