@@ -64,10 +64,15 @@ impl Resolved {
             return self.scan(shared, index, dir, true);
         }
         let (known, next) = self.known_part(shared, index, dir)?;
+        // Also where the directory is gone: files in it may go on under names elsewhere.
+        if let Some(parent) = directory_at(shared, index, dir)? {
+            for name in names {
+                self.other_names(shared, index, parent, name)?;
+            }
+        }
         match next {
             None => {
                 for name in names.iter().filter(|name| path::is_name(name)) {
-                    self.other_names(shared, index, &known, name)?;
                     self.names.entry(known.clone()).or_default().entry(name.clone()).or_insert(false);
                 }
                 self.itself(shared, index, dir)
@@ -85,10 +90,9 @@ impl Resolved {
         &mut self,
         shared: &Shared<'_>,
         index: &Reader,
-        dir: &[u8],
+        parent: Node,
         name: &[u8],
     ) -> Result<(), CaptureError> {
-        let Some(parent) = self.open(shared, index, dir)?.map(|dir| dir.node) else { return Ok(()) };
         let row = match index.child(shared.source, parent, name, shared.head)? {
             Some(row) => Some(row),
             // It may have been changed by somebody who has it open still.
@@ -242,6 +246,18 @@ impl Resolved {
 fn is_whole(shared: &Shared<'_>, fd: &OwnedFd, stat: &stat::Stat, parent_dev: u64) -> bool {
     shared.scope.descent(fd, stat, parent_dev).is_ok_and(|descent| descent == Descent::Enter)
         && !(shared.scope.cachedir_tag && is_tagged(fd))
+}
+
+/// The directory at a path of the index, whether it is still there or not.
+fn directory_at(shared: &Shared<'_>, index: &Reader, rel: &[u8]) -> Result<Option<Node>, CaptureError> {
+    let mut node = Node::ROOT;
+    for name in path::components(rel) {
+        match index.child(shared.source, node, name, shared.head)? {
+            Some(row) if row.node.is_dir() => node = row.node,
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(node))
 }
 
 fn split(rel: &[u8]) -> (&[u8], &[u8]) {

@@ -97,6 +97,12 @@ impl Fs {
             if found.contains_key(name.as_bytes()) {
                 name = version_name(version.from.time, self.names.zone(), true);
             }
+            // Several versions may begin with one snapshot, where nodes changed places.
+            let (plain, mut n) = (name.clone(), 2);
+            while found.contains_key(name.as_bytes()) {
+                name = format!("{plain}~{n}");
+                n += 1;
+            }
             found.insert(name.into_bytes(), NodeAttr::captured(ino, &row, nlink));
         }
         Ok(found)

@@ -191,7 +191,7 @@ impl Follower {
 
     fn look(&mut self, path: &[u8]) {
         let Some(now) = Known::of(&self.root().join(std::ffi::OsStr::from_bytes(path))) else {
-            return self.known.retain(|p, _| !within(p, path) || p.is_empty());
+            return self.gone(path);
         };
         let before = self.known.get(path).cloned();
         if now.is_dir() && before.as_ref().is_none_or(|b| b.ino != now.ino) {
@@ -209,6 +209,20 @@ impl Follower {
             self.known.values_mut().filter(|k| k.ino == now.ino).for_each(|k| *k = now.clone());
         }
         self.known.insert(path.to_vec(), now);
+    }
+
+    /// What is gone may go on under other names, of which nothing else tells.
+    fn gone(&mut self, path: &[u8]) {
+        let leaves = |p: &[u8]| within(p, path) && !p.is_empty();
+        let inodes: Vec<u64> = self.known.iter().filter(|(p, _)| leaves(p)).map(|(_, k)| k.ino).collect();
+        self.known.retain(|p, _| !leaves(p));
+        let root = self.root();
+        for (p, known) in self.known.iter_mut().filter(|(_, k)| !k.is_dir() && inodes.contains(&k.ino)) {
+            if let Some(now) = Known::of(&root.join(std::ffi::OsStr::from_bytes(p))).filter(|now| now.ino == known.ino)
+            {
+                *known = now;
+            }
+        }
     }
 
     /// A directory that is known is not looked into again because of its new name.
