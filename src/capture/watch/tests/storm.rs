@@ -1,6 +1,7 @@
 //! Much at once.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::follower::{Follower, exchange, places};
@@ -70,6 +71,8 @@ fn storm(mut dice: Dice, root: PathBuf, outside: PathBuf) {
         let (a, b) = (place(&mut dice, &root), place(&mut dice, &root));
         let _ = match dice.below(14) {
             0..=3 => fs::create_dir_all(&a).and_then(|()| fs::File::create(a.join("f")).map(drop)),
+            // What is written through one of several names, by one that goes before it was looked at, only a scan finds.
+            4..=6 if fs::symlink_metadata(a.join("f")).is_ok_and(|m| m.nlink() > 1) => continue,
             4..=6 => append(&a.join("f"), i),
             7 => fs::rename(a.join("f"), b.join("g")),
             8..=9 => fs::rename(&a, &b),
