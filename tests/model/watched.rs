@@ -26,8 +26,10 @@ pub(crate) struct Watched<'a> {
     thread: Option<JoinHandle<Result<(), WatchingError>>>,
 }
 
-/// After this long a change that was not captured is lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// After this long a change that was not captured is lost; `BYGONE_PATIENCE` sets it, in seconds, to shorten quickly.
+fn patience() -> Duration {
+    Duration::from_secs(crate::number("BYGONE_PATIENCE").unwrap_or(20))
+}
 
 impl<'a> Watched<'a> {
     pub(crate) fn start(lab: &'a Lab, watcher: Watcher) -> Watched<'a> {
@@ -57,7 +59,7 @@ impl<'a> Watched<'a> {
             watching::watch(writer, scope, &options)
         });
         let watched = Watched { lab, stop, events, thread: Some(thread) };
-        let first = watched.events.recv_timeout(PATIENCE).unwrap();
+        let first = watched.events.recv_timeout(patience()).unwrap();
         let wanted = match watcher {
             Watcher::Inotify => "watching by inotify",
             _ => "watching by fanotify",
@@ -82,7 +84,7 @@ impl<'a> Watched<'a> {
                     return Ok(head);
                 }
             }
-            if start.elapsed() > PATIENCE || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            if start.elapsed() > patience() || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
                 let events: Vec<String> = self.events.try_iter().collect();
                 return Err(format!("snapshot {head} lacks changes that were watched ({events:?}):\n{told}"));
             }
