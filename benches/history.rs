@@ -168,7 +168,7 @@ fn main() {
     let index = Index::open(&dir.path().join("index.db"), Id([1; 16])).unwrap();
     let source = Source { id: Id([2; 16]), num: NUM, host: "h".into(), root: b"/home/me".to_vec() };
     index.add_source(&source).unwrap();
-    let applier = Applier::open(&index).unwrap();
+    let applier = Applier::open(&index, bygone::index::apply::PATIENT).unwrap();
     let mut h = History { applier, snap: 0, next: Counters::START, random: 88_172_645_463_325_252, files: Vec::new() };
     let size = || std::fs::metadata(index.path()).unwrap().len() >> 20;
     let start = Clock::now();

@@ -42,6 +42,9 @@ fn sources_are_added_listed_and_removed() {
                   DIR/b\n    with directories tagged as caches\n";
     assert_eq!(run(dir, &["source", "list"]), (0, listed.into(), String::new()));
     let (_, json, _) = run(dir, &["--json", "source", "list"]);
+    let (_, checked, _) = run(dir, &["--json", "config", "check"]);
+    let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+    assert_eq!((&checked["sources"], checked["problems"].as_array().unwrap().len()), (&2.into(), 0));
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!((&first["path"], &first["exclude"][0]), (&"DIR/a".into(), &"*.o".into()));
     let (status, _, told) = run(dir, &["source", "add", &format!("{a}/below")]);
@@ -83,7 +86,13 @@ fn a_wrong_configuration_is_told_with_its_place() {
     assert_eq!((status, told.as_str()), (1, ""));
     assert!(out.starts_with("DIR/bygone.toml:2:8: source /nonexistent/x cannot be looked at"), "{out}");
     let (_, json, _) = run(dir.path(), &["config", "check", "--json"]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["line"], 2);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["problems"][0]["line"], 2);
+    write("[capture]\nlevel = 99\nthreads = 0\n[mount]\nzone = \"Mars/A\"\n[[source]]\npath = \"/nonexistent/x\"\n");
+    let (status, out, _) = run(dir.path(), &["config", "check"]);
+    let places: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("DIR/bygone.toml:")?.split(':').next()).collect();
+    assert_eq!((status, places), (1, vec!["3", "2", "5", "7"]), "{out}");
+    let (status, _, told) = run(dir.path(), &["source", "list"]);
+    assert!(status == 1 && told.starts_with("error: DIR/bygone.toml:3:11: threads is from 1 to 256"), "{told}");
 }
 
 #[test]
@@ -97,6 +106,16 @@ fn statuses_tell_usage_from_failure() {
     let (status, _, told) = run(dir.path(), &["--json", "config", "check"]);
     let json: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((status, &json["error"]), (1, &"there is no configuration DIR/bygone.toml".into()));
+    for args in [&["--json", "no-such-command"][..], &["--json", "diff", "4m"], &["find", "x", "-0", "--json"]] {
+        let (status, _, told) = run(dir.path(), args);
+        let json: serde_json::Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+        assert!(
+            status == 2 && json["error"].is_string() && json["hint"].as_str().unwrap().contains("Usage: "),
+            "{told}"
+        );
+    }
+    let (_, _, told) = run(dir.path(), &["completions", "--", "--json"]);
+    assert!(told.starts_with("error: "), "an argument is no option: {told}");
     let wrong = bygone(dir.path(), &["source", "list"]).env("BYGONE_LOG", "a=b=c").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
 }
@@ -118,4 +137,58 @@ fn a_reader_that_has_gone_is_no_failure() {
     drop(reader);
     let out = bygone(dir.path(), &["completions", "zsh"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
     assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn what_is_done_is_logged_and_said_as_json() {
+    let dir = directory();
+    let (shown, key) = (dir.path().to_str().unwrap(), dir.path().join("key"));
+    std::fs::write(
+        dir.path().join("bygone.toml"),
+        format!("repository = \"{shown}/repo\"\nstate = \"{shown}/state\"\n"),
+    )
+    .unwrap();
+    let (status, out, told) = run(dir.path(), &["--json", "init", "--key-file", key.to_str().unwrap()]);
+    assert_eq!(status, 0, "{told}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["key"], serde_json::json!({ "file": "DIR/key" }));
+    let a = dir.path().join("a");
+    let (_, out, _) = run(dir.path(), &["--json", "source", "add", a.to_str().unwrap()]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json["added"][0], &json["restart"]), (&"DIR/a".into(), &serde_json::json!([])));
+    let (status, _, told) = run(dir.path(), &["-v", "snapshot"]);
+    assert_eq!(status, 0, "{told}");
+    for what in
+        ["opened the repository DIR/repo (id ", "opened the index ", "capturing DIR/a", "captured DIR/a: snapshot 1"]
+    {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+    let (_, _, told) = run(dir.path(), &["-vv", "snapshot"]);
+    assert!(told.contains("writing journal/"), "{told}");
+    assert_eq!(run(dir.path(), &["snapshot"]).2, "", "nothing of it is logged without -v");
+}
+
+#[test]
+fn nothing_of_the_progress_stays_on_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("script is not installed: not checked");
+        return;
+    }
+    let dir = directory();
+    let (shown, program) = (dir.path().to_str().unwrap(), env!("CARGO_BIN_EXE_bygone"));
+    std::fs::write(dir.path().join("a/file"), "x").unwrap();
+    let text = format!(
+        "repository = \"{shown}/repo\"\nstate = \"{shown}/state\"\n[key]\nfile = \"{shown}/key\"\n\
+         [[source]]\npath = \"{shown}/a\"\n[[source]]\npath = \"{shown}/b\"\n"
+    );
+    std::fs::write(dir.path().join("bygone.toml"), text).unwrap();
+    assert_eq!(run(dir.path(), &["init"]).0, 0);
+    let line = format!("{program} --config {shown}/bygone.toml snapshot");
+    let out = Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").output().unwrap();
+    let seen = String::from_utf8(out.stdout).unwrap();
+    assert!(seen.contains("capturing"), "{seen:?}");
+    // What is left of a line is what stands behind the last time it was cleared.
+    let left: Vec<&str> = seen.lines().map(|l| l.rsplit("\x1b[2K").next().unwrap().trim()).collect();
+    assert!(left.iter().all(|l| !l.contains("capturing")), "{left:?}");
+    assert_eq!(left.iter().filter(|l| l.contains(" new, ")).count(), 2, "{left:?}");
 }

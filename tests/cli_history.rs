@@ -19,19 +19,13 @@ struct Case {
 impl Case {
     /// Three snapshots of a small tree.
     fn new() -> Case {
-        let case = Case { dir: tempfile::tempdir().unwrap(), times: Vec::new() };
+        let case = Case::empty();
         let dir = case.dir.path();
-        let key = dir.join("key");
-        let settings =
-            format!("repository = {:?}\nstate = {:?}\n[key]\nfile = {key:?}\n", dir.join("repo"), dir.join("state"));
-        durable::replace(&dir.join("bygone.toml"), settings.as_bytes(), 0o600).unwrap();
         fs::create_dir_all(dir.join("src/docs/old")).unwrap();
         case.write("docs/thesis.txt", "one\n");
         case.write("docs/old/notes", "n\n");
         case.write("gone", "g\n");
         case.write("same", "s\n");
-        case.ok(&["init", "--key-file", key.to_str().unwrap()]);
-        case.ok(&["source", "add", &case.path("")]);
         case.ok(&["snapshot"]);
         fs::rename(dir.join("src/docs"), dir.join("src/papers")).unwrap();
         case.write("papers/thesis.txt", "one and two\n");
@@ -41,8 +35,34 @@ impl Case {
         fs::remove_dir_all(dir.join("src/papers/old")).unwrap();
         case.write("same", "s again\n");
         case.ok(&["snapshot"]);
-        let times = case.json(&["list"]).iter().map(|v| v["time"].as_str().unwrap().to_owned()).collect();
-        Case { times, ..case }
+        case.timed()
+    }
+
+    /// An empty source, not captured yet.
+    fn empty() -> Case {
+        let case = Case { dir: tempfile::tempdir().unwrap(), times: Vec::new() };
+        let dir = case.dir.path();
+        let key = dir.join("key");
+        let settings =
+            format!("repository = {:?}\nstate = {:?}\n[key]\nfile = {key:?}\n", dir.join("repo"), dir.join("state"));
+        durable::replace(&dir.join("bygone.toml"), settings.as_bytes(), 0o600).unwrap();
+        fs::create_dir(dir.join("src")).unwrap();
+        case.ok(&["init", "--key-file", key.to_str().unwrap()]);
+        case.ok(&["source", "add", &case.path("")]);
+        case
+    }
+
+    /// With the times of all snapshots until now.
+    fn timed(self) -> Case {
+        let times = self.json(&["list"]).iter().map(|v| v["time"].as_str().unwrap().to_owned()).collect();
+        Case { times, ..self }
+    }
+
+    /// Renames, and captures that.
+    fn renamed(&self, from: &str, to: &str) {
+        let src = self.dir.path().join("src");
+        fs::rename(src.join(from), src.join(to)).unwrap();
+        self.ok(&["snapshot"]);
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -164,8 +184,21 @@ fn what_is_not_there_is_explained() {
     let early = told(&["cat", "gone", "--at", "2001"], 1);
     assert!(early.contains("the first snapshot is of T1"), "{early}");
     assert!(told(&["log", "never"], 1).contains("was never captured"));
-    assert!(told(&["diff", "2001", "2002"], 1).contains("nothing of the host"));
+    for times in [["2001", "2002"], ["2001", "latest"], ["latest", "2001"]] {
+        let early = told(&["diff", times[0], times[1]], 1);
+        assert!(early.contains("captured at 2001") && early.contains("the first snapshot is of T1"), "{early}");
+    }
     assert!(told(&["cat", "gone", "--at", "whenever"], 2).contains("cannot take"));
+    let (status, out, range) = case.run(&["list", "--since", "2001", "--until", "2002"]);
+    assert_eq!((status, out.as_str()), (0, ""));
+    assert!(range.contains("in the range asked for; the first is of T1, the last of T3"), "{range}");
+    let bytes = OsStr::from_bytes(b"bad\xff*");
+    let mut find = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    let find = find.arg("--config").arg(case.dir.path().join("bygone.toml")).arg("find").arg(bytes).output().unwrap();
+    let bytes = String::from_utf8_lossy(&find.stderr);
+    assert_eq!(find.status.code(), Some(2), "{bytes}");
+    assert!(bytes.contains("bad\\xff*: it is not UTF-8") && bytes.contains("`?` stands for any one byte"), "{bytes}");
+    assert_eq!(case.ok(&["find", "bad?*"]), "SRC/bad\\xff\\n\n");
     assert!(told(&["find", "a["], 2).contains("cannot use the pattern"));
 }
 
@@ -190,4 +223,117 @@ fn damage_is_named() {
 fn packs(dir: &Path) -> Vec<PathBuf> {
     let below = |dir: &Path| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
     below(dir).iter().flat_map(|dir| below(dir)).collect()
+}
+
+/// The lines without sizes, spaces between words joined.
+fn told(log: &str) -> Vec<String> {
+    let size = |word: &&str| word.parse::<u64>().is_err() && *word != "B";
+    log.lines().map(|line| line.split_whitespace().filter(size).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn a_log_goes_on_under_older_names() {
+    // An editor saves by renaming, and then the directory is renamed.
+    let case = Case::empty();
+    fs::create_dir(case.dir.path().join("src/q")).unwrap();
+    case.write("q/f", "v1\n");
+    case.ok(&["snapshot"]);
+    case.write("q/f~", "v2!\n");
+    case.renamed("q/f~", "q/f");
+    case.renamed("q", "qq");
+    let case = case.timed();
+    let log = told(&case.ok(&["log", "qq/f"]));
+    assert_eq!(
+        log,
+        ["T3 renamed from SRC/q/f", "T2 replaced at SRC/q/f (content, mtime)", "T1 created at SRC/q/f"],
+        "{log:#?}"
+    );
+    let log = told(&case.ok(&["log", "q/f"]));
+    assert_eq!(log, ["T3 left for SRC/qq/f", "T2 replaced (content, mtime)", "T1 created"], "{log:#?}");
+
+    // What was there before a pause counts too.
+    let src = case.dir.path().join("src");
+    fs::remove_file(src.join("qq/f")).unwrap();
+    case.ok(&["snapshot"]);
+    case.write("qq/f", "v3\n");
+    case.ok(&["snapshot"]);
+    case.renamed("qq", "q");
+    let case = case.timed();
+    let log = told(&case.ok(&["log", "q/f"]));
+    assert_eq!(log[..3], ["T6 renamed from SRC/qq/f", "T5 created at SRC/qq/f", "T4 removed at SRC/qq/f"], "{log:#?}");
+    assert_eq!(log.last().unwrap(), "T1 created", "{log:#?}");
+}
+
+#[test]
+fn a_log_follows_the_name_that_was_renamed() {
+    let case = Case::empty();
+    let src = case.dir.path().join("src");
+    fs::create_dir(src.join("q")).unwrap();
+    case.write("q/h", "v1\n");
+    fs::hard_link(src.join("q/h"), src.join("q/h2")).unwrap();
+    case.ok(&["snapshot"]);
+    case.renamed("q/h", "q/hh");
+    case.renamed("q", "qq");
+    let case = case.timed();
+    let log = told(&case.ok(&["log", "qq/hh"]));
+    assert_eq!(log, ["T3 renamed from SRC/q/hh", "T2 renamed from SRC/q/h at SRC/q/hh", "T1 created at SRC/q/h"]);
+    assert_eq!(told(&case.ok(&["log", "qq/h2"])), ["T3 renamed from SRC/q/h2", "T1 created at SRC/q/h2"]);
+    assert_eq!(told(&case.ok(&["log", "q/h"])), ["T2 left for SRC/q/hh", "T1 created"]);
+
+    // All of it between two snapshots.
+    fs::rename(src.join("qq/hh"), src.join("qq/h")).unwrap();
+    case.renamed("qq", "q");
+    let case = case.timed();
+    assert_eq!(told(&case.ok(&["log", "q/h"]))[0], "T4 renamed from SRC/qq/hh");
+    assert_eq!(told(&case.ok(&["log", "q/h2"]))[0], "T4 renamed from SRC/qq/h2");
+}
+
+#[test]
+fn an_exchange_is_a_rename_of_both() {
+    let case = Case::empty();
+    let src = case.dir.path().join("src");
+    case.write("a.txt", "v1\n");
+    case.write("rnd", "r1\n");
+    fs::hard_link(src.join("a.txt"), src.join("hard")).unwrap();
+    case.ok(&["snapshot"]);
+    case.write("a.txt", "v2 of it\n");
+    case.ok(&["snapshot"]);
+    let (a, b) = (src.join("a.txt"), src.join("rnd"));
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, &a, rustix::fs::CWD, &b, exchange).unwrap();
+    case.ok(&["snapshot"]);
+    let case = case.timed();
+    let log = told(&case.ok(&["log", "rnd"]));
+    assert_eq!(log[0], "T3 renamed from SRC/a.txt", "{log:#?}");
+    assert!(log.contains(&"T2 changed at SRC/a.txt (content, mtime)".to_owned()), "{log:#?}");
+    assert!(log.contains(&"T1 created at SRC/a.txt".to_owned()) && log.contains(&"T1 created".to_owned()), "{log:#?}");
+    let log = told(&case.ok(&["log", "a.txt"]));
+    assert_eq!(log[0], "T3 renamed from SRC/rnd", "{log:#?}");
+}
+
+#[test]
+fn what_stands_in_the_place_of_another_is_not_new() {
+    let case = Case::empty();
+    case.write("f", "old\n");
+    case.write("g", "g\n");
+    case.write("g.new", "g again\n");
+    case.ok(&["snapshot"]);
+    // An editor that keeps the file before, and one that saves beside it.
+    let src = case.dir.path().join("src");
+    fs::rename(src.join("f"), src.join("f~")).unwrap();
+    case.write("f", "newer\n");
+    case.renamed("g.new", "g");
+    let case = case.timed();
+    let [t1, t2] = [0, 1].map(|n| case.times[n].as_str());
+    let changes = case.ok(&["diff", t1, t2]);
+    // Whether the times differ is a matter of the clock.
+    let changes = changes.replace(", mtime", "");
+    let lines: Vec<&str> = changes.lines().collect();
+    let wanted = ["M SRC/f  (replaced, content)", "R SRC/f -> SRC/f~", "R SRC/g.new -> SRC/g"];
+    assert_eq!(lines[..3], wanted, "{changes}");
+    assert_eq!(lines[3..], ["M SRC/g  (replaced, content)"], "{changes}");
+    let json = case.json(&["diff", t1, t2]);
+    let f = json.iter().find(|c| c["path"].as_str().is_some_and(|p| p.ends_with("/f"))).unwrap();
+    assert_eq!((f["change"].as_str(), f["replaced"].as_bool()), (Some("modified"), Some(true)), "{f}");
+    assert_eq!(json.iter().filter(|c| c["change"] == "added" || c["change"] == "removed").count(), 0, "{json:?}");
 }

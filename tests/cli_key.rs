@@ -163,6 +163,32 @@ fn damaged_slots_are_listed_and_do_not_count() {
 }
 
 #[test]
+fn a_key_that_opens_nothing_is_told_with_a_line_for_each_slot() {
+    let temp = repository();
+    let dir = temp.path();
+    let (phrase, other) = (dir.join("phrase"), dir.join("other"));
+    let (status, out, told) =
+        run(dir, &["--json", "key", "add", "--passphrase-file", phrase.to_str().unwrap(), "--label", "horse"]);
+    assert_eq!((status, told.as_str()), (0, ""));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["key"], serde_json::json!({ "passphrase-file": "DIR/phrase" }));
+    durable::replace(&other, b"wrong\n", 0o600).unwrap();
+    let settings = format!(
+        "repository = {:?}\nstate = {:?}\n[key]\npassphrase-file = {other:?}\n",
+        dir.join("repo"),
+        dir.join("state")
+    );
+    durable::replace(&dir.join("bygone.toml"), settings.as_bytes(), 0o600).unwrap();
+    let (status, _, told) = run(dir, &["list"]);
+    let slots: Vec<&str> = told.lines().filter(|l| l.starts_with("    ")).collect();
+    assert!(status == 1 && slots.len() == 2, "{told}");
+    assert!(
+        slots.iter().any(|l| l.contains("(\"horse\")")) && slots.iter().any(|l| l.contains("(\"first\")")),
+        "{told}"
+    );
+}
+
+#[test]
 fn ids_that_name_no_slot_are_refused() {
     let temp = repository();
     let dir = temp.path();

@@ -125,10 +125,8 @@ fn a_lost_index_and_a_damaged_slot_are_told() {
     host.run(&["snapshot"]);
     fs::remove_dir_all(host.path().join("state").join(host.status()["id"].as_str().unwrap())).unwrap();
     let status = host.status();
-    assert_eq!(status["stored"]["journal_segments_not_in_index"], 1);
-    assert!(
-        host.run(&["status"]).contains("\n              1 segment of the journal not taken in yet, or not readable\n")
-    );
+    assert_eq!(status["stored"]["journal_segments_not_in_index"], 0, "it was filled from the journal");
+    assert_eq!(status["sources"][0]["history"]["snapshots"], 1);
     let page = host.path().join("page");
     host.run(&["key", "export", "-o", page.to_str().unwrap()]);
     let listed = host.run(&["--json", "key", "list"]);
@@ -154,6 +152,7 @@ impl Drop for Running {
 #[test]
 fn who_watches_is_told_and_gaps_are_counted() {
     let host = Host::new();
+    host.write("one", b"1");
     host.run(&["snapshot"]);
     let watch = Running(host.command(&["-q", "watch"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let watched = || Some(host.status()).filter(|s| s["sources"][0]["watch"]["state"] == "watched");
@@ -168,9 +167,29 @@ fn who_watches_is_told_and_gaps_are_counted() {
     // The time between the snapshot and the watch is a gap of the whole source.
     assert_eq!((&source["history"]["gaps"], &source["history"]["gaps_recent"]), (&1.into(), &1.into()));
     assert_eq!(source["history"]["last_gaps"][0]["path"], "DIR/a");
+    let (b, pid) = (host.path().join("b"), watch.0.id());
+    fs::create_dir(&b).unwrap();
+    let b = b.to_str().unwrap();
+    let told = host.run(&["source", "add", b]);
+    assert!(told.contains(&format!("process {pid} watches other sources and does not take it up")), "{told}");
+    let told: Value = serde_json::from_str(&host.run(&["--json", "source", "remove", b])).unwrap();
+    assert_eq!((&told["removed"][0], &told["restart"]), (&"DIR/b".into(), &Value::Array(Vec::new())));
+    let a = host.path().join("a");
+    let told = host.run(&["source", "remove", a.to_str().unwrap()]);
+    assert!(told.contains(&format!("process {pid} goes on capturing it until it is stopped")), "{told}");
+    host.run(&["source", "add", a.to_str().unwrap()]);
     let text = host.run(&["status"]);
     assert!(text.contains(&format!(", process {}\n", watch.0.id())), "{text}");
     assert!(text.contains("\n  gaps        1, 1 in the last 7 days\n    "), "{text}");
+    // It lies between the version of a file and now.
+    let one = host.path().join("a/one");
+    let log = host.run(&["log", one.to_str().unwrap()]);
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("  gap of DIR/a since ") && lines[1].contains("  created "), "{log}");
+    let json = host.run(&["--json", "log", one.to_str().unwrap()]);
+    let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["what"], &first["path"]), (&"gap".into(), &"DIR/a".into()), "{json}");
     drop(watch);
     let after = host.status();
     assert_eq!(after["sources"][0]["watch"]["state"], "unwatched");

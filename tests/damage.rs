@@ -291,8 +291,8 @@ fn a_restore_names_the_damaged_files_and_brings_back_the_others() {
     assert!(right > 0 && !errors.is_empty());
     let out = subject.repo.dir.path().join("out");
     let (view, paths) = (subject.repo.view(), [subject.src.as_os_str().as_bytes().to_vec()]);
-    let request =
-        Request { view: &view, paths: &paths, target: Target::To(out.clone()), guarded: &[], spared: &|_, _| false };
+    let target = Target::To(out.clone());
+    let request = Request { view: &view, paths: &paths, target, guarded: &[], spared: &|_, _| false, newest: None };
     let plan = Plan::make(&subject.repo.at.reader().unwrap(), &request).unwrap();
     let report = act(&subject.repo.at, plan, &Quiet, &AtomicBool::new(false)).unwrap();
     assert!(!report.problems.is_empty());

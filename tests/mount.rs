@@ -22,6 +22,7 @@ use bygone::repo::{attach::Attached, open::Repository, write::SourceWriter};
 use bygone::store::local::LocalStore;
 use bygone::sys::{clock::SystemClock, durable};
 use bygone::types::{
+    op::Gap,
     snapshot::Tier,
     time::Instant,
     when::{show::exact_name, zone::Zone},
@@ -72,8 +73,24 @@ impl World {
         durable::replace(&path, content.as_ref(), 0o644).unwrap();
     }
 
+    /// A snapshot after a time in which nothing watched.
+    fn snapshot_with_gap(&self, from: Instant) -> Instant {
+        let mut plan = Plan::everything();
+        plan.gaps.push(Gap {
+            subtree: Vec::new(),
+            from: Instant(from.0 + 1),
+            to: Instant(from.0 + 2),
+            why: "nothing watched".into(),
+        });
+        self.capture(HOST, &plan)
+    }
+
     /// Captures what is in `src`, as a source of `host`.
     fn snapshot_of(&self, host: &str) -> Instant {
+        self.capture(host, &Plan::everything())
+    }
+
+    fn capture(&self, host: &str, plan: &Plan) -> Instant {
         let root = self.path("src");
         let source = Source::new(root.clone());
         let never = [self.path("repo"), self.path("state")];
@@ -83,7 +100,7 @@ impl World {
         let (settings, stop) = (Capture::default(), AtomicBool::new(false));
         let settings =
             Settings { capture: &settings, tier: Tier::Incremental, always: true, progress: &Quiet, stop: &stop };
-        let report = capture(&mut writer, &scope, &Plan::everything(), &settings).unwrap();
+        let report = capture(&mut writer, &scope, plan, &settings).unwrap();
         assert!(report.problems.is_empty(), "{:?}", report.problems);
         report.snapshot.unwrap().time
     }
@@ -392,6 +409,9 @@ fn where_a_mount_would_do_harm_it_is_refused() {
         let e = refuse(w.path(dir).canonicalize().unwrap());
         assert!(matches!(e, Some(MountError::Place { .. })), "{dir}: {e:?}");
     }
+    fs::create_dir(w.path("filled")).unwrap();
+    fs::write(w.path("filled/f"), "x").unwrap();
+    assert!(matches!(refuse(w.path("filled")), Some(MountError::NotEmpty { .. })));
     let mounted = w.mount();
     assert!(matches!(refuse(w.path("mnt")), Some(MountError::Already { .. })));
     assert!(mounted.is_alive());
@@ -402,6 +422,43 @@ fn where_a_mount_would_do_harm_it_is_refused() {
     let fresh = session::mount(w.at.clone(), &w.options(), &w.path("new/place")).unwrap();
     assert!(w.path("new/place/@latest").symlink_metadata().is_ok());
     drop(fresh);
+}
+
+#[test]
+fn a_mount_inside_a_source_is_not_captured_and_what_it_hides_stays() {
+    let w = World::new();
+    w.write("f", "x");
+    fs::create_dir(w.path("src/mnt")).unwrap();
+    let before = w.snapshot();
+    let inside = session::mount(w.at.clone(), &w.options(), &w.path("src/mnt")).unwrap();
+    w.write("f", "changed");
+    let during = w.snapshot();
+    drop(inside);
+    let _mounted = w.mount();
+    for at in [before, during] {
+        let names: Vec<_> = fs::read_dir(w.view(at).join("mnt")).unwrap().collect();
+        assert!(names.is_empty(), "{names:?}");
+    }
+    assert_eq!(fs::read(w.view(during).join("f")).unwrap(), b"changed");
+}
+
+#[test]
+fn a_gap_is_told_by_what_was_captured_first_after_it() {
+    let w = World::new();
+    w.write("f", "x");
+    w.write("same", "y");
+    let before = w.snapshot();
+    w.write("f", "changed");
+    let after = w.snapshot_with_gap(before);
+    let _mounted = w.mount();
+    let gap = |at: Instant, name: &str| {
+        let mut value = [0; 4096];
+        let path = w.view(at).join(name);
+        rustix::fs::getxattr(&path, "user.bygone.gap", &mut value)
+            .map(|n| String::from_utf8_lossy(&value[..n]).into_owned())
+    };
+    assert!(gap(after, "f").unwrap().contains("nothing watched"), "its versions in the gap are not known");
+    assert!(gap(after, "same").unwrap().contains("nothing watched"));
 }
 
 #[test]

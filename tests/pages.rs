@@ -38,6 +38,19 @@ fn they_please_mandoc() {
 }
 
 #[test]
+fn they_fit_a_terminal() {
+    if Command::new("groff").arg("--version").output().is_err() {
+        eprintln!("groff is not installed: not checked");
+        return;
+    }
+    for page in written_by_hand() {
+        let out = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-rLL=80n"]).arg(&page).output().unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && !told.contains("break line"), "{}: {told}", page.display());
+    }
+}
+
+#[test]
 fn they_refer_to_pages_that_are_there() {
     for path in written_by_hand() {
         let text = fs::read_to_string(&path).unwrap();

@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bygone::sys::durable;
 
@@ -50,4 +51,69 @@ fn sources_that_name_each_others_chunks() {
         assert_eq!(content.as_bytes(), fs::read(dir.join(file)).unwrap(), "{file}");
     }
     run(dir, &["verify", "--read-data"]);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A protected directory, and the command that watches it.
+fn watched(dir: &Path) -> Ended {
+    durable::replace(&dir.join("bygone.toml"), format!("state = {:?}\n", dir.join("state")).as_bytes(), 0o600).unwrap();
+    fs::create_dir(dir.join("src")).unwrap();
+    fs::write(dir.join("src/file"), b"x").unwrap();
+    run(dir, &["init", "--key-file", dir.join("key").to_str().unwrap()]);
+    run(dir, &["source", "add", dir.join("src").to_str().unwrap()]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    command.arg("--config").arg(dir.join("bygone.toml")).arg("watch").env_clear().env("HOME", dir);
+    let child = Ended(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let there = |dir: &Path| {
+        let mut names = fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.any(|n| n.starts_with("watch-"))
+    };
+    while !fs::read_dir(dir.join("state")).into_iter().flatten().any(|e| there(&e.unwrap().path())) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child
+}
+
+/// It would go on with the old one, and nobody would see what it captures.
+#[test]
+fn an_index_that_is_used_is_not_made_anew() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let watch = watched(dir);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    command.arg("--config").arg(dir.join("bygone.toml")).args(["index", "rebuild"]);
+    let out = command.env_clear().env("HOME", dir).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{told}");
+    let pid = format!("another bygone process uses the index {}", dir.join("state").display());
+    assert!(told.contains(&pid) && told.contains(&format!("(pid {})", watch.0.id())), "{told}");
+    drop(watch);
+    run(dir, &["index", "rebuild"]);
+    assert_eq!(run(dir, &["cat", dir.join("src/file").to_str().unwrap()]), "x");
+}
+
+#[test]
+fn whoever_watches_ends_when_the_index_is_taken_away() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let mut watch = watched(dir);
+    // The repository lies there too, and is left.
+    for entry in fs::read_dir(dir.join("state")).unwrap().map(Result::unwrap).filter(|e| e.file_name() != "repository")
+    {
+        fs::remove_dir_all(entry.path()).unwrap();
+    }
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut watch.0.stderr.take().unwrap(), &mut told).unwrap();
+    assert_eq!(watch.0.wait().unwrap().code(), Some(1), "{told}");
+    assert!(told.contains("was removed or replaced while this process used it"), "{told}");
+    assert_eq!(run(dir, &["cat", dir.join("src/file").to_str().unwrap()]), "x");
 }

@@ -8,9 +8,10 @@ use bygone::progress::{Progress, Quiet, Total};
 use bygone::restore::{
     act::act,
     error::RestoreError,
-    plan::{Plan, Request, Target},
+    plan::{Newest, Plan, Request, Target},
     report::Report,
 };
+use bygone::view::instant::View;
 use common::{place::Place, repository::TestRepo, tree::describe};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -95,17 +96,26 @@ fn bytes(path: &Path) -> Vec<u8> {
 struct How<'a> {
     guarded: Vec<PathBuf>,
     spared: &'a dyn Fn(&[u8], bool) -> bool,
+    /// The view to restore, the newest being asked for what it holds; `None`: the newest, and nothing is asked.
+    at: Option<View>,
 }
 
 impl Default for How<'_> {
     fn default() -> Self {
-        How { guarded: Vec::new(), spared: &|_, _| false }
+        How { guarded: Vec::new(), spared: &|_, _| false, at: None }
     }
 }
 
 fn plan(repo: &TestRepo, paths: &[&Path], target: Target, how: &How<'_>) -> Result<Plan, RestoreError> {
-    let (view, paths) = (repo.view(), paths.iter().map(|p| bytes(p)).collect::<Vec<_>>());
-    let request = Request { view: &view, paths: &paths, target, guarded: &how.guarded, spared: how.spared };
+    let (newest, paths) = (repo.view(), paths.iter().map(|p| bytes(p)).collect::<Vec<_>>());
+    let request = Request {
+        view: how.at.as_ref().unwrap_or(&newest),
+        paths: &paths,
+        target,
+        guarded: &how.guarded,
+        spared: how.spared,
+        newest: how.at.as_ref().map(|_| Newest { view: &newest, upcoming: &|_| false }),
+    };
     Plan::make(&repo.at.reader().unwrap(), &request)
 }
 
@@ -239,7 +249,7 @@ fn delete_removes_what_was_not_there_and_nothing_else() {
     let mounted = mounted.is_ok_and(|s| s.success());
     fs::write(src.join("mnt/on-it"), b"m").unwrap();
     let left_out = bytes(&src.join("cache/sub/left-out"));
-    let how = How { guarded: vec![src.join("repo")], spared: &|path, _| path == left_out };
+    let how = How { guarded: vec![src.join("repo")], spared: &|path, _| path == left_out, at: None };
     let report = restore(&repo, &src, Target::InPlace { delete: true }, &how);
     let there = |name: &str| src.join(name).symlink_metadata().is_ok();
     let on_it = there("mnt/on-it");
@@ -260,6 +270,96 @@ fn delete_removes_what_was_not_there_and_nothing_else() {
     fs::remove_file(src.join("a/socket")).unwrap();
     restore(&repo, &src, Target::InPlace { delete: true }, &How::default());
     assert_eq!(describe(&src), before);
+}
+
+/// A snapshot that trusts all times: nothing changed just before it.
+fn capture_settled(repo: &TestRepo, src: &Path) {
+    std::thread::sleep(Duration::from_millis(50));
+    repo.capture(src);
+}
+
+/// What no snapshot holds as it is can't be brought back: it is neither removed nor replaced, and each is named.
+#[test]
+fn what_no_snapshot_holds_stays() {
+    let place = Place::temporary();
+    let src = place.path().join("src");
+    fs::create_dir_all(src.join("kept")).unwrap();
+    fs::write(src.join("file"), b"1").unwrap();
+    fs::write(src.join("other"), b"1").unwrap();
+    let repo = TestRepo::create();
+    repo.capture(&src);
+    let (at, before) = (repo.view(), describe(&src));
+    let how = How { at: Some(at), ..How::default() };
+    fs::create_dir_all(src.join("new/held")).unwrap();
+    fs::create_dir_all(src.join("new/mixed")).unwrap();
+    for name in ["new/held/x", "new/mixed/x", "new/mixed/changed", "new/mixed/replaced"] {
+        fs::write(src.join(name), b"captured").unwrap();
+    }
+    symlink("nowhere", src.join("new/mixed/link")).unwrap();
+    fs::write(src.join("file"), b"two, captured").unwrap();
+    fs::write(src.join("other"), b"two, captured").unwrap();
+    capture_settled(&repo, &src);
+    fs::write(src.join("other"), b"three, in no snapshot").unwrap();
+    fs::write(src.join("new/mixed/changed"), b"not captured").unwrap();
+    fs::remove_file(src.join("new/mixed/replaced")).unwrap();
+    fs::write(src.join("new/mixed/replaced"), b"captured").unwrap();
+    fs::write(src.join("kept/never"), b"not captured").unwrap();
+    fs::create_dir(src.join("new/mixed/dir")).unwrap();
+    let report = restore(&repo, &src, Target::InPlace { delete: true }, &how);
+    let mut named: Vec<String> = report
+        .problems
+        .iter()
+        .map(|p| {
+            assert!(p.why.to_string().contains("no snapshot holds it as it is now"), "{}", p.why);
+            String::from_utf8(p.path[bytes(&src).len() + 1..].to_vec()).unwrap()
+        })
+        .collect();
+    named.sort();
+    assert_eq!(named, ["kept/never", "new/mixed/changed", "new/mixed/dir", "new/mixed/replaced", "other"]);
+    assert_eq!(fs::read(src.join("file")).unwrap(), b"1");
+    assert_eq!(fs::read(src.join("other")).unwrap(), b"three, in no snapshot");
+    assert_eq!(fs::read(src.join("new/mixed/changed")).unwrap(), b"not captured");
+    for gone in ["new/held", "new/mixed/x", "new/mixed/link"] {
+        assert!(src.join(gone).symlink_metadata().is_err(), "{gone}");
+    }
+    // Once they are captured, all goes.
+    capture_settled(&repo, &src);
+    whole(&restore(&repo, &src, Target::InPlace { delete: true }, &how));
+    assert_eq!(describe(&src), before);
+}
+
+/// What changed after the plan was made is neither removed nor replaced.
+#[test]
+fn what_changes_between_plan_and_act_stays() {
+    let place = Place::temporary();
+    let src = place.path().join("src");
+    fs::create_dir_all(&src).unwrap();
+    fs::write(src.join("file"), b"1").unwrap();
+    fs::write(src.join("other"), b"1").unwrap();
+    fs::write(src.join("gone"), b"1").unwrap();
+    let repo = TestRepo::create();
+    repo.capture(&src);
+    let how = How { at: Some(repo.view()), ..How::default() };
+    fs::write(src.join("new"), b"captured").unwrap();
+    fs::write(src.join("file"), b"two, captured").unwrap();
+    fs::write(src.join("other"), b"two, captured").unwrap();
+    fs::remove_file(src.join("gone")).unwrap();
+    capture_settled(&repo, &src);
+    let plan = plan(&repo, &[&src], Target::InPlace { delete: true }, &how).unwrap();
+    assert_eq!((plan.remove.len(), plan.files.len(), plan.problems.len()), (1, 3, 0));
+    for name in ["new", "file", "gone"] {
+        fs::write(src.join(name), b"written after the plan was made").unwrap();
+    }
+    let report = act(&repo.at, plan, &Quiet, &AtomicBool::new(false)).unwrap();
+    assert_eq!(report.problems.len(), 3);
+    for problem in &report.problems {
+        assert!(problem.why.to_string().contains("changed meanwhile"), "{}", problem.why);
+    }
+    for name in ["new", "file", "gone"] {
+        assert_eq!(fs::read(src.join(name)).unwrap(), b"written after the plan was made", "{name}");
+    }
+    assert_eq!(fs::read(src.join("other")).unwrap(), b"1");
+    assert_eq!(temporary_names(&src), [""; 0]);
 }
 
 #[test]

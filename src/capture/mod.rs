@@ -7,6 +7,7 @@ pub mod engine;
 pub mod queue;
 mod relative;
 pub mod report;
+pub mod resolve;
 pub mod scan;
 pub mod scope;
 pub mod visit;

@@ -89,8 +89,12 @@ impl Scope {
 
     /// Whether a node is never captured: the repository, the state directory, a mount of bygone.
     pub fn is_never(&self, stat: &stat::Stat) -> bool {
-        self.never.contains(&stat.place)
-            || (stat.is_mount_root && stat.mnt_id.is_some_and(|id| self.own_mounts.contains(&id)))
+        self.never.contains(&stat.place) || self.is_own_mount(stat)
+    }
+
+    /// Whether this is the root of a mount of bygone.
+    pub fn is_own_mount(&self, stat: &stat::Stat) -> bool {
+        stat.is_mount_root && stat.mnt_id.is_some_and(|id| self.own_mounts.contains(&id))
     }
 
     /// Whether to descend into a directory, open as `fd`. `parent_dev` is the file system that its parent is on.

@@ -7,7 +7,7 @@ use crate::capture::{
     report::{CaptureError, Problem},
     scope::Scope,
 };
-use crate::index::{error::IndexError, rows::Row};
+use crate::index::{error::IndexError, rows::Row, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::ingest::{Framed, Ingest, IngestError};
 use crate::sys::{
@@ -202,6 +202,10 @@ impl<'a> Worker<'a> {
         let Some(kind) = stat.kind() else {
             return self.problem(&dir.rel, name, "use it", &io::Error::other("its type is unknown"));
         };
+        if self.shared.scope.is_own_mount(&stat) {
+            // What it hides is still there: it stays as it is known.
+            return Ok(());
+        }
         if self.shared.scope.is_never(&stat) || self.is_excluded(dir, name, kind) {
             return self.gone(dir, name, row);
         }
@@ -310,26 +314,9 @@ impl<'a> Worker<'a> {
     }
 
     fn is_still_there(&self, row: &Row, stat: &Stat) -> Result<bool, CaptureError> {
-        let Some(old) = self.path_of(row)? else { return Ok(false) };
+        let Some(old) = path_of(self.ingest.index(), self.shared, row)? else { return Ok(false) };
         let found = dir::open_parent_beneath(self.shared.root, &old).and_then(|(fd, name)| stat::at(fd, name));
         Ok(found.is_ok_and(|found| found.place == stat.place))
-    }
-
-    /// The path of an entry as the index has it, relative to the root.
-    fn path_of(&self, row: &Row) -> Result<Option<Vec<u8>>, IndexError> {
-        let mut names = vec![row.name.clone()];
-        let mut parent = row.parent;
-        while parent != Node::ROOT {
-            match self.ingest.index().node(self.shared.source, parent, self.shared.head)? {
-                Some(up) if names.len() < 100_000 => {
-                    parent = up.parent;
-                    names.push(up.name);
-                }
-                _ => return Ok(None),
-            }
-        }
-        names.reverse();
-        Ok(Some(names.join(&b'/')))
     }
 
     /// Reads one node and states what is new about it. False where it could not be read.
@@ -462,6 +449,23 @@ impl<'a> Worker<'a> {
         self.to.send(out).map_err(|_| CaptureError::Stopped)?;
         Ok(stored)
     }
+}
+
+/// The path of an entry as the index has it, relative to the root.
+pub(super) fn path_of(index: &Reader, shared: &Shared<'_>, row: &Row) -> Result<Option<Vec<u8>>, IndexError> {
+    let mut names = vec![row.name.clone()];
+    let mut parent = row.parent;
+    while parent != Node::ROOT {
+        match index.node(shared.source, parent, shared.head)? {
+            Some(up) if names.len() < 100_000 => {
+                parent = up.parent;
+                names.push(up.name);
+            }
+            _ => return Ok(None),
+        }
+    }
+    names.reverse();
+    Ok(Some(names.join(&b'/')))
 }
 
 fn scan(dir: &Arc<Dir>, name: &[u8], node: Node, known: bool, deep: bool) -> Task {

@@ -18,7 +18,7 @@ use crate::config::{
     patterns::Patterns,
 };
 use crate::progress::Progress;
-use crate::repo::write::SourceWriter;
+use crate::repo::{error::RepoError, write::SourceWriter};
 use crate::sys::{clock, durable};
 use crate::types::{ids::Snap, op::Gap, snapshot::Tier, time::Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -110,6 +110,9 @@ pub enum WatchingError {
     /// The watcher did not start.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The index is not what it was.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
     /// The first capture failed.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -139,11 +142,10 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
         if state.listen() {
             state.step(&mut writer, &mut scope);
         }
-        state.heartbeat(&writer);
+        state.heartbeat(&writer)?;
     }
     state.beat = None;
-    state.heartbeat(&writer);
-    Ok(())
+    state.heartbeat(&writer)
 }
 
 fn watch_options(options: &Options<'_>) -> WatchOptions {
@@ -314,10 +316,12 @@ impl Watching<'_> {
         (self.options.events)(Event::Captured(report));
     }
 
-    fn heartbeat(&mut self, writer: &SourceWriter) {
+    /// Notes how far everything has been seen. Fails where the index was taken away: then nobody would see what is captured.
+    fn heartbeat(&mut self, writer: &SourceWriter) -> Result<(), WatchingError> {
         if self.beat.is_some_and(|beat| beat.elapsed() < HEARTBEAT) {
-            return;
+            return Ok(());
         }
+        writer.attached().check_in_place()?;
         let status = self.watcher.status();
         // What is dirty has been seen to have changed, but not been captured: then only the last capture counts.
         let seen = if self.dirty.ready_at().is_none() && !status.root_gone { clock::now() } else { writer.head().time };
@@ -337,5 +341,6 @@ impl Watching<'_> {
             tracing::warn!("cannot note in {} that the source is watched: {e}", path.display());
         }
         self.beat = Some(time::Instant::now());
+        Ok(())
     }
 }

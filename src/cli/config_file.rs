@@ -22,7 +22,8 @@ pub fn change(context: &Context, edit: impl FnOnce(&str) -> Result<String, EditE
     };
     let new = edit(&old).explain(|| format!("cannot change the configuration {}", path.display()))?;
     let config = load::parse(&new, &context.config.path, &context.places).into_failure()?;
-    if let Some(problem) = check::overlaps(&config.sources).into_iter().next() {
+    let problems = check::overlaps(&config.sources).into_iter().chain(check::own(&config));
+    if let Some(problem) = problems.into_iter().next() {
         return Err(Failure::new(problem.what).hint(problem.cure));
     }
     write(&path, &new)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::top::Global;
 use super::out::Out;
 use super::outcome::{Explain as _, Failure};
+use crate::config::check::Problem;
 use crate::config::load;
 use crate::config::model::Config;
 use crate::config::places::{Places, Surroundings};
@@ -35,9 +36,18 @@ pub enum Missing {
 impl Context {
     /// Loads the settings. The default file need not be there; one that `--config` names has to, unless `missing` is fine.
     pub fn load(global: &Global, missing: Missing) -> Result<Context, Failure> {
+        let (context, problems) = Context::load_with_problems(global, missing)?;
+        match problems.into_iter().next() {
+            None => Ok(context),
+            Some(p) => Err(Failure::new(format!("{}: {}", p.place, p.what)).hint(p.cure)),
+        }
+    }
+
+    /// As [`Context::load`], with all values that cannot be named, and no failure.
+    pub fn load_with_problems(global: &Global, missing: Missing) -> Result<(Context, Vec<Problem>), Failure> {
         let places = Places::of(&surroundings()).into_failure()?;
         let given = global.config.as_deref().map(absolute).transpose()?;
-        let mut config = load::load(given.as_deref(), &places).into_failure()?;
+        let (mut config, problems) = load::load_with_problems(given.as_deref(), &places).into_failure()?;
         if given.is_some() && missing == Missing::Error && !config.exists() {
             return Err(Failure::new(format!("there is no configuration {}", config.path.display()))
                 .hint("give --config a file that is there, or make one with `bygone init`"));
@@ -45,7 +55,7 @@ impl Context {
         if let Some(repo) = &global.repo {
             config.repository = absolute(repo)?;
         }
-        Ok(Context { config, places, json: global.json, quiet: global.quiet })
+        Ok((Context { config, places, json: global.json, quiet: global.quiet }, problems))
     }
 
     /// The standard output.

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
 use super::args::top::{Global, LogFormat};
+use super::bar::Apart;
 use super::outcome::Failure;
 
 /// The variable that says what is logged.
@@ -20,7 +21,7 @@ pub fn start(global: &Global) -> Result<(), Failure> {
         })?,
         _ => EnvFilter::new(directives(global)),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Apart(io::stderr()));
     // An error here says that a subscriber is set already, by a test or by an embedding program: theirs stays.
     let _already = match global.log_format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -58,6 +58,7 @@ pub fn repository_and_secret(context: &Context) -> Result<(Arc<Repository>, Secr
             _ => failure,
         }
     })?;
+    tracing::info!("opened the repository {} (id {})", repo.store().location(), repo.id());
     Ok((Arc::new(repo), secret))
 }
 
@@ -72,12 +73,29 @@ pub fn attached(context: &Context) -> Result<Arc<Attached>, Failure> {
             _ => failure,
         }
     })?;
+    tracing::info!("opened the index {}", at.index().path().display());
     Ok(Arc::new(at))
 }
 
 /// Brings the index up to date with the journal, and tells what of the journal could not be read.
 pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Failure> {
-    let replayed = replay::catch_up(at, progress).into_failure()?;
+    told(replay::catch_up(at, progress).into_failure()?)
+}
+
+/// The same for a command that only reads. Where the index can't be brought up to date, it is taken as it is, and that is told.
+pub fn catch_up_to_read(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Failure> {
+    match replay::catch_up_unless_busy(at, progress) {
+        Ok(replayed) => told(replayed),
+        Err(e) => {
+            tracing::warn!(
+                "what follows may lack the newest snapshots, since the index can't be brought up to date: {e}"
+            );
+            Ok(Replayed::default())
+        }
+    }
+}
+
+fn told(replayed: Replayed) -> Result<Replayed, Failure> {
     for problem in &replayed.problems {
         tracing::error!("{problem}");
     }
@@ -87,6 +105,17 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Fail
 /// What of a source is captured: never the repository and the state, wherever they lie.
 pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
     let patterns = Patterns::compile(&source.exclude, &source.include).map_err(Failure::usage)?;
+    let real = |p: &std::path::Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
+    for (what, dir) in [("repository", &context.config.repository), ("state directory", &context.config.state)] {
+        if real(&source.path).starts_with(real(dir)) {
+            let path = source.path.display();
+            return Err(Failure::new(format!(
+                "cannot protect {path}: it is in the {what} {}, which is never captured",
+                dir.display()
+            ))
+            .hint("`bygone source remove` takes it off the list"));
+        }
+    }
     let never = [context.config.repository.as_path(), context.config.state.as_path()];
     Scope::new(source, patterns, &never).explain(|| format!("cannot tell what belongs to {}", source.path.display()))
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::bar::Apart;
 use super::outcome::{Explain as _, Failure};
 
 /// The standard output of a command. When its reader has gone, what is printed further is dropped without an error; any
@@ -17,7 +18,7 @@ pub struct Out {
 impl Out {
     /// The standard output, buffered: [`Out::finish`] it.
     pub fn stdout() -> Out {
-        Out::to(Box::new(io::BufWriter::with_capacity(64 << 10, io::stdout())))
+        Out::to(Box::new(io::BufWriter::with_capacity(64 << 10, Apart(io::stdout()))))
     }
 
     /// Another place to print to.

@@ -72,13 +72,16 @@ impl Failure {
         self.outcome
     }
 
-    /// Tells it: as text, or as one line of JSON.
-    pub fn tell(&self, to: &mut dyn Write, json: bool) -> io::Result<()> {
+    /// Tells it: as text, in lines of at most `width` characters if that is given, or as one line of JSON.
+    pub fn tell(&self, to: &mut dyn Write, json: bool, width: Option<usize>) -> io::Result<()> {
         if json {
             let object = serde_json::json!({ "error": self.what, "because": self.because, "hint": self.hint });
             return writeln!(to, "{object}");
         }
-        write!(to, "{self}")
+        match width {
+            Some(width) => write!(to, "{}", wrapped(&self.to_string(), width)),
+            None => write!(to, "{self}"),
+        }
     }
 }
 
@@ -95,6 +98,27 @@ impl fmt::Display for Failure {
         }
         self.hint.iter().try_for_each(|hint| writeln!(f, "  to do: {hint}"))
     }
+}
+
+/// The text with lines of at most `width` characters, broken between words, the rest of a line indented deeper.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.chars().take_while(|c| *c == ' ').count();
+        let mut column = 0;
+        for word in line[indent..].split(' ') {
+            let len = word.chars().count();
+            let (begin, depth) = match column {
+                0 => ("", indent),
+                _ if column + 1 + len > width => ("\n", indent + 4),
+                _ => (" ", 0),
+            };
+            column = if begin == " " { column + 1 + len } else { depth + len };
+            out.extend([begin, &" ".repeat(depth), word]);
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
@@ -139,7 +163,7 @@ mod tests {
 
     fn told(failure: &Failure, json: bool) -> String {
         let mut out = Vec::new();
-        failure.tell(&mut out, json).unwrap();
+        failure.tell(&mut out, json, None).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -155,6 +179,14 @@ mod tests {
         assert_eq!(json["because"][1], "disk on fire");
         let failure = Failure::from_error(&Quoting(io::Error::other("disk on fire")));
         assert_eq!(told(&failure, false), "error: quoting: disk on fire\n");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        let text = "error: one two three\n  to do: four five  six a-word-that-is-too-long\n";
+        let told = "error: one two\n    three\n  to do: four\n      five  six\n      a-word-that-is-too-long\n";
+        assert_eq!(wrapped(text, 15), told);
+        assert_eq!(wrapped(text, 100), text);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// Opens it. The index of this host is as new as its last capture; only one that is empty is filled from the journal.
+    /// Opens it, with what the journal has and the index has not seen yet.
     pub fn open(context: &Context) -> Result<Past, Failure> {
         let zone = match &context.config.mount.zone {
             Some(name) => Zone::named(name).into_failure()?,
@@ -57,11 +57,9 @@ impl Past {
         let at = open::attached(context)?;
         let index = at.reader().into_failure()?;
         let mut outcome = Outcome::Done;
-        if index.sources()?.is_empty() {
-            let bar = bar::on_stderr(!context.quiet && !context.json);
-            if !open::catch_up(&at, &*bar)?.problems.is_empty() {
-                outcome = Outcome::Partial;
-            }
+        let bar = bar::on_stderr(!context.quiet && !context.json);
+        if !open::catch_up_to_read(&at, &*bar)?.problems.is_empty() {
+            outcome = Outcome::Partial;
         }
         Ok(Past { at, index, zone, host: context.config.host.clone(), outcome })
     }

@@ -14,33 +14,67 @@ use super::commands::{
 use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
+use crate::sys::process;
 
 /// Runs the command line `args`, the program's name first, and gives the exit status.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(e) => {
-            // Help to a reader that has gone, or a complaint that can't be printed: the status says it all.
-            let _unread = e.print();
-            return if e.use_stderr() { Outcome::Usage.status() } else { Outcome::Done.status() };
-        }
+        Err(e) => return refused(&e, &args),
     };
     let json = cli.global.json;
     let ended = logging::start(&cli.global).and_then(|()| dispatch(&cli));
     match ended {
         Ok(outcome) => outcome.status(),
         Err(failure) => {
-            let _unread = failure.tell(&mut io::stderr().lock(), json);
+            let _unread = failure.tell(&mut io::stderr().lock(), json, width());
             failure.outcome().status()
         }
     }
 }
 
+/// The columns of the terminal that the standard error is, if it is one.
+fn width() -> Option<usize> {
+    let columns = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok()?.ws_col;
+    (columns >= 40).then_some(columns.into())
+}
+
+/// Tells why a command line is none, or prints the help that it asks for.
+fn refused(e: &clap::Error, args: &[OsString]) -> u8 {
+    // Help to a reader that has gone, or a complaint that can't be printed: the status says it all.
+    if !e.use_stderr() {
+        let _unread = e.print();
+        return Outcome::Done.status();
+    }
+    // There are no options yet to look at.
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let _unread = match json {
+        true => in_words(e).tell(&mut io::stderr().lock(), true, None),
+        false => e.print(),
+    };
+    Outcome::Usage.status()
+}
+
+/// What the parser says, taken apart: what is wrong, and how it is written.
+fn in_words(e: &clap::Error) -> Failure {
+    let text = e.render().to_string();
+    let (what, more) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let failure = Failure::usage(one_line(what.strip_prefix("error: ").unwrap_or(what)));
+    match one_line(more) {
+        more if more.is_empty() => failure,
+        more => failure.hint(more),
+    }
+}
+
+/// Large buffers come and go in all commands that run for long.
 fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
+    process::bound_heap();
     let load = |missing| Context::load(&cli.global, missing);
     match &cli.command {
         Command::Completions(args) => completions::run(args),
-        Command::Config(ConfigCommand::Check) => config_check::run(&load(Missing::Error)?),
+        Command::Config(ConfigCommand::Check) => config_check::run(&cli.global),
         Command::Source(command) => source::run(&load(Missing::Fine)?, command),
         Command::Protect(args) => protect::run(load(Missing::Fine)?, args),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),

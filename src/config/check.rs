@@ -8,6 +8,7 @@ use super::error::Place;
 use super::model::{Config, KeyFrom, Source};
 use super::patterns;
 use crate::types::path::is_within;
+use crate::types::when::zone::Zone;
 
 /// Something wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(repository(config));
     problems.extend(key(config));
+    problems.extend(zone(config));
     for source in &config.sources {
         problems.extend(directory(source));
         problems.extend(patterns::errors(&source.exclude, &source.include).into_iter().map(|e| Problem {
@@ -35,7 +37,35 @@ pub fn check(config: &Config) -> Vec<Problem> {
         }));
     }
     problems.extend(overlaps(&config.sources));
+    problems.extend(own(config));
     problems
+}
+
+/// The sources that are the repository or the state directory, or lie inside one: nothing of them is ever captured.
+pub fn own(config: &Config) -> Vec<Problem> {
+    let own = [("repository", &config.repository), ("state directory", &config.state)];
+    let inside = |source: &Source| {
+        let real = real_path(&source.path);
+        own.into_iter().find(|(_, dir)| below(&real, &real_path(dir)))
+    };
+    let problem = |source: &Source| {
+        let (name, dir) = inside(source)?;
+        let same = real_path(&source.path) == real_path(dir);
+        let (path, how) = (source.path.display(), if same { "is" } else { "lies inside" });
+        Some(Problem {
+            place: source.at.clone(),
+            what: format!("source {path} {how} the {name} {}", dir.display()),
+            cure: "remove it from the sources: what bygone keeps there is never captured".into(),
+        })
+    };
+    config.sources.iter().filter_map(problem).collect()
+}
+
+fn zone(config: &Config) -> Option<Problem> {
+    let e = Zone::named(config.mount.zone.as_deref()?).err()?;
+    let what = format!("[mount] zone: {e}");
+    let (what, cure) = what.split_once("; ").unwrap_or((&what, "give a name such as Europe/Berlin"));
+    Some(Problem { place: config.mount_zone_at.clone(), what: what.to_owned(), cure: cure.to_owned() })
 }
 
 /// The sources that are the same directory as an earlier one, or lie inside another; links are followed. A file of both
@@ -157,6 +187,21 @@ mod tests {
                 "/c.toml:2:8: source DIR/a/sub lies inside source DIR/a",
                 "/c.toml:2:8: source DIR/a/sub lies inside source DIR/link",
                 "/c.toml:6:8: source DIR/link is given twice",
+            ]
+        );
+    }
+
+    #[test]
+    fn sources_that_are_bygones_own_and_zones_that_are_none() {
+        let text = "repository = \"DIR/a\"\nstate = \"DIR/b\"\n[key]\nprompt = true\n[mount]\nzone = \"Mars/A\"\n\
+                    [[source]]\npath = \"DIR/a/sub\"\n[[source]]\npath = \"DIR/b\"";
+        let found = problems(text);
+        assert!(found[0].starts_with("/c.toml:6:8: [mount] zone: cannot use time zone \"Mars/A\""), "{found:?}");
+        assert_eq!(
+            found[1..],
+            [
+                "/c.toml:8:8: source DIR/a/sub lies inside the repository DIR/a",
+                "/c.toml:10:8: source DIR/b is the state directory DIR/b"
             ]
         );
     }

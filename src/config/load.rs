@@ -6,33 +6,47 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::check::Problem;
 use super::error::{ConfigError, Place};
 use super::model::{Capture, Config, KeyFrom, Mount, Source};
 use super::places::{self, Places};
+use super::ranges;
 use super::values::{self, Absolute};
 
 /// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
 /// will do for a path that somebody named is for the caller to say, by [`Config::exists`].
 pub fn load(path: Option<&Path>, places: &Places) -> Result<Config, ConfigError> {
+    refuse(load_with_problems(path, places)?)
+}
+
+/// As [`load`], with all values that cannot be named beside the settings that have them, and no error.
+pub fn load_with_problems(path: Option<&Path>, places: &Places) -> Result<(Config, Vec<Problem>), ConfigError> {
     let path = path.unwrap_or(&places.config);
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, path, places),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => parse("", path, places),
+        Ok(text) => read(&text, path, places),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => read("", path, places),
         Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
     }
 }
 
-/// Settings from `text`, the content of `path`.
+/// Settings from `text`, the content of `path`. Values that cannot be are an error.
 pub fn parse(text: &str, path: &Path, places: &Places) -> Result<Config, ConfigError> {
+    refuse(read(text, path, places)?)
+}
+
+fn refuse((config, problems): (Config, Vec<Problem>)) -> Result<Config, ConfigError> {
+    match problems.into_iter().next() {
+        None => Ok(config),
+        Some(Problem { place, what, cure }) => Err(ConfigError::Text { place, what: format!("{what}; {cure}") }),
+    }
+}
+
+fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem>), ConfigError> {
     let at = |span| Place::of(path, text, span);
     let raw: Raw = toml::from_str(text)
         .map_err(|e| ConfigError::Text { place: at(e.span()), what: e.message().trim_end().replace('\n', ", ") })?;
-    let capture_at = at(raw.capture.as_ref().map(Spanned::span));
-    let capture = raw.capture.map(Spanned::into_inner).unwrap_or_default();
-    if capture.quiet > capture.bound {
-        let what = "quiet is longer than bound: no snapshot would be cut by quiet; make bound the longer one".into();
-        return Err(ConfigError::Text { place: capture_at, what });
-    }
+    let capture = raw.capture.unwrap_or_default();
+    let problems = ranges::problems(&capture, |setting| at(ranges::span(text, "capture", setting)));
     let state = raw.state.map_or_else(|| places.state.clone(), |s| s.0);
     let key = match raw.key {
         None => KeyFrom::File(places.key.clone()),
@@ -41,7 +55,7 @@ pub fn parse(text: &str, path: &Path, places: &Places) -> Result<Config, ConfigE
             key.into_inner().only().map_err(|what| ConfigError::Text { place, what })?
         }
     };
-    Ok(Config {
+    let config = Config {
         path: path.to_owned(),
         repository: raw.repository.map_or_else(|| places::default_repository(&state), |r| r.0),
         host: raw.host.unwrap_or_else(|| places.host.clone()),
@@ -49,8 +63,10 @@ pub fn parse(text: &str, path: &Path, places: &Places) -> Result<Config, ConfigE
         key,
         capture,
         mount: raw.mount,
+        mount_zone_at: at(ranges::span(text, "mount", "zone")),
         sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
-    })
+    };
+    Ok((config, problems))
 }
 
 impl Config {
@@ -68,7 +84,7 @@ struct Raw {
     host: Option<String>,
     state: Option<Absolute>,
     key: Option<Spanned<RawKey>>,
-    capture: Option<Spanned<Capture>>,
+    capture: Option<Capture>,
     #[serde(default)]
     mount: Mount,
     #[serde(default)]
@@ -234,7 +250,17 @@ mod tests {
         let e = error("[[source]]\nexclude = []");
         assert!(e.starts_with("/c.toml:1:1: missing field `path`"), "{e}");
         let e = error("[capture]\nquiet = \"9s\"");
-        assert!(e.starts_with("/c.toml:1:1: quiet is longer than bound"), "{e}");
+        assert!(e.starts_with("/c.toml:2:9: quiet is longer than bound"), "{e}");
+    }
+
+    #[test]
+    fn all_values_that_cannot_be_are_told_together() {
+        let places = Places::of(&Surroundings { root: true, ..Surroundings::default() }).unwrap();
+        let text = "[capture]\nquiet = \"9s\"\nthreads = 0\nlevel = 99\nlarge-file-share = -1\nbound = \"1s\"";
+        let (_, problems) = super::read(text, Path::new("/c.toml"), &places).unwrap();
+        let lines: Vec<usize> = problems.iter().map(|p| p.place.line).collect();
+        assert_eq!(lines, [2, 3, 4, 5], "{problems:?}");
+        assert_eq!(problems[2].what, "level is from 1 to 19");
     }
 
     #[test]

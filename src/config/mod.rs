@@ -7,4 +7,5 @@ pub mod load;
 pub mod model;
 pub mod patterns;
 pub mod places;
+mod ranges;
 mod values;

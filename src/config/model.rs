@@ -25,6 +25,8 @@ pub struct Config {
     pub capture: Capture,
     /// How history is mounted.
     pub mount: Mount,
+    /// Where the file names the zone of the mount.
+    pub mount_zone_at: Place,
     /// What is protected.
     pub sources: Vec<Source>,
 }

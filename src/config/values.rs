@@ -74,24 +74,17 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Numbers are read as far as they fit, and their ranges checked together afterwards.
 pub(super) fn threads<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    within(from, "threads", 1, 256).map(|n| n as usize)
+    i64::deserialize(from).map(|n| n.clamp(0, 1 << 16) as usize)
 }
 
 pub(super) fn level<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
-    within(from, "level", 1, 19).map(|n| n as i32)
+    i64::deserialize(from).map(|n| n.clamp(0, 1 << 16) as i32)
 }
 
 pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
-    within(from, "large-file-share", 1, 100).map(|n| n as u8)
-}
-
-fn within<'de, D: Deserializer<'de>>(from: D, name: &str, low: i64, high: i64) -> Result<i64, D::Error> {
-    let n = i64::deserialize(from)?;
-    if (low..=high).contains(&n) {
-        return Ok(n);
-    }
-    Err(D::Error::custom(format!("{name} is from {low} to {high}, and not {n}")))
+    i64::deserialize(from).map(|n| n.clamp(0, 255) as u8)
 }
 
 #[cfg(test)]

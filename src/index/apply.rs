@@ -12,7 +12,11 @@ use crate::types::{
     time::Time,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params, params_from_iter, types::Value};
+use std::time::Duration;
 use std::{collections::HashMap, sync::LazyLock};
+
+/// The first record of a large source may take minutes, in another process: whoever has something to write waits.
+pub const PATIENT: Duration = Duration::from_secs(1200);
 
 /// A writer of the index: applies one record at a time, each in one transaction.
 pub struct Applier {
@@ -20,17 +24,19 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// A writer of `index`. Waits for others when a record begins.
-    pub fn open(index: &Index) -> Result<Applier, IndexError> {
+    /// A writer of `index`, which waits for others as long as `patience` when a record begins.
+    pub fn open(index: &Index, patience: Duration) -> Result<Applier, IndexError> {
         let conn = index.writer()?;
-        // The first record of a large source may take minutes, in another process.
-        conn.busy_timeout(std::time::Duration::from_secs(1200)).map_err(IndexError::at("set its time-out"))?;
+        conn.busy_timeout(patience).map_err(IndexError::at("set its time-out"))?;
         Ok(Applier { conn })
     }
 
     /// Begins the record of `snap`. What is applied shows nowhere until [`Applying::commit`]; dropped, it is undone.
     pub fn begin(&self, source: SourceNum, snap: Snap) -> Result<Applying<'_>, IndexError> {
-        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(IndexError::at("begin a transaction"))?;
+        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| match e.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy) => IndexError::Busy,
+            _ => IndexError::at("begin a transaction")(e),
+        })?;
         Ok(Applying {
             conn: &self.conn,
             source,
@@ -81,6 +87,13 @@ impl Applying<'_> {
             Op::Close { parent, name } => self.close(*parent, name),
             Op::Gap(gap) => self.gap(gap),
         }
+    }
+
+    /// The newest snapshot of the source in the index.
+    pub fn head_number(&self) -> Result<Snap, IndexError> {
+        self.stmt("SELECT number FROM source WHERE num = ?1")?
+            .query_row([self.source.0], |r| r.get::<_, i64>(0).map(|n| Snap(n as u64)))
+            .map_err(IndexError::at("read the head of a source"))
     }
 
     /// Whether an entry leads to the node, as the record stands.

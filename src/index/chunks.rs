@@ -44,10 +44,10 @@ pub struct VersionRow {
     pub content: i64,
 }
 
-/// The row and length of the first chunk with this hash.
+/// The row and length of the newest chunk with this hash: an older one may lie in a pack that was lost.
 pub(super) fn find_chunk(conn: &Connection, hash: &Hash) -> Result<Option<(i64, u32)>, IndexError> {
     let mut stmt = conn
-        .prepare_cached("SELECT num, rest, len FROM chunk WHERE prefix = ?1 ORDER BY num")
+        .prepare_cached("SELECT num, rest, len FROM chunk WHERE prefix = ?1 ORDER BY num DESC")
         .map_err(IndexError::at("prepare a look-up"))?;
     let mut rows = stmt.query([hash.prefix()]).map_err(IndexError::at("find a chunk"))?;
     while let Some(row) = rows.next().map_err(IndexError::at("find a chunk"))? {
@@ -176,9 +176,9 @@ impl Reader {
         found.ok_or(IndexError::Damaged("a chunk is missing"))
     }
 
-    /// Whether a chunk with this hash is stored, and its length.
-    pub fn find_chunk(&self, hash: &Hash) -> Result<Option<u32>, IndexError> {
-        Ok(find_chunk(&self.conn, hash)?.map(|(_, len)| len))
+    /// The newest row of a chunk with this hash.
+    pub fn find_chunk(&self, hash: &Hash) -> Result<Option<i64>, IndexError> {
+        Ok(find_chunk(&self.conn, hash)?.map(|(num, _)| num))
     }
 
     /// All packs that the index knows, with the end of the last frame in each: no pack may be shorter.

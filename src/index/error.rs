@@ -13,10 +13,23 @@ pub enum IndexError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Another process is changing the index, and it was not waited for.
+    #[error("another process is writing to the index just now")]
+    Busy,
+    /// It is no database, or one that was overwritten in part.
+    #[error(
+        "the index cannot {doing}: its database is damaged ({source}); `bygone index rebuild` makes a new one from the repository"
+    )]
+    Corrupt {
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// Its disk refused. SQLite does not always tell a full disk from one that fails.
     #[error(
         "the index cannot {doing}: the disk of the state directory is full or fails; make space there, or look into the \
-         kernel's log: {source}"
+         kernel's log; `state` in the settings names another directory, where the index is made anew: {source}"
     )]
     Disk {
         /// What was being done.
@@ -62,6 +75,7 @@ impl IndexError {
     pub(crate) fn at(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> IndexError {
         move |source| match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => IndexError::Disk { doing, source },
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => IndexError::Corrupt { doing, source },
             _ => IndexError::Sqlite { doing, source },
         }
     }

@@ -107,6 +107,8 @@ impl FsError {
 fn of_index(e: &IndexError) -> i32 {
     match e {
         IndexError::Sqlite { .. }
+        | IndexError::Busy
+        | IndexError::Corrupt { .. }
         | IndexError::Disk { .. }
         | IndexError::Layout { .. }
         | IndexError::Repository { .. }
@@ -127,7 +129,11 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Slot(_)
         | RepoError::Random(_)
         | RepoError::Locked { .. }
+        | RepoError::RolledBack { .. }
         | RepoError::State { .. }
+        | RepoError::InUse { .. }
+        | RepoError::Rebuilding { .. }
+        | RepoError::IndexGone { .. }
         | RepoError::Full(_) => libc::EIO,
     }
 }

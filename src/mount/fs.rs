@@ -206,10 +206,10 @@ impl Fs {
         lock(&self.views).above.key(number).cloned().ok_or(FsError::Stale)
     }
 
-    /// What a version is numbered as in a view.
-    pub(super) fn file(&self, tag: Tag, source: SourceNum, ver: Ver) -> Ino {
+    /// What a version is numbered as in a view in which it has `nlink` names.
+    pub(super) fn file(&self, tag: Tag, source: SourceNum, nlink: u32, ver: Ver) -> Ino {
         match self.shown.split {
-            Split::Shared => Ino::File(source, ver),
+            Split::Shared => Ino::File(source, u8::try_from(nlink.saturating_sub(1)).unwrap_or(u8::MAX), ver),
             Split::PerView => {
                 let slots = &mut lock(&self.views).slots;
                 let at = slots.iter().position(|s| *s == source).unwrap_or_else(|| {
@@ -224,7 +224,7 @@ impl Fs {
     /// The source and version behind a number of a file.
     pub(super) fn version_of(&self, ino: u64) -> Result<(SourceNum, Ver), FsError> {
         match self.decode(ino) {
-            Ino::File(source, ver) => Ok((source, ver)),
+            Ino::File(source, _, ver) => Ok((source, ver)),
             Ino::OwnFile(_, slot, ver) => {
                 let source = lock(&self.views).slots.get(usize::from(slot)).copied();
                 Ok((source.ok_or(FsError::Stale)?, ver))

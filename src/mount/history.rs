@@ -92,10 +92,16 @@ impl Fs {
                 true => index.link_count(source.num, row.node, version.from.number)?,
                 false => 1,
             };
-            let ino = self.encode(self.file(tag, source.num, row.ver))?;
+            let ino = self.encode(self.file(tag, source.num, nlink, row.ver))?;
             let mut name = version_name(version.from.time, self.names.zone(), false);
             if found.contains_key(name.as_bytes()) {
                 name = version_name(version.from.time, self.names.zone(), true);
+            }
+            // Several versions may begin with one snapshot, where nodes changed places.
+            let (plain, mut n) = (name.clone(), 2);
+            while found.contains_key(name.as_bytes()) {
+                name = format!("{plain}~{n}");
+                n += 1;
             }
             found.insert(name.into_bytes(), NodeAttr::captured(ino, &row, nlink));
         }

@@ -2,7 +2,7 @@
 //!
 //! | bits 62, 61 | below | what |
 //! | --- | --- | --- |
-//! | 1 | source (14), version (48) | anything but a directory; the same in every view that shows this version |
+//! | 1 | source (14), names but one (8), version (40) | anything but a directory; the same in every view that shows this version with as many names |
 //! | 1 | view (20), source's place in this mount (6), version (36) | the same where each view has its own numbers |
 //! | 0, 1 | view (20), source (14), serial of the directory (27) | a directory of a view |
 //! | 0, 0 | number of a place | the root, the timeline, links that move |
@@ -17,7 +17,9 @@ const DIR: u64 = 1 << 61;
 const TAG_BITS: u32 = 20;
 const SOURCE_BITS: u32 = 14;
 const SERIAL_BITS: u32 = 27;
-const VER_BITS: u32 = 48;
+const VER_BITS: u32 = 40;
+/// Names of a file beyond the first; a file with more of them has the largest number.
+const LINK_BITS: u32 = 8;
 /// Of [`Split::PerView`]: sources that a mount can show, and versions of each.
 const SLOT_BITS: u32 = 6;
 const OWN_VER_BITS: u32 = 36;
@@ -57,8 +59,9 @@ pub enum Ino {
     Above(Tag, u32),
     /// A captured directory.
     Dir(Tag, SourceNum, Node),
-    /// Anything else that was captured.
-    File(SourceNum, Ver),
+    /// Anything else that was captured, with the number of names that it has beyond the first: what a program sees of a file never
+    /// changes, and the number of its names is part of that.
+    File(SourceNum, u8, Ver),
     /// The same, where each view has its own numbers: the view, and the source's slot.
     OwnFile(Tag, u8, Ver),
 }
@@ -90,9 +93,10 @@ impl Ino {
                 let source = fit("the source", u64::from(source.0), SOURCE_BITS)?;
                 dir(tag, source, fit("the directory", node.serial(), SERIAL_BITS)?)
             }
-            Ino::File(source, ver) => {
+            Ino::File(source, links, ver) => {
                 let source = fit("the source", u64::from(source.0), SOURCE_BITS)?;
-                FILE | source << VER_BITS | fit("the version", ver.0, VER_BITS)?
+                let ver = fit("the version", ver.0, VER_BITS)?;
+                FILE | source << (LINK_BITS + VER_BITS) | u64::from(links) << VER_BITS | ver
             }
             Ino::OwnFile(tag, slot, ver) => {
                 let slot = fit("the source", u64::from(slot), SLOT_BITS)?;
@@ -107,7 +111,11 @@ impl Ino {
         let field = |shift: u32, bits: u32| number >> shift & ((1 << bits) - 1);
         if number & FILE != 0 {
             return match split {
-                Split::Shared => Ino::File(SourceNum(field(VER_BITS, SOURCE_BITS) as u16), Ver(field(0, VER_BITS))),
+                Split::Shared => Ino::File(
+                    SourceNum(field(LINK_BITS + VER_BITS, SOURCE_BITS) as u16),
+                    field(VER_BITS, LINK_BITS) as u8,
+                    Ver(field(0, VER_BITS)),
+                ),
                 Split::PerView => Ino::OwnFile(
                     Tag(field(SLOT_BITS + OWN_VER_BITS, TAG_BITS) as u32),
                     field(OWN_VER_BITS, SLOT_BITS) as u8,
@@ -140,8 +148,8 @@ mod tests {
             (Ino::Above(tag, ABOVE_COUNT - 1), Split::PerView),
             (Ino::Dir(tag, source, Node::directory((1 << 27) - 1)), Split::Shared),
             (Ino::Dir(Tag(0), SourceNum(1), Node::ROOT), Split::PerView),
-            (Ino::File(source, Ver((1 << 48) - 1)), Split::Shared),
-            (Ino::File(SourceNum(1), Ver(1)), Split::Shared),
+            (Ino::File(source, 255, Ver((1 << 40) - 1)), Split::Shared),
+            (Ino::File(SourceNum(1), 0, Ver(1)), Split::Shared),
             (Ino::OwnFile(tag, 63, Ver((1 << 36) - 1)), Split::PerView),
             (Ino::OwnFile(Tag(0), 0, Ver(1)), Split::PerView),
         ] {
@@ -156,7 +164,7 @@ mod tests {
         for ino in [
             Ino::Dir(Tag(1), SourceNum(1), Node::directory(1 << 27)),
             Ino::Dir(Tag(1), SourceNum(1 << 14), Node::ROOT),
-            Ino::File(SourceNum(1), Ver(1 << 48)),
+            Ino::File(SourceNum(1), 0, Ver(1 << 40)),
             Ino::OwnFile(Tag(1), 64, Ver(1)),
             Ino::OwnFile(Tag(1), 0, Ver(1 << 36)),
             Ino::Place(1 << 61),

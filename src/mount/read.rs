@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Bytes of decoded frames.
-const FRAMES_MAX: usize = 64 << 20;
+const FRAMES_MAX: usize = 48 << 20;
 /// Bytes of lists of pieces.
 const CONTENTS_MAX: usize = 8 << 20;
 /// Threads that decode ahead.

@@ -40,6 +40,12 @@ pub struct MountOptions {
 /// Why a mount could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
+    /// There is something in the directory, which the mount would hide.
+    #[error("{dir} is not empty: a mount would hide what is in it. Name an empty or a new directory")]
+    NotEmpty {
+        /// The directory.
+        dir: String,
+    },
     /// The directory can't be made or resolved.
     #[error("cannot use {dir} as the place to mount on: {source}")]
     Directory {
@@ -114,6 +120,7 @@ pub struct Mounted {
 pub fn mount(attached: Arc<Attached>, options: &MountOptions, dir: &Path) -> Result<Mounted, MountError> {
     let dir = prepare(dir)?;
     check_place(&attached, options, &dir)?;
+    check_empty(&dir)?;
     let fs = Arc::new(Fs::new(attached, options.shown.clone())?);
     let show = || path::show(dir.as_os_str().as_bytes());
     let device = fuse::mount(&dir, options.allow_other).map_err(|source| MountError::Fuse { dir: show(), source })?;
@@ -209,6 +216,15 @@ fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
         Ok(meta) if meta.is_dir() => Ok(dir),
         Ok(_) => Err(failed(io::ErrorKind::NotADirectory.into())),
         Err(e) => Err(failed(e)),
+    }
+}
+
+/// Refuses a directory with something in it, which the mount would hide.
+fn check_empty(dir: &Path) -> Result<(), MountError> {
+    let show = || path::show(dir.as_os_str().as_bytes());
+    match dir.read_dir().map_err(|source| MountError::Directory { dir: show(), source })?.next() {
+        None => Ok(()),
+        Some(_) => Err(MountError::NotEmpty { dir: show() }),
     }
 }
 

@@ -127,13 +127,13 @@ impl Fs {
 
     fn known_row(&self, index: &Reader, tag: Tag, snap: Snap, row: &Row, parent: u64) -> Result<Known, FsError> {
         let is_dir = row.node.is_dir();
-        let ino = match is_dir {
-            true => Ino::Dir(tag, row.source, row.node),
-            false => self.file(tag, row.source, row.ver),
-        };
         let nlink = match row.linked && !is_dir {
             true => index.link_count(row.source, row.node, snap)?,
             false => 1,
+        };
+        let ino = match is_dir {
+            true => Ino::Dir(tag, row.source, row.node),
+            false => self.file(tag, row.source, nlink, row.ver),
         };
         Ok(Known { attr: NodeAttr::captured(self.encode(ino)?, row, nlink), xattr: row.xattr, parent })
     }
@@ -163,8 +163,12 @@ impl Fs {
             Ino::File(..) | Ino::OwnFile(..) => {
                 let (source, ver) = self.version_of(ino)?;
                 let row = index.entry_of(source, ver)?.ok_or(FsError::Stale)?;
-                // The view is not known here: the names it had when this version began.
-                let nlink = if row.linked { index.link_count(source, row.node, row.from)? } else { 1 };
+                let nlink = match self.decode(ino) {
+                    Ino::File(_, links, _) if links < u8::MAX => u32::from(links) + 1,
+                    // The view is not known here: the names it had when this version began.
+                    _ if row.linked => index.link_count(source, row.node, row.from)?,
+                    _ => 1,
+                };
                 Known { attr: NodeAttr::captured(ino, &row, nlink), xattr: row.xattr, parent: 0 }
             }
             Ino::Place(_) => return Err(FsError::Stale),

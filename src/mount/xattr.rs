@@ -153,9 +153,16 @@ impl Told {
         Ok((time(version.from)?, to.map(time).transpose()?))
     }
 
-    /// The gaps that overlap both the time of this version and its path, a line each.
+    /// The gaps that overlap both its path and the time from the snapshot before this version to its end, a line each.
     fn gaps(&self, index: &Reader) -> Result<Option<Vec<u8>>, FsError> {
-        let (from, to) = self.valid(index)?;
+        let (mut from, to) = self.valid(index)?;
+        let num = self.source.num;
+        if let Some(version) = index.version(num, self.row.ver)?
+            && let Some(before) = index.snapshot(num, Snap(version.from.0.saturating_sub(1)))?
+        {
+            // What was captured first after a gap may have had other versions in it.
+            from = before.time;
+        }
         let gaps = index.gaps(self.source.num, from, to.unwrap_or(Instant(i64::MAX)))?;
         if gaps.is_empty() {
             return Ok(None);

@@ -2,12 +2,21 @@
 
 use crate::index::{open::Index, tree::Reader};
 use crate::repo::{error::RepoError, moment::Moment, open::Repository};
-use crate::sys::{clock::Clock, durable};
+use crate::sys::{
+    clock::Clock,
+    durable::{self, LockGuard},
+};
+use crate::types::ids::Id;
 use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// The file of the index, in the directory of a repository's state.
+const INDEX: &str = "index.db";
+/// The file that is locked, shared, by everyone who uses the index, and alone by who makes it anew.
+const LOCK: &str = "index.lock";
 
 /// A repository with this host's index of it, in a directory of its own below the state directory.
 pub struct Attached {
@@ -15,36 +24,59 @@ pub struct Attached {
     index: Index,
     moment: Moment,
     dir: PathBuf,
+    /// Device and inode of the index when it was opened.
+    place: (u64, u64),
+    _lock: LockGuard,
 }
 
 impl Attached {
-    /// Opens the index of `repo` below `state`, empty where it is new.
+    /// Opens the index of `repo` below `state`, empty where it is new. As long as it is open, nobody else makes it anew.
     pub fn open(repo: Arc<Repository>, state: &Path, clock: Arc<dyn Clock>) -> Result<Attached, RepoError> {
-        let dir = state_dir(state, &repo);
-        durable::create_dirs(&dir, 0o700).map_err(|e| RepoError::State {
-            doing: "create",
-            path: dir.display().to_string(),
-            source: e.into(),
-        })?;
-        let index = Index::open(&dir.join("index.db"), repo.id())?;
-        let moment = Moment::open(&dir, clock)?;
-        Ok(Attached { repo, index, moment, dir })
+        let dir = made(state, &repo)?;
+        let path = dir.join(LOCK);
+        let lock = durable::lock_shared(&path).map_err(failed("lock", &path))?;
+        let lock = lock.ok_or_else(|| RepoError::Rebuilding { index: index_shown(&dir), pids: pids(&path) })?;
+        Attached::locked(repo, dir, clock, lock)
     }
 
-    /// Removes the index of `repo` below `state`, so that the next open makes a new one.
-    pub fn remove_index(repo: &Repository, state: &Path) -> Result<(), RepoError> {
-        let dir = state_dir(state, repo);
-        for name in ["index.db", "index.db-wal", "index.db-shm"] {
+    /// Removes the index of `repo` below `state` and opens a new, empty one, which nobody else can open before this one is
+    /// dropped. Refuses where another process uses it: that one would go on with the old one.
+    ///
+    /// Whoever opens it later, after an end in the middle, brings it up to date with the journal as ever.
+    pub fn anew(repo: Arc<Repository>, state: &Path, clock: Arc<dyn Clock>) -> Result<Attached, RepoError> {
+        let dir = made(state, &repo)?;
+        let path = dir.join(LOCK);
+        let lock = durable::lock_file(&path).map_err(failed("lock", &path))?;
+        let lock = lock.ok_or_else(|| RepoError::InUse { index: index_shown(&dir), pids: pids(&path) })?;
+        // The file itself last: a new one must never meet what was left beside an old one.
+        for name in ["index.db-shm", "index.db-wal", INDEX] {
             let path = dir.join(name);
-            match durable::remove(&path).map_err(io::Error::from) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    return Err(RepoError::State { doing: "remove", path: path.display().to_string(), source });
-                }
-                Ok(_) => {}
-            }
+            durable::remove(&path).map_err(failed("remove", &path))?;
         }
-        Ok(())
+        Attached::locked(repo, dir, clock, lock)
+    }
+
+    fn locked(
+        repo: Arc<Repository>,
+        dir: PathBuf,
+        clock: Arc<dyn Clock>,
+        lock: LockGuard,
+    ) -> Result<Attached, RepoError> {
+        let path = dir.join(INDEX);
+        let index = Index::open(&path, repo.id())?;
+        let place = place(&path).map_err(failed("look at", &path))?;
+        let moment = Moment::open(&dir, clock)?;
+        Ok(Attached { repo, index, moment, dir, place, _lock: lock })
+    }
+
+    /// Fails where the path of the index does not lead any more to what was opened: others would use another one.
+    pub fn check_in_place(&self) -> Result<(), RepoError> {
+        let path = self.dir.join(INDEX);
+        match place(&path) {
+            Ok(place) if place == self.place => Ok(()),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("look at", &path)(e)),
+            _ => Err(RepoError::IndexGone { index: index_shown(&self.dir) }),
+        }
     }
 
     /// The repository.
@@ -74,5 +106,41 @@ impl Attached {
 }
 
 fn state_dir(state: &Path, repo: &Repository) -> PathBuf {
-    state.join(repo.id().to_string())
+    state_dir_of(state, repo.id())
+}
+
+/// The directory below `state` of the repository with this id.
+pub fn state_dir_of(state: &Path, id: Id) -> PathBuf {
+    state.join(id.to_string())
+}
+
+fn made(state: &Path, repo: &Repository) -> Result<PathBuf, RepoError> {
+    let dir = state_dir(state, repo);
+    durable::create_dirs(&dir, 0o700).map_err(failed("create", &dir))?;
+    Ok(dir)
+}
+
+fn failed<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> RepoError {
+    move |e| RepoError::State { doing, path: path.display().to_string(), source: e.into() }
+}
+
+fn index_shown(dir: &Path) -> String {
+    dir.join(INDEX).display().to_string()
+}
+
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Who holds the lock, for an error to name: that they can't be told is no reason to say less.
+fn pids(lock: &Path) -> String {
+    let mut pids = durable::lock_holders(lock).unwrap_or_default();
+    pids.retain(|pid| *pid != 0);
+    pids.sort_unstable();
+    pids.dedup();
+    match pids.is_empty() {
+        true => String::new(),
+        false => format!(" (pid {})", pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
+    }
 }

@@ -44,8 +44,8 @@ pub enum RepoError {
     },
     /// No slot opens with what was given.
     #[error(
-        "no key slot of the repository {location} opens with what was given: {tried}. Where the key is surely the right one, \
-         the slots or the id in bygone.toml were altered"
+        "no key slot of the repository {location} opens with what was given (where the key is surely the right one, the \
+         slots or the id in bygone.toml were altered):\n    {tried}"
     )]
     NoSlot {
         /// Where the repository is.
@@ -59,11 +59,54 @@ pub enum RepoError {
     /// The kernel gave no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The journal lacks a record that this host knows.
+    #[error(
+        "the repository {location} is older than what this host knows of it: {segment}, with snapshot {number}, is missing. It was \
+         rolled back, or damaged; nothing is captured until that is cleared up. Put the newer repository back, or run `bygone \
+         index rebuild` to go on from what is there"
+    )]
+    RolledBack {
+        /// Where the store is.
+        location: String,
+        /// The segment that is missing.
+        segment: String,
+        /// The snapshot in it.
+        number: crate::types::ids::Snap,
+    },
     /// Another process captures this source.
-    #[error("another process (holding {lock}) captures this source already: stop it first, or let it do the work")]
+    #[error(
+        "another process (number {holder}, holding {lock}) captures this source already: stop it first, or let it do the work"
+    )]
     Locked {
+        /// The process that holds it.
+        holder: String,
         /// The lock file.
         lock: String,
+    },
+    /// Another process uses the index of this host.
+    #[error("another bygone process uses the index {index}{pids}: stop it first")]
+    InUse {
+        /// The index.
+        index: String,
+        /// ` (pid 12, 34)`, or nothing where they can't be told.
+        pids: String,
+    },
+    /// Another process makes the index of this host anew.
+    #[error("another bygone process makes the index {index} anew{pids}: wait until it is done")]
+    Rebuilding {
+        /// The index.
+        index: String,
+        /// As above.
+        pids: String,
+    },
+    /// The index was removed while it was used.
+    #[error(
+        "the index {index} was removed or replaced while this process used it; nothing of the repository is lost: \
+         start again"
+    )]
+    IndexGone {
+        /// The index.
+        index: String,
     },
     /// A local file that belongs to the repository's state failed.
     #[error("cannot {doing} {path}: {source}")]

@@ -44,6 +44,7 @@ fn fetch(repo: &Repository, together: &[&Location], into: &mut Decoded) {
     let name = names::pack(first.pack);
     match repo.store().get_range(&name, start, len) {
         Ok(bytes) => {
+            tracing::debug!("read {} frames of {name}: {} B", together.len(), bytes.len());
             for at in together {
                 let from = (at.offset - start) as usize;
                 let sealed = bytes[from..from + at.sealed_len as usize].to_vec();

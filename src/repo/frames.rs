@@ -90,6 +90,7 @@ impl Frames {
 pub fn read_frame(repo: &Repository, at: &Location) -> Result<Vec<u8>, RepoError> {
     let name = names::pack(at.pack);
     let sealed = repo.store().get_range(&name, at.offset, at.sealed_len as usize)?;
+    tracing::debug!("read frame {} of {name}: {} B", at.number, sealed.len());
     decode_frame(repo, at, sealed)
 }
 

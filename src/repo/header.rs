@@ -36,7 +36,7 @@ pub fn read(bytes: &[u8], kind: ObjectKind) -> Result<Id, Damage> {
     if head[7] != FORMAT {
         return Err(Damage::other(format!("it has format {}, and this program reads format {FORMAT}", head[7])));
     }
-    if head[8] != 0 || head[14..16] != [0, 0] {
+    if head[8] != 0 || head[9..16] != [0; 7] {
         return Err(Damage::other("its key is found in a way that this program does not know"));
     }
     let mut id = [0; 16];

@@ -11,7 +11,7 @@ use crate::types::{
     op::{Frame, Run},
 };
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     hash::{BuildHasherDefault, Hasher},
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -133,6 +133,8 @@ pub struct Ingest {
     window: Vec<u8>,
     framed: Vec<Framed>,
     stored_bytes: u64,
+    /// Packs that are gone: what lies in them is stored again.
+    lost: Arc<HashSet<Id>>,
 }
 
 impl Ingest {
@@ -156,7 +158,14 @@ impl Ingest {
             window: Vec::new(),
             framed: Vec::new(),
             stored_bytes: 0,
+            lost: Arc::default(),
         })
+    }
+
+    /// Stores again what lies in these packs, which are gone.
+    pub fn without(mut self, lost: Arc<HashSet<Id>>) -> Ingest {
+        self.lost = lost;
+        self
     }
 
     /// The index as it was when the capture began.
@@ -210,7 +219,7 @@ impl Ingest {
 
     fn chunk(&mut self, bytes: &[u8]) -> Result<Hash, RepoError> {
         let hash = self.repo.keys().chunk_hash(bytes);
-        if self.index.find_chunk(&hash)?.is_some() || !self.claims.claim(&hash) {
+        if self.is_stored(&hash)? || !self.claims.claim(&hash) {
             return Ok(hash);
         }
         if !self.raw.is_empty() && self.raw.len() + bytes.len() > FRAME_TARGET + FRAME_TARGET / 2 {
@@ -222,6 +231,15 @@ impl Ingest {
             self.close_frame()?;
         }
         Ok(hash)
+    }
+
+    /// Whether a chunk is stored in a pack that is there.
+    fn is_stored(&self, hash: &Hash) -> Result<bool, RepoError> {
+        match self.index.find_chunk(hash)? {
+            None => Ok(false),
+            Some(_) if self.lost.is_empty() => Ok(true),
+            Some(num) => Ok(!self.lost.contains(&self.index.location(num)?.pack)),
+        }
     }
 
     fn close_frame(&mut self) -> Result<(), RepoError> {

@@ -43,6 +43,12 @@ impl Epoch {
         Epoch(format!("{number:08x}{:08x}", u32::from_be_bytes(random)))
     }
 
+    /// The epoch with these sixteen hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Epoch> {
+        let hex = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        hex.then(|| Epoch(text.to_owned()))
+    }
+
     /// Its number.
     pub fn number(&self) -> u32 {
         self.0.get(..8).and_then(|n| u32::from_str_radix(n, 16).ok()).unwrap_or(0)
@@ -76,12 +82,12 @@ impl Segment {
         let (source, rest) = name.strip_prefix(JOURNAL)?.split_once('/')?;
         let (epoch, seq) = rest.split_once('-')?;
         let hex = |t: &str, len: usize| t.len() == len && t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex(epoch, 16) || !hex(seq, 12) {
+        if !hex(seq, 12) {
             return None;
         }
         Some(Segment {
             source: Id::parse(source)?,
-            epoch: Epoch(epoch.to_owned()),
+            epoch: Epoch::parse(epoch)?,
             seq: u64::from_str_radix(seq, 16).ok()?,
         })
     }

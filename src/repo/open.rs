@@ -245,7 +245,7 @@ fn open_slots(store: &dyn Store, secret: &Secret, id: Id) -> Result<Master, Repo
     if tried.is_empty() {
         tried.push("it has no key slots; without one nothing can open it".into());
     }
-    Err(RepoError::NoSlot { location: store.location(), tried: tried.join("; ") })
+    Err(RepoError::NoSlot { location: store.location(), tried: tried.join("\n    ") })
 }
 
 /// Reads the description of an open repository again: that it is still the one that was opened.

@@ -1,7 +1,7 @@
 //! From the journal into the index: what the index has not seen, or all of it.
 
 use crate::index::{
-    apply::{Applier, Applying},
+    apply::{Applier, Applying, PATIENT},
     error::IndexError,
     tree::Reader,
 };
@@ -17,7 +17,10 @@ use crate::types::{
     ids::{Id, Snap},
     snapshot::{Head, Snapshot, Source},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a reader waits for a writer of the index.
+const HASTY: Duration = Duration::from_millis(300);
 
 /// What a replay found.
 #[derive(Debug, Default)]
@@ -33,6 +36,18 @@ pub struct Replayed {
 /// A damaged segment ends its source's history in the index at the record before it, and is among the problems; the other
 /// sources go on. An error means that the store or the index itself failed.
 pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, RepoError> {
+    catch_up_within(at, PATIENT, progress)
+}
+
+/// The same for a reader: while another process writes to the index, that one brings it up to date.
+pub fn catch_up_unless_busy(at: &Attached, progress: &dyn Progress) -> Result<Replayed, RepoError> {
+    match catch_up_within(at, HASTY, progress) {
+        Err(RepoError::Index(IndexError::Busy)) => Ok(Replayed::default()),
+        other => other,
+    }
+}
+
+fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -> Result<Replayed, RepoError> {
     let abandoned = at.moment().abandoned()?;
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
     for object in at.repo().store().list(names::JOURNAL)? {
@@ -41,7 +56,7 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Repo
         }
     }
     let reader = at.reader()?;
-    let applier = Applier::open(at.index())?;
+    let applier = Applier::open(at.index(), patience)?;
     let mut out = Replayed::default();
     let mut patient = true;
     while !journals.is_empty() {
@@ -57,6 +72,8 @@ pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Repo
         journals = waiting;
     }
     at.moment().forget(&abandoned)?;
+    let (snapshots, problems) = (out.snapshots, out.problems.len());
+    tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
     Ok(out)
 }
 
@@ -125,6 +142,7 @@ impl<'a> Replay<'a> {
         let repo = self.at.repo();
         let result = repo.store().get(&name, SEGMENT_MAX).map_err(RepoError::from).and_then(|bytes| {
             progress.add(1, bytes.len() as u64);
+            tracing::debug!("read the segment {name}: {} B", bytes.len());
             let location = repo.store().location();
             segment::read(repo.keys(), &location, &name, &bytes, |item| self.item(segment, &name, item))
         });
@@ -162,6 +180,7 @@ impl<'a> Replay<'a> {
         let Some(open) = self.open.as_mut().filter(|o| o.number == number && o.next_part == part.place.part) else {
             return match self.lost {
                 Some(_) => Ok(()),
+                None if number <= self.head.number => Ok(()),
                 None => {
                     Err(damaged(Damage::other(format!("the beginning of the record of snapshot {number} is missing"))))
                 }
@@ -184,6 +203,12 @@ impl<'a> Replay<'a> {
             self.source = Some(source.clone());
         }
         let applying = self.applier.begin(source.num, number)?;
+        if applying.head_number()?.0 + 1 != number.0 {
+            // Its own writer was faster.
+            drop(applying);
+            self.head = self.reader.head(source.num)?;
+            return Ok(());
+        }
         self.open = Some(Open { applying, number, next_part: 0, hasher: RecordHasher::default(), opening });
         Ok(())
     }

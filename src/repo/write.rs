@@ -2,7 +2,7 @@
 
 use crate::chunk::compress::Compressor;
 use crate::crypto::random;
-use crate::index::apply::{Applier, Applying};
+use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::repo::{
     attach::Attached,
     error::RepoError,
@@ -41,6 +41,7 @@ pub struct SourceWriter {
     /// The time of a record that may be in the journal although its writing failed: the journal must be read before the
     /// next one.
     doubtful: Option<Sealing>,
+    lost: Arc<HashSet<Id>>,
     _lock: LockGuard,
 }
 
@@ -52,7 +53,10 @@ impl SourceWriter {
         let path = writer_lock(at.dir(), root);
         let lock = durable::lock_file(&path)
             .map_err(|e| RepoError::State { doing: "lock", path: path.display().to_string(), source: e.into() })?
-            .ok_or_else(|| RepoError::Locked { lock: path.display().to_string() })?;
+            .ok_or_else(|| RepoError::Locked {
+                lock: path.display().to_string(),
+                holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
+            })?;
         let reader = at.reader()?;
         let known = reader.sources()?;
         let source = match known.iter().find(|s| s.host == host && s.root == root) {
@@ -65,8 +69,9 @@ impl SourceWriter {
         };
         let head = reader.head(source.num)?;
         let epoch = next_epoch(&at, source.id)?;
-        let applier = Applier::open(at.index())?;
-        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: None, _lock: lock })
+        let applier = Applier::open(at.index(), PATIENT)?;
+        let lost = Arc::new(lost_packs(&at)?);
+        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: None, lost, _lock: lock })
     }
 
     /// The source.
@@ -85,12 +90,34 @@ impl SourceWriter {
             }
             self.head = self.at.reader()?.head(self.source.num)?;
         }
-        self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))
+        self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
+        self.check_head()
+    }
+
+    /// The record that the next one follows must be in the journal: on one that is not, nobody else could build.
+    fn check_head(&self) -> Result<(), RepoError> {
+        let head = &self.head;
+        let Some(epoch) = Epoch::parse(&head.epoch) else { return Ok(()) };
+        let segment = Segment { source: self.source.id, epoch, seq: head.seq };
+        match self.at.repo().store().size(&segment.name()) {
+            Ok(_) => Ok(()),
+            Err(e) if e.is_missing() => Err(RepoError::RolledBack {
+                location: self.at.repo().store().location(),
+                segment: segment.name(),
+                number: head.number,
+            }),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// How far its history goes.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Packs that the index names and the store does not have: nothing is deduplicated against them.
+    pub fn lost_packs(&self) -> &Arc<HashSet<Id>> {
+        &self.lost
     }
 
     /// The repository and index it writes to.
@@ -137,6 +164,23 @@ impl SourceWriter {
 /// The file that the writer of the source at `root` locks, in the directory of a repository's state.
 pub fn writer_lock(dir: &Path, root: &[u8]) -> PathBuf {
     dir.join(format!("writer-{}.lock", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8])))
+}
+
+/// The packs that the index names and the store does not have: looked for once, when a writer begins.
+fn lost_packs(at: &Attached) -> Result<HashSet<Id>, RepoError> {
+    let there: HashSet<Id> =
+        at.repo().store().list(names::PACKS)?.iter().filter_map(|o| names::parse_pack(&o.name)).collect();
+    let known = at.reader()?.packs()?;
+    let lost: HashSet<Id> = known.into_iter().map(|(id, _)| id).filter(|id| !there.contains(id)).collect();
+    if !lost.is_empty() {
+        tracing::error!(
+            "{} pack(s) of the repository {} are missing; what is captured from now on does without them, and `bygone verify` \
+             says which files are lost",
+            lost.len(),
+            at.repo().store().location()
+        );
+    }
+    Ok(lost)
 }
 
 fn new_source(known: &[Source], host: &str, root: &[u8]) -> Result<Source, RepoError> {

@@ -16,10 +16,7 @@ use crate::restore::{
     report::{Problem, Report, Why},
 };
 use crate::sys::{apply, dir, durable, flags, make, process, read, space, stat};
-use crate::types::{
-    attr::{Kind, Place},
-    path,
-};
+use crate::types::{attr::Kind, path};
 use rustix::fd::OwnedFd;
 use std::{
     collections::{HashMap, HashSet},
@@ -346,7 +343,7 @@ fn link(from: &mut Dirs<'_>, dir: usize, name: &[u8], to: &mut Dirs<'_>, file: &
     let to = to.get(file.dir).map_err(Why::io("open its directory"))?;
     let linked = make::with_temp_name(|temp| make::hard_link(from, name, to, temp));
     let (temp, ()) = linked.map_err(Why::io("link it to its other name"))?;
-    put_in_place(to, &temp, &file.name)?;
+    put_in_place(to, &temp, file)?;
     // A rename of one name of a file to another does nothing at all.
     match make::unlink(to, &temp) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Why::io("remove a temporary name")(e)),
@@ -361,13 +358,16 @@ fn remove(base: &OwnedFd, removal: &Removal) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
-    let place: Place = match stat::at(&parent, name) {
-        Ok(now) => now.place,
+    let now = match stat::at(&parent, name) {
+        Ok(now) => now,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
-    if place != removal.place {
+    if now.place != removal.place {
         return Err(io::Error::other("it was replaced by something else meanwhile, and left as it is"));
+    }
+    if removal.content.is_some_and(|content| content != (now.size, now.mtime)) {
+        return Err(io::Error::other("it was changed meanwhile, and left as it is"));
     }
     remove_name(&parent, name, removal.is_dir).map(|()| true)
 }

@@ -255,7 +255,7 @@ impl<'a> Worker<'a> {
         let (temp, ()) = made.map_err(Why::io("make it"))?;
         let applied = apply::to_name(dir, &temp, attr).map_err(Why::io("set its attributes"));
         let placed = match &applied {
-            Ok(_) => put_in_place(dir, &temp, &file.name),
+            Ok(_) => put_in_place(dir, &temp, file),
             Err(_) => make::unlink(dir, &temp).map_err(Why::io("remove what was made")),
         };
         let applied = applied?;
@@ -289,7 +289,7 @@ impl<'a> Worker<'a> {
         }
         let applied = apply::to_open(&temp.fd, &attributes::unprotected(attr));
         let dir = self.dirs.get(file.dir).map_err(Why::io("open its directory"))?;
-        put_in_place(dir, &temp.name, &file.name)?;
+        put_in_place(dir, &temp.name, file)?;
         attributes::note(&mut self.report, || self.shared.plan.path(file.dir, &file.name), applied);
         self.count(file, bytes);
         Ok(())

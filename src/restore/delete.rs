@@ -1,6 +1,8 @@
 //! What is removed: listed with care, and never more than what can be seen now.
 
+use crate::index::error::IndexError;
 use crate::restore::{
+    held::Held,
     plan::{Removal, Spared},
     report::{Problem, Why},
 };
@@ -21,6 +23,8 @@ pub(super) struct Guard<'a> {
     pub(super) places: HashSet<Place>,
     /// What capture leaves out.
     pub(super) spared: Spared<'a>,
+    /// What a snapshot holds; anything else stays.
+    pub(super) held: Held<'a>,
 }
 
 /// Lists removals below one base.
@@ -43,14 +47,19 @@ struct Met {
 
 impl Remover<'_> {
     /// Lists the removal of the entry at `path` below the base and of everything in it. False where something of it stays.
-    pub(super) fn remove(&self, path: &[u8], out: &mut Vec<Removal>, problems: &mut Vec<Problem>) -> bool {
+    pub(super) fn remove(
+        &self,
+        path: &[u8],
+        out: &mut Vec<Removal>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<bool, IndexError> {
         let mut met: Vec<Met> = Vec::new();
         let mut files = Vec::new();
-        let mut stays = self.entry(path, None, &mut met, &mut files, problems);
+        let mut stays = self.entry(path, None, &mut met, &mut files, problems)?;
         out.append(&mut files);
         let mut next = 0;
         while next < met.len() {
-            self.list(next, &mut met, problems);
+            self.list(next, &mut met, problems)?;
             next += 1;
         }
         // Those met later lie deeper: contents come before their directory.
@@ -58,14 +67,19 @@ impl Remover<'_> {
             let dir = &mut met[n];
             out.append(&mut dir.files);
             if !dir.stays {
-                out.push(Removal { path: std::mem::take(&mut dir.path), is_dir: true, place: dir.place });
+                out.push(Removal {
+                    path: std::mem::take(&mut dir.path),
+                    is_dir: true,
+                    place: dir.place,
+                    content: None,
+                });
             } else if let Some(parent) = dir.parent {
                 met[parent].stays = true;
             } else {
                 stays = true;
             }
         }
-        !stays
+        Ok(!stays)
     }
 
     /// Takes in one entry; true where it stays.
@@ -76,14 +90,15 @@ impl Remover<'_> {
         met: &mut Vec<Met>,
         files: &mut Vec<Removal>,
         problems: &mut Vec<Problem>,
-    ) -> bool {
-        let seen = dir::open_parent_beneath(self.base, path).and_then(|(fd, name)| stat::at(fd, name));
-        let now = match seen {
-            Ok(now) => now,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return false,
+    ) -> Result<bool, IndexError> {
+        let seen = dir::open_parent_beneath(self.base, path)
+            .and_then(|(fd, name)| stat::at(&fd, name).map(|now| (fd, name, now)));
+        let (fd, name, now) = match seen {
+            Ok(seen) => seen,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => {
                 problems.push(Problem { path: self.absolute(path), why: Why::Io { doing: "look at it", source } });
-                return true;
+                return Ok(true);
             }
         };
         let is_dir = now.kind() == Some(Kind::Dir);
@@ -92,31 +107,41 @@ impl Remover<'_> {
             || self.guard.places.contains(&now.place)
             || (self.guard.spared)(&self.absolute(path), is_dir);
         if stays {
-            return true;
+            return Ok(true);
+        }
+        if !self.guard.held.holds(&self.absolute(path), &fd, name, &now)? {
+            problems.push(Problem { path: self.absolute(path), why: Why::NotHeld });
+            return Ok(true);
         }
         match is_dir {
             true => met.push(Met { path: path.to_vec(), place: now.place, parent, stays: false, files: Vec::new() }),
-            false => files.push(Removal { path: path.to_vec(), is_dir: false, place: now.place }),
+            false => files.push(Removal {
+                path: path.to_vec(),
+                is_dir: false,
+                place: now.place,
+                content: Some((now.size, now.mtime)),
+            }),
         }
-        false
+        Ok(false)
     }
 
-    fn list(&self, n: usize, met: &mut Vec<Met>, problems: &mut Vec<Problem>) {
+    fn list(&self, n: usize, met: &mut Vec<Met>, problems: &mut Vec<Problem>) -> Result<(), IndexError> {
         let (mut listing, mut buf) = (Listing::new(), Vec::new());
         let path = met[n].path.clone();
         let listed = dir::open_beneath(self.base, &path).and_then(|fd| dir::list(&fd, &mut buf, &mut listing));
         if let Err(source) = listed {
             problems.push(Problem { path: self.absolute(&path), why: Why::Io { doing: "list it", source } });
             met[n].stays = true;
-            return;
+            return Ok(());
         }
         let mut files = Vec::new();
         let mut stays = false;
         for entry in listing.iter() {
-            stays |= self.entry(&path::join(&path, entry.name), Some(n), met, &mut files, problems);
+            stays |= self.entry(&path::join(&path, entry.name), Some(n), met, &mut files, problems)?;
         }
         met[n].files = files;
         met[n].stays = stays;
+        Ok(())
     }
 
     fn absolute(&self, path: &[u8]) -> Vec<u8> {

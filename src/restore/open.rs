@@ -1,7 +1,10 @@
 //! Open directories of the target, by their number in the plan.
 
-use crate::restore::{plan::Plan, report::Why};
-use crate::sys::{dir, flags, make};
+use crate::restore::{
+    plan::{Plan, PlannedFile},
+    report::Why,
+};
+use crate::sys::{dir, flags, make, stat};
 use rustix::fd::OwnedFd;
 use std::{collections::HashMap, io};
 
@@ -34,10 +37,11 @@ impl<'a> Dirs<'a> {
     }
 }
 
-/// Puts what was made under a temporary name in its place, whatever stands there but a directory.
-pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], name: &[u8]) -> Result<(), Why> {
+/// Puts what was made under a temporary name in its place, if nothing stands there or only what the plan knew of.
+pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], file: &PlannedFile) -> Result<(), Why> {
+    let name = file.name.as_slice();
     let put = || make::rename(dir, temp, dir, name, make::Taken::Replace);
-    let result = match put() {
+    let result = match as_planned(dir, file).and_then(|()| put()) {
         // What stands there, or the directory, may be immutable or append-only.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             if unprotect(dir, name).unwrap_or(false) {
@@ -53,6 +57,16 @@ pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], name: &[u8]) -> Result<()
         let _ = make::unlink(dir, temp);
         Why::io("put it in place")(e)
     })
+}
+
+/// Fails where something stands there that was made or changed after the plan.
+fn as_planned(dir: &OwnedFd, file: &PlannedFile) -> io::Result<()> {
+    match stat::at(dir, &file.name) {
+        Ok(now) if file.was == Some((now.place, now.size, now.mtime)) => Ok(()),
+        Ok(_) => Err(io::Error::other("what stands there was changed meanwhile, and left as it is")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// Clears what keeps a file or directory, or its directory, from being changed. Whether anything did.

@@ -14,6 +14,7 @@ use crate::types::{
     attr::{Attr, Place},
     ids::{Node, SourceNum, Ver},
     path,
+    time::Time,
 };
 use crate::view::instant::View;
 use std::path::PathBuf;
@@ -33,6 +34,15 @@ pub enum Target {
 /// Tells of an absolute path, and whether it is a directory, that it is never removed.
 pub type Spared<'a> = &'a dyn Fn(&[u8], bool) -> bool;
 
+/// What the newest snapshots hold: a restore in place removes and replaces nothing else.
+pub struct Newest<'a> {
+    /// The newest view.
+    pub view: &'a View,
+    /// Tells of an absolute path that it will be captured before anything is done, so that it counts as held where it can
+    /// be read: for a dry run.
+    pub upcoming: &'a dyn Fn(&[u8]) -> bool,
+}
+
 /// What to restore, and where to.
 pub struct Request<'a> {
     /// The tree as of the time.
@@ -45,6 +55,8 @@ pub struct Request<'a> {
     pub guarded: &'a [PathBuf],
     /// What else is never removed: what capture leaves out was not captured, so that it is not in the view says nothing.
     pub spared: Spared<'a>,
+    /// What could be brought back: nothing else is removed or replaced. `None` asks for no such thing.
+    pub newest: Option<Newest<'a>>,
 }
 
 /// What is done with one directory.
@@ -111,6 +123,8 @@ pub struct PlannedFile {
     pub name: Vec<u8>,
     /// What is done.
     pub action: Action,
+    /// Where, how large and last modified what stood there was when the plan was made: nothing else is replaced.
+    pub was: Option<(Place, u64, Time)>,
     /// The source.
     pub source: SourceNum,
     /// The node.
@@ -130,6 +144,8 @@ pub struct Removal {
     pub is_dir: bool,
     /// What it was when the plan was made: nothing else is removed.
     pub place: Place,
+    /// Size and time of modification of what is no directory, for the same reason.
+    pub content: Option<(u64, Time)>,
 }
 
 /// What a restore will do.

@@ -45,6 +45,9 @@ pub enum Why {
     /// Something stands in its place that is not replaced.
     #[error("{0}")]
     InTheWay(&'static str),
+    /// It would be lost: nothing could bring it back.
+    #[error("no snapshot holds it as it is now: left where it is")]
+    NotHeld,
     /// The repository says something that can't be.
     #[error("the repository states {0}")]
     Impossible(&'static str),

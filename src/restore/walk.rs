@@ -5,6 +5,7 @@ use crate::restore::{
     compare::{CompareError, Found, compare},
     delete::{Guard, Remover},
     error::RestoreError,
+    held::Held,
     plan::{Action, DirAction, Plan, PlannedDir, PlannedFile, Request, Target, Wanted},
     report::{Counts, Problem, Why},
 };
@@ -39,7 +40,8 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
         Err(source) => return Err(RestoreError::Target { path: base.display().to_string(), source }),
     };
     let places = request.guarded.iter().filter_map(|p| dir::open_root(p).and_then(stat::of).ok()).map(|s| s.place);
-    let guard = Guard { places: places.collect(), spared: request.spared };
+    let guard =
+        Guard { places: places.collect(), spared: request.spared, held: Held::new(index, request.newest.as_ref()) };
     let first = PlannedDir { parent: None, name: Vec::new(), wanted: None, action: DirAction::Keep, touched: false };
     let plan = Plan {
         base: base.to_owned(),
@@ -282,7 +284,7 @@ impl Walk<'_> {
                     }
                     wanted.extend(rows.into_iter().map(|row| row.name));
                     if let Some(fd) = fd.as_ref().filter(|_| next.delete) {
-                        self.extra(next.at, fd, &wanted);
+                        self.extra(next.at, fd, &wanted)?;
                     }
                 }
             }
@@ -337,15 +339,23 @@ impl Walk<'_> {
             }
         };
         if let Found::Other(now) = &found
-            && !self.make_way(at, row, now, delete)
+            && !self.make_way(at, dir, row, now, delete)?
         {
             return Ok(());
         }
         if row.node.is_dir() { self.dir(at, row, snap, delete, &found) } else { self.file(at, row, snap, &found) }
     }
 
-    /// Whether what stands there may be replaced; a directory is only by a restore that deletes.
-    fn make_way(&mut self, at: usize, row: &Row, now: &Stat, delete: bool) -> bool {
+    /// Whether what stands there may be replaced; a directory is only by a restore that deletes. In place, nothing is that
+    /// could not be brought back.
+    fn make_way(
+        &mut self,
+        at: usize,
+        dir: Option<&OwnedFd>,
+        row: &Row,
+        now: &Stat,
+        delete: bool,
+    ) -> Result<bool, RestoreError> {
         let path = path::join(&self.plan.dir_path(at), &row.name);
         let why = match now.kind() {
             Some(Kind::CharDevice | Kind::BlockDevice) if now.rdev != row.attr.rdev => {
@@ -353,24 +363,37 @@ impl Walk<'_> {
             }
             Some(Kind::Dir) if now.is_mount_root => "a mount point stands there: unmount it first",
             Some(Kind::Dir) => {
-                let mut removals = Vec::new();
-                let cleared = self.remover(|r, problems| r.remove(&path, &mut removals, problems)).unwrap_or(false);
+                let (mut removals, known) = (Vec::new(), self.plan.problems.len());
+                let cleared = self.remover(|r, problems| r.remove(&path, &mut removals, problems))?.unwrap_or(false);
                 if cleared && (delete || removals.len() == 1) {
                     self.plan.will.removed += removals.len() as u64;
                     self.plan.clear.append(&mut removals);
-                    return true;
+                    return Ok(true);
+                }
+                if !delete {
+                    // Nothing of it would have been removed anyway.
+                    self.plan.problems.truncate(known);
                 }
                 "a directory with other files stands there: remove it yourself, or restore in place with --delete"
             }
-            _ => {
+            kind => {
+                let absolute = self.plan.path(at, &row.name);
+                // A socket has no content, and is never captured.
+                if kind != Some(Kind::Socket)
+                    && let Some(dir) = dir
+                    && !self.guard.held.holds(&absolute, dir, &row.name, now)?
+                {
+                    self.problem(absolute, Why::NotHeld);
+                    return Ok(false);
+                }
                 if now.nlink == 1 {
                     self.plan.freed_bytes += now.blocks * 512;
                 }
-                return true;
+                return Ok(true);
             }
         };
         self.problem(self.plan.path(at, &row.name), Why::InTheWay(why));
-        false
+        Ok(false)
     }
 
     fn dir(&mut self, at: usize, row: &Row, snap: Snap, delete: bool, found: &Found) -> Result<(), RestoreError> {
@@ -402,7 +425,7 @@ impl Walk<'_> {
                 self.plan.will.kept += 1;
             } else {
                 let action = Action::Link { dir: group.dir, name: group.name.clone() };
-                self.push_file(at, row, action);
+                self.push_file(at, row, action, found);
             }
             return Ok(());
         }
@@ -420,7 +443,7 @@ impl Walk<'_> {
             self.groups.insert(key, Group { dir: at, name: row.name.clone(), kept });
         }
         match action {
-            Some(action) => self.push_file(at, row, action),
+            Some(action) => self.push_file(at, row, action, found),
             None => self.plan.will.kept += 1,
         }
         Ok(())
@@ -435,7 +458,11 @@ impl Walk<'_> {
         Ok(now.nlink <= 1 || now.nlink <= self.index.link_count(row.source, row.node, snap)?)
     }
 
-    fn push_file(&mut self, at: usize, row: &Row, action: Action) {
+    fn push_file(&mut self, at: usize, row: &Row, action: Action, found: &Found) {
+        let was = match found {
+            Found::Nothing => None,
+            Found::Same(now) | Found::Attributes(now) | Found::Other(now) => Some((now.place, now.size, now.mtime)),
+        };
         let attr = &row.attr;
         let will = &mut self.plan.will;
         match action {
@@ -456,6 +483,7 @@ impl Walk<'_> {
             dir: at,
             name: row.name.clone(),
             action,
+            was,
             source: row.source,
             node: row.node,
             ver: row.ver,
@@ -464,30 +492,34 @@ impl Walk<'_> {
     }
 
     /// Notes the removal of what the view does not have.
-    fn extra(&mut self, at: usize, fd: &OwnedFd, wanted: &HashSet<Vec<u8>>) {
+    fn extra(&mut self, at: usize, fd: &OwnedFd, wanted: &HashSet<Vec<u8>>) -> Result<(), IndexError> {
         let (mut listing, mut buf) = (Listing::new(), Vec::new());
         let dir_path = self.plan.dir_path(at);
         if let Err(source) = dir::list(fd, &mut buf, &mut listing) {
             self.problem(self.plan.from_root(&dir_path), Why::Io { doing: "list it", source });
-            return;
+            return Ok(());
         }
         listing.sort_by_name();
         for entry in listing.iter().filter(|e| !wanted.contains(e.name)) {
             let mut removals = Vec::new();
             let path = path::join(&dir_path, entry.name);
-            self.remover(|r, problems| r.remove(&path, &mut removals, problems));
+            self.remover(|r, problems| r.remove(&path, &mut removals, problems))?;
             if !removals.is_empty() {
                 self.plan.dirs[at].touched = true;
             }
             self.plan.will.removed += removals.len() as u64;
             self.plan.remove.append(&mut removals);
         }
+        Ok(())
     }
 
-    fn remover<T>(&mut self, f: impl FnOnce(&Remover<'_>, &mut Vec<Problem>) -> T) -> Option<T> {
+    fn remover<T>(
+        &mut self,
+        f: impl FnOnce(&Remover<'_>, &mut Vec<Problem>) -> Result<T, IndexError>,
+    ) -> Result<Option<T>, IndexError> {
         let root = self.plan.base.as_os_str().as_bytes().to_vec();
-        let base = self.base?;
-        Some(f(&Remover { base, root: &root, guard: self.guard }, &mut self.plan.problems))
+        let Some(base) = self.base else { return Ok(None) };
+        f(&Remover { base, root: &root, guard: self.guard }, &mut self.plan.problems).map(Some)
     }
 
     fn problem(&mut self, path: Vec<u8>, why: Why) {

@@ -64,6 +64,7 @@ impl Store for LocalStore {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(name)?;
+        tracing::debug!("writing {name}: {} B", bytes.len());
         match durable::write_new(&path, bytes, 0o600) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let dir = path.parent().unwrap_or(&self.root);

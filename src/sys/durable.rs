@@ -156,24 +156,42 @@ pub struct LockGuard {
 /// Takes the exclusive lock on the file `path`, created empty with mode 0600 if missing and never removed. `None` if another
 /// holds it, in this process or any other on this machine. On some network file systems it holds on one machine only.
 pub fn lock_file(path: &Path) -> Result<Option<LockGuard>> {
+    lock(path, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// The same, but shared: any number of holders at a time, and none beside one of [`lock_file`].
+pub fn lock_shared(path: &Path) -> Result<Option<LockGuard>> {
+    lock(path, FlockOperation::NonBlockingLockShared)
+}
+
+fn lock(path: &Path, how: FlockOperation) -> Result<Option<LockGuard>> {
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
         .map_err(io::Error::from)
         .map_err(cant("open the lock file", path))?;
-    match rustix::fs::flock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::flock(fd.as_fd(), how) {
         Ok(()) => Ok(Some(LockGuard { _file: File::from(fd) })),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(e) => Err(cant("lock", path)(e.into())),
     }
 }
 
-/// The process that holds the lock on the file `path`, without trying to take it. `None` if none does, or if the file is
+/// The process that holds the exclusive lock on the file `path`, without trying to take it. `None` if none does, or if the file is
 /// not there; 0 for a process that this one cannot see. The kernel tells files apart by inode number here, so a file of
 /// another file system may, rarely, be taken for this one.
 pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
+    Ok(holders(path, &["WRITE"])?.first().copied())
+}
+
+/// The processes that hold a lock on the file `path`, shared or not, as [`lock_holder`] tells of one.
+pub fn lock_holders(path: &Path) -> io::Result<Vec<u32>> {
+    holders(path, &["WRITE", "READ"])
+}
+
+fn holders(path: &Path, modes: &[&str]) -> io::Result<Vec<u32>> {
     let inode = match std::fs::metadata(path) {
         Ok(meta) => meta.ino().to_string(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
     let table = std::fs::read_to_string("/proc/locks")?;
@@ -182,9 +200,10 @@ pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
         let mut words = line.split_ascii_whitespace().skip(1);
         let (kind, _, mode) = (words.next()?, words.next()?, words.next()?);
         let (pid, file) = (words.next()?, words.next()?);
-        (kind == "FLOCK" && mode == "WRITE" && file.rsplit(':').next()? == inode).then(|| pid.parse().unwrap_or(0))
+        (kind == "FLOCK" && modes.contains(&mode) && file.rsplit(':').next()? == inode)
+            .then(|| pid.parse().unwrap_or(0))
     };
-    Ok(table.lines().find_map(holder))
+    Ok(table.lines().filter_map(holder).collect())
 }
 
 #[cfg(test)]
@@ -302,5 +321,20 @@ mod tests {
         assert_eq!(lock_holder(&tmp.path().join("no/lock")).unwrap(), None);
         assert!(lock_file(&path).unwrap().is_some());
         assert!(lock_file(&tmp.path().join("no/lock")).is_err());
+    }
+
+    #[test]
+    fn a_shared_lock_has_many_holders_and_keeps_the_exclusive_one_out() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("lock");
+        let (one, two) = (lock_shared(&path).unwrap().expect("free"), lock_shared(&path).unwrap().expect("shared"));
+        assert!(lock_file(&path).unwrap().is_none());
+        assert_eq!(lock_holders(&path).unwrap(), [std::process::id(); 2]);
+        assert_eq!(lock_holder(&path).unwrap(), None, "nobody has it alone");
+        drop((one, two));
+        let held = lock_file(&path).unwrap().expect("free again");
+        assert!(lock_shared(&path).unwrap().is_none());
+        drop(held);
+        assert!(lock_holders(&path).unwrap().is_empty());
     }
 }

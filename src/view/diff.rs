@@ -47,6 +47,13 @@ pub struct Change {
     pub after: Option<Row>,
 }
 
+impl Change {
+    /// Whether another node stands there.
+    pub fn is_replaced(&self) -> bool {
+        self.before.as_ref().zip(self.after.as_ref()).is_some_and(|(before, after)| before.node != after.node)
+    }
+}
+
 /// Gives all differences between the views `a` and `b` of one host at or below `within`; stops when told to.
 ///
 /// The cost is that of what changed between them; a source that only one of them has costs its size. `b` may be the older one. Few
@@ -118,6 +125,7 @@ fn order(path: &[u8]) -> impl Iterator<Item = u8> {
 }
 
 /// An entry in one of the two snapshots.
+#[derive(Clone)]
 struct Side {
     path: Vec<u8>,
     row: Row,
@@ -230,29 +238,28 @@ impl<'a> Compare<'a> {
         Ok(path.map(|path| Side { path, row }))
     }
 
+    /// What became of a name that led to `x`, if to anything, and leads to `y`: another node.
     fn replaced(&mut self, x: Option<Side>, y: Option<Side>, out: &mut Vec<Change>) -> Result<(), IndexError> {
         let to = self.partner(x.as_ref(), true)?;
         let from = self.partner(y.as_ref(), false)?;
-        match (x, to, y, from) {
-            (Some(x), None, Some(y), None) => {
-                let kind = if x.row.attr.kind() == y.row.attr.kind() { ChangeKind::Modified } else { ChangeKind::Type };
-                self.put(kind, Some(x), Some(y), out)
+        // Something else is there, if nothing says that by itself: both came from or went to other names.
+        if let (Some(x), Some(y), false) = (&x, &y, to.is_some() && from.is_some()) {
+            let kind = if x.row.attr.kind() == y.row.attr.kind() { ChangeKind::Modified } else { ChangeKind::Type };
+            self.put(kind, Some(x.clone()), Some(y.clone()), out)?;
+        }
+        let both = x.is_some() && y.is_some();
+        match (x, to) {
+            (Some(x), None) if !both => self.put(ChangeKind::Removed, Some(x), None, out)?,
+            // It is told at its new name, unless that is not asked for.
+            (Some(x), Some(to)) if !path::is_within(&to.path, self.within) => {
+                self.put(ChangeKind::Renamed, Some(x), Some(to), out)?;
             }
-            (x, to, y, from) => {
-                match (x, to) {
-                    (Some(x), None) => self.put(ChangeKind::Removed, Some(x), None, out)?,
-                    // It is told at its new name, unless that is not asked for.
-                    (Some(x), Some(to)) if !path::is_within(&to.path, self.within) => {
-                        self.put(ChangeKind::Renamed, Some(x), Some(to), out)?;
-                    }
-                    _ => {}
-                }
-                match (y, from) {
-                    (Some(y), None) => self.put(ChangeKind::Added, None, Some(y), out),
-                    (Some(y), Some(from)) => self.put(ChangeKind::Renamed, Some(from), Some(y), out),
-                    (None, _) => Ok(()),
-                }
-            }
+            _ => {}
+        }
+        match (y, from) {
+            (Some(y), None) if !both => self.put(ChangeKind::Added, None, Some(y), out),
+            (Some(y), Some(from)) => self.put(ChangeKind::Renamed, Some(from), Some(y), out),
+            _ => Ok(()),
         }
     }
 

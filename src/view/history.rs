@@ -2,14 +2,18 @@
 
 use crate::index::{error::IndexError, history::Stay, rows::Row, tree::Reader};
 use crate::types::{
-    ids::Snap,
+    ids::{Node, Snap},
     snapshot::{Snapshot, Source},
 };
 use crate::view::{
     compare::{Bits, compare},
     positions::{Position, Positions, overlap},
+    trail::{Came, came, is_part, partner, same_entry},
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
 /// What happened with a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,98 +98,190 @@ pub fn names_ever(index: &Reader, source: &Source, absolute: &[u8]) -> Result<Ve
     Ok(names.into_values().collect())
 }
 
-/// All versions of what stood at an absolute path, oldest first, and under the names that it had before; also for a path
-/// that is no more. Empty where nothing ever stood there.
+/// All versions of what stood at an absolute path, oldest first; also for a path that is no more. Empty where nothing ever
+/// stood there.
+///
+/// A node is followed under the names that it had before, and the path under those of the directories above; where a node
+/// came to an older name by taking the place of another, with that one.
 pub fn versions(index: &Reader, source: &Source, absolute: &[u8]) -> Result<Vec<PathVersion>, IndexError> {
-    let mut history =
-        History { index, source, positions: Positions::new(index, source), times: HashMap::new(), out: Vec::new() };
+    let mut history = History {
+        index,
+        source,
+        positions: Positions::new(index, source),
+        nodes: HashMap::new(),
+        stands: HashMap::new(),
+        rows: HashMap::new(),
+        times: HashMap::new(),
+        told: HashSet::new(),
+        ended: HashSet::new(),
+        out: Vec::new(),
+    };
     history.collect(absolute)?;
     let mut out = history.out;
-    out.sort_by_key(|v| (v.from.number, v.row.is_some()));
+    out.sort_by_key(|v| (v.from.number, v.row.is_some(), v.path == absolute));
     Ok(out)
+}
+
+/// A position that is to be told. Its path is that of what was asked for, if `own`: only directories above were renamed.
+struct Step {
+    here: Position,
+    own: bool,
 }
 
 struct History<'a> {
     index: &'a Reader,
     source: &'a Source,
     positions: Positions<'a>,
+    nodes: HashMap<Node, Rc<[Position]>>,
+    stands: HashMap<Vec<u8>, Rc<[Stay]>>,
+    rows: HashMap<(Node, Vec<u8>), Rc<[Row]>>,
     times: HashMap<Snap, Snapshot>,
+    /// The positions and the ends that are in `out`.
+    told: HashSet<(Vec<u8>, Snap)>,
+    ended: HashSet<(Vec<u8>, Snap)>,
     out: Vec<PathVersion>,
 }
 
 impl History<'_> {
     fn collect(&mut self, absolute: &[u8]) -> Result<(), IndexError> {
-        let stands = self.positions.at(absolute)?;
-        let mut path = absolute.to_vec();
-        let mut done = HashSet::new();
-        let mut replaced: Option<Row> = None;
+        let stands = self.stands(absolute)?;
+        let mut open = Vec::new();
         for (n, stand) in stands.iter().enumerate() {
-            let all = self.positions.of(stand.node)?;
-            // The path as positions spell it.
-            if let Some(here) = all.iter().find(|p| is_part(p, stand)) {
-                path.clone_from(&here.path);
+            let here = self.position(absolute, stand)?;
+            let next = stands.get(n + 1).map(|next| next.from);
+            if next.is_none() || next != stand.to {
+                self.end(&here, next)?;
             }
-            let trail = trail(&all, stand, &path);
-            let before = n.checked_sub(1).and_then(|n| stands.get(n)).filter(|b| b.to == Some(stand.from));
-            let origin = origin(&all, &trail, stand, before.is_some());
-            let mut last: Option<(Row, Vec<u8>)> = None;
-            for (m, part) in trail.iter().enumerate() {
-                let start = match &last {
-                    Some((_, from)) if *from != part.path => What::Renamed { from: from.clone() },
-                    Some(_) => What::Changed,
-                    None => origin.clone(),
-                };
-                let seed = if m == 0 { replaced.take().filter(|_| origin == What::Replaced) } else { None };
-                let known = last.take().map(|(row, _)| row).or(seed);
-                last = self.part(part, start, known, &mut done)?.map(|row| (row, part.path.clone()));
-            }
-            replaced = last.map(|(row, _)| row);
-            let next = stands.get(n + 1).is_some_and(|next| Some(next.from) == stand.to);
-            if let (Some(end), false) = (stand.to, next) {
-                let until = stands.get(n + 1).map(|s| s.from);
-                self.end(&all, &path, end, until)?;
+            open.push(Step { here, own: true });
+        }
+        let mut done = HashSet::new();
+        while let Some(step) = open.pop() {
+            if done.insert((step.here.path.clone(), step.here.stay.from, step.own)) {
+                self.step(&step, &mut open)?;
             }
         }
         Ok(())
     }
 
-    /// The versions of one part of a trail; gives the last.
-    fn part(
-        &mut self,
-        part: &Position,
-        start: What,
-        before: Option<Row>,
-        done: &mut HashSet<(Vec<u8>, Snap)>,
-    ) -> Result<Option<Row>, IndexError> {
-        let mut last = before;
-        let mut what = Some(start);
-        for row in self.index.entry_history(self.source.num, part.stay.parent, &part.stay.name)? {
-            let time = overlap((row.from, row.to), (part.stay.from, part.stay.to));
-            let Some((from, to)) = time.filter(|_| row.node == part.stay.node) else { continue };
-            let bits = match &last {
-                Some(before) => compare(self.index, before, &row)?,
-                None => Bits::default(),
-            };
-            let what = what.take().unwrap_or(What::Changed);
-            if done.insert((part.path.clone(), from)) {
-                let (from, to) = (self.snapshot(from)?, to.map(|to| self.snapshot(to)).transpose()?);
-                let row = Some(row.clone());
-                self.out.push(PathVersion { from, to, path: part.path.clone(), row, what, bits });
-            }
-            last = Some(row);
+    /// Tells a position, and adds those before it.
+    fn step(&mut self, Step { here, own }: &Step, open: &mut Vec<Step>) -> Result<(), IndexError> {
+        let at = here.stay.from;
+        let came = came(&self.of(here.stay.node)?, here);
+        let before = self.before(here)?;
+        let taken = before.as_ref().filter(|b| b.stay.to == Some(at));
+        let (what, base) = match &came {
+            Came::Moved(from) if from.path == here.path => (What::Changed, Some(&from.stay)),
+            Came::Moved(from) => (What::Renamed { from: from.path.clone() }, Some(&from.stay)),
+            Came::Linked(to) => (What::Linked { to: to.clone() }, None),
+            Came::New if taken.is_some() => (What::Replaced, taken.map(|b| &b.stay)),
+            Came::New => (What::Created, None),
+        };
+        if self.told.insert((here.path.clone(), at)) {
+            self.tell(here, what, base)?;
         }
-        Ok(last)
+        let goes_on = match &came {
+            // Where a directory above was renamed, the path was another one before; where the node itself was, this is
+            // followed only as far as it is what was asked for.
+            Came::Moved(from) => *own && !same_entry(&from.stay, &here.stay),
+            Came::Linked(_) | Came::New => *own || taken.is_some(),
+        };
+        if let Some(before) = before.filter(|_| goes_on) {
+            if before.stay.to != Some(at) {
+                self.end(&before, Some(at))?;
+            }
+            open.push(Step { here: before, own: *own });
+        }
+        if let Came::Moved(from) = came {
+            let own = *own && same_entry(&from.stay, &here.stay);
+            open.push(Step { here: from, own });
+        }
+        Ok(())
     }
 
-    /// Says where the node went that stood at `path` until `end`.
-    fn end(&mut self, all: &[Position], path: &[u8], end: Snap, until: Option<Snap>) -> Result<(), IndexError> {
-        let what = match all.iter().find(|p| p.stay.from == end) {
+    /// The versions of a position; the first was made by `what` and follows the last of `base`.
+    fn tell(&mut self, here: &Position, what: What, base: Option<&Stay>) -> Result<(), IndexError> {
+        let (num, stay) = (self.source.num, &here.stay);
+        let base = base.and_then(|base| Some((base, Snap(base.to?.0.checked_sub(1)?))));
+        let mut last = match base {
+            Some((base, end)) => self.index.child(num, base.parent, &base.name, end)?,
+            None => None,
+        };
+        let mut what = Some(what);
+        let rows = self.entry(stay.parent, &stay.name)?;
+        let first = rows.partition_point(|row| row.to.is_some_and(|to| to <= stay.from));
+        for row in rows.iter().skip(first) {
+            let Some((from, to)) = overlap((row.from, row.to), (stay.from, stay.to)) else { break };
+            if row.node != stay.node {
+                continue;
+            }
+            let bits = match &last {
+                Some(before) => compare(self.index, before, row)?,
+                None => Bits::default(),
+            };
+            let (from, to) = (self.snapshot(from)?, to.map(|to| self.snapshot(to)).transpose()?);
+            let what = what.take().unwrap_or(What::Changed);
+            self.out.push(PathVersion { from, to, path: here.path.clone(), row: Some(row.clone()), what, bits });
+            last = Some(row.clone());
+        }
+        Ok(())
+    }
+
+    /// Says where the node of a position went at its end, if it has one, and until when nothing was there then.
+    fn end(&mut self, here: &Position, until: Option<Snap>) -> Result<(), IndexError> {
+        let Some(end) = here.stay.to else { return Ok(()) };
+        if !self.ended.insert((here.path.clone(), end)) {
+            return Ok(());
+        }
+        let what = match partner(&self.of(here.stay.node)?, here, end) {
             Some(next) => What::Left { to: next.path.clone() },
             None => What::Removed,
         };
         let (from, to) = (self.snapshot(end)?, until.map(|to| self.snapshot(to)).transpose()?);
-        self.out.push(PathVersion { from, to, path: path.to_vec(), row: None, what, bits: Bits::default() });
+        self.out.push(PathVersion { from, to, path: here.path.clone(), row: None, what, bits: Bits::default() });
         Ok(())
+    }
+
+    /// What stood last at the path of a position before it.
+    fn before(&mut self, here: &Position) -> Result<Option<Position>, IndexError> {
+        let stands = self.stands(&here.path)?;
+        let later = stands.partition_point(|s| s.from < here.stay.from);
+        let last = later.checked_sub(1).and_then(|n| stands.get(n));
+        last.map(|stand| self.position(&here.path, stand)).transpose()
+    }
+
+    /// The whole position that a stand is a part of, its path as positions spell it.
+    fn position(&mut self, path: &[u8], stand: &Stay) -> Result<Position, IndexError> {
+        let all = self.of(stand.node)?;
+        let found = all.iter().find(|p| is_part(p, stand)).cloned();
+        Ok(found.unwrap_or_else(|| Position { path: path.to_vec(), stay: stand.clone() }))
+    }
+
+    fn of(&mut self, node: Node) -> Result<Rc<[Position]>, IndexError> {
+        if let Some(known) = self.nodes.get(&node) {
+            return Ok(known.clone());
+        }
+        let found: Rc<[Position]> = self.positions.of(node)?.into();
+        self.nodes.insert(node, found.clone());
+        Ok(found)
+    }
+
+    fn stands(&mut self, path: &[u8]) -> Result<Rc<[Stay]>, IndexError> {
+        if let Some(known) = self.stands.get(path) {
+            return Ok(known.clone());
+        }
+        let found: Rc<[Stay]> = self.positions.at(path)?.into();
+        self.stands.insert(path.to_vec(), found.clone());
+        Ok(found)
+    }
+
+    fn entry(&mut self, parent: Node, name: &[u8]) -> Result<Rc<[Row]>, IndexError> {
+        let key = (parent, name.to_vec());
+        if let Some(known) = self.rows.get(&key) {
+            return Ok(known.clone());
+        }
+        let found: Rc<[Row]> = self.index.entry_history(self.source.num, parent, name)?.into();
+        self.rows.insert(key, found.clone());
+        Ok(found)
     }
 
     fn snapshot(&mut self, number: Snap) -> Result<Snapshot, IndexError> {
@@ -196,38 +292,5 @@ impl History<'_> {
         let found = found.ok_or(IndexError::Damaged("a snapshot is missing"))?;
         self.times.insert(number, found.clone());
         Ok(found)
-    }
-}
-
-fn is_part(position: &Position, stand: &Stay) -> bool {
-    position.stay.parent == stand.parent
-        && position.stay.name == stand.name
-        && overlap((position.stay.from, position.stay.to), (stand.from, stand.to)).is_some()
-}
-
-/// The positions of a node that led to a stand without a break, oldest first, the stand itself last.
-fn trail(all: &[Position], stand: &Stay, path: &[u8]) -> Vec<Position> {
-    let mut trail = vec![Position { path: path.to_vec(), stay: stand.clone() }];
-    let mut at = stand.from;
-    // A name that goes on beside the new one makes it a link and not a rename.
-    let goes_on = |at: Snap| all.iter().any(|p| p.stay.from < at && p.stay.covers(at));
-    while let Some(before) = all.iter().find(|p| p.stay.to == Some(at) && p.path != path).filter(|_| !goes_on(at)) {
-        at = before.stay.from;
-        trail.push(before.clone());
-    }
-    trail.reverse();
-    trail
-}
-
-fn origin(all: &[Position], trail: &[Position], stand: &Stay, follows: bool) -> What {
-    let start = trail.first().map_or(stand.from, |p| p.stay.from);
-    if let Some(other) = all.iter().find(|p| p.stay.from < start && p.stay.covers(start)) {
-        return What::Linked { to: other.path.clone() };
-    }
-    let back = all.iter().find(|p| p.stay.to == Some(start));
-    match (back, follows && trail.len() == 1) {
-        (Some(before), _) => What::Renamed { from: before.path.clone() },
-        (None, true) => What::Replaced,
-        (None, false) => What::Created,
     }
 }

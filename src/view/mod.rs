@@ -12,3 +12,4 @@ mod model;
 pub mod names;
 pub mod positions;
 pub mod timeline;
+mod trail;

@@ -162,9 +162,6 @@ fn a_mount_of_history_is_never_captured() {
         inodes::Split,
         session::{self, MountOptions},
     };
-    if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
-        return;
-    }
     let lab = Lab::new();
     plant(&lab.root, &["mine", "history/below"]);
     std::fs::remove_file(lab.root.join("history/below")).unwrap();
@@ -174,7 +171,7 @@ fn a_mount_of_history_is_never_captured() {
     let point = lab.root.join("history");
     let mount = session::mount(lab.at.clone(), &MountOptions { shown, allow_other: false }, &point).unwrap();
     assert!(std::fs::read_dir(&point).unwrap().count() > 0);
-    assert_eq!(names(&lab.captured()), ["mine"], "not even the place, while it is covered");
+    assert_eq!(names(&lab.captured()), ["history", "mine"], "the place that it covers stays, as empty as it is");
     mount.unmount().unwrap();
     assert_eq!(names(&lab.captured()), ["history", "mine"]);
 }

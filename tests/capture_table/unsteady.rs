@@ -151,3 +151,31 @@ fn a_gap_is_a_record_of_its_own() {
     let report = lab.try_capture(&mut lab.writer(), &plan, Tier::Incremental, false).unwrap();
     assert_eq!(report.snapshot, None, "nothing has changed");
 }
+
+#[test]
+fn a_change_through_a_name_that_goes_away_shows_at_the_others() {
+    let lab = Lab::new();
+    for dir in ["d", "e", "gone"] {
+        std::fs::create_dir(lab.root.join(dir)).unwrap();
+    }
+    std::fs::write(lab.root.join("d/a"), "old").unwrap();
+    for other in ["e/b", "gone/c"] {
+        std::fs::hard_link(lab.root.join("d/a"), lab.root.join(other)).unwrap();
+    }
+    lab.captured();
+    let told = |dir: &str, name: &str| {
+        let names = std::collections::BTreeSet::from([name.as_bytes().to_vec()]);
+        Plan { entries: [(dir.as_bytes().to_vec(), names)].into(), ..Plan::default() }
+    };
+    for (dir, name, content) in [("e", "b", "new"), ("gone", "c", "newer still")] {
+        std::fs::write(lab.root.join(dir).join(name), content).unwrap();
+        std::fs::remove_file(lab.root.join(dir).join(name)).unwrap();
+        if dir == "gone" {
+            std::fs::remove_dir(lab.root.join(dir)).unwrap();
+        }
+        lab.try_capture(&mut lab.writer(), &told(dir, name), Tier::Incremental, false).unwrap();
+        let expected = describe::of_disk(&lab.root);
+        let shown = lab.view(lab.head());
+        assert_eq!(shown[&b"d/a"[..]].content, expected[&b"d/a"[..]].content, "{content}");
+    }
+}

@@ -62,6 +62,7 @@ pub(crate) fn restored(lab: &Lab, kept: &[Kept], every: usize) -> Result<(), Str
             target: Target::To(to.clone()),
             guarded: &[],
             spared: &|_, _| false,
+            newest: None,
         };
         let plan = Plan::make(&index, &request).map_err(|e| e.to_string())?;
         let report = act::act(&lab.at, plan, &Quiet, &AtomicBool::new(false)).map_err(|e| e.to_string())?;

@@ -4,6 +4,7 @@
 //! watched, and keeps the old paths of those that are renamed.
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use super::hint::{Hint, Why};
 use super::mounts::Mounts;
 use super::outbox::Outbox;
 use super::root::Root;
-use super::tree::{Failure, Tree, WatchDirs};
+use super::tree::{Failure, Identity, Tree, WatchDirs};
 use super::watcher::{WatchError, WatchOptions, WatchStatus, Watcher};
 use crate::capture::relative::split;
 use crate::types::time::Instant;
@@ -132,6 +133,11 @@ impl WatchDirs for (&mut Source, &Root) {
         apply(&mut self.0.notify, dirs.iter().map(|dir| PathOp::Unwatch(self.1.absolute(dir))).collect());
     }
 
+    fn identity(&self, dir: &[u8]) -> Option<Identity> {
+        let metadata = std::fs::symlink_metadata(self.1.absolute(dir)).ok()?;
+        metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
+    }
+
     fn list(&self, dir: &[u8]) -> std::io::Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(self.1.absolute(dir))? {
@@ -166,6 +172,9 @@ fn failure(error: &notify::Error) -> Failure {
         notify::ErrorKind::PathNotFound => Failure::Vanished,
         notify::ErrorKind::MaxFilesWatch => Failure::Limit,
         notify::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::NotFound => Failure::Vanished,
+        // The text of the whole error repeats the path, which whoever tells it names already.
+        notify::ErrorKind::Io(e) => Failure::Other(format!("it cannot be watched: {e}")),
+        notify::ErrorKind::Generic(why) => Failure::Other(format!("it cannot be watched: {why}")),
         _ => Failure::Other(error.to_string()),
     }
 }
@@ -254,34 +263,27 @@ impl Worker {
             // Without a tracker, the directory says itself that it moved: its parent says the same, unless it is the root.
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) if !tracked => self.check_root(),
             EventKind::Remove(RemoveKind::Other) => self.look_at_mounts(true),
-            EventKind::Remove(_) => {
+            // What stood at the path is somewhere else, or nowhere; what stands there now may have come since.
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
                 self.out.send(Hint::Entry { dir, name });
-                self.tree.removed(&path);
                 if path.is_empty() {
-                    self.check_root();
+                    return self.check_root();
                 }
-            }
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                self.out.send(Hint::Entry { dir, name });
-                self.with_tree(|tree, dirs| tree.forget(dirs, &path));
-                // What stands there now may have been watched already: of two that change places, the first has come
-                // before the second goes.
-                self.watch_new(path, Why::RenamedIn);
-            }
-            EventKind::Modify(ModifyKind::Name(_)) => {
-                self.out.send(Hint::Entry { dir, name });
-                self.watch_new(path, Why::RenamedIn);
+                self.watch_anew(path, Why::RenamedIn);
             }
             EventKind::Create(CreateKind::Folder | CreateKind::Any) => {
                 self.out.send(Hint::Entry { dir, name });
-                self.watch_new(path, Why::Appeared);
+                self.watch_anew(path, Why::Appeared);
             }
             _ => self.out.send(Hint::Entry { dir, name }),
         }
     }
 
-    /// Watches a directory that was not here before, and has it scanned after that.
-    fn watch_new(&mut self, path: Vec<u8>, why: Why) {
+    /// Forgets what was at `path`, watches the directory that is there now, if any, and has it scanned after that. Right
+    /// whatever has happened since the event: the event of a later rename, however its path is told, does this again
+    /// for the directory it happened in, or for one above that was renamed before.
+    fn watch_anew(&mut self, path: Vec<u8>, why: Why) {
+        self.with_tree(|tree, dirs| tree.forget(dirs, &path));
         let is_directory = std::fs::symlink_metadata(self.root.absolute(&path)).is_ok_and(|m| m.is_dir());
         if is_directory && !self.root.is_left_out(&path) {
             self.watch(&path);

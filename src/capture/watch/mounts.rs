@@ -104,7 +104,9 @@ impl Mounts {
             below.insert(mount.point.clone(), mount);
         }
         let missing_in = |a: &BTreeMap<Vec<u8>, Mount>, b: &BTreeMap<Vec<u8>, Mount>| {
-            a.values().filter(|m| b.get(&m.point) != Some(m)).cloned().collect::<Vec<_>>()
+            // A mount of our own history hides an empty directory: nothing is missed by it.
+            let told = |m: &&Mount| b.get(&m.point) != Some(m) && m.kind != b"fuse.bygone";
+            a.values().filter(told).cloned().collect::<Vec<_>>()
         };
         let change = Change { gone: missing_in(&self.below, &below), new: missing_in(&below, &self.below) };
         self.below = below;

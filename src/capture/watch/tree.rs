@@ -1,6 +1,6 @@
 //! Which directories have a watch of their own, and which could not get one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use super::watcher::{Unwatched, WatchStatus};
@@ -22,12 +22,17 @@ pub(super) enum Failure {
     Other(String),
 }
 
+/// A directory whatever its path: device and inode.
+pub(super) type Identity = (u64, u64);
+
 /// What sets watches and lists directories. Paths are relative to the root.
 pub(super) trait WatchDirs {
     /// Watches each of `dirs`; returns those that failed.
     fn watch(&mut self, dirs: &[Vec<u8>]) -> Vec<(Vec<u8>, Failure)>;
     /// No longer watches `dirs`.
     fn unwatch(&mut self, dirs: &[Vec<u8>]);
+    /// Which directory is at `dir`; none if there is none.
+    fn identity(&self, dir: &[u8]) -> Option<Identity>;
     /// The directories in `dir`.
     fn list(&self, dir: &[u8]) -> io::Result<Vec<Vec<u8>>>;
 }
@@ -40,7 +45,10 @@ struct Bare {
 
 /// The watched directories of one root.
 pub(super) struct Tree {
-    watched: BTreeSet<Vec<u8>>,
+    /// Each with the directory that was there after its watch was set.
+    watched: BTreeMap<Vec<u8>, Option<Identity>>,
+    /// The path by which a directory is watched.
+    paths: HashMap<Identity, Vec<u8>>,
     bare: BTreeMap<Vec<u8>, Bare>,
     limit: Option<usize>,
 }
@@ -48,12 +56,13 @@ pub(super) struct Tree {
 impl Tree {
     /// With at most `limit` watches, besides the kernel's own limit.
     pub(super) fn new(limit: Option<usize>) -> Tree {
-        Tree { watched: BTreeSet::new(), bare: BTreeMap::new(), limit }
+        Tree { watched: BTreeMap::new(), paths: HashMap::new(), bare: BTreeMap::new(), limit }
     }
 
     /// Nothing is watched any more.
     pub(super) fn clear(&mut self) {
         self.watched.clear();
+        self.paths.clear();
         self.bare.clear();
     }
 
@@ -89,7 +98,7 @@ impl Tree {
         left_out: &dyn Fn(&[u8]) -> bool,
     ) -> Vec<Vec<u8>> {
         // A path that is watched already may lead to another directory now.
-        let again: Vec<Vec<u8>> = batch.iter().filter(|dir| self.watched.remove(*dir)).cloned().collect();
+        let again: Vec<Vec<u8>> = batch.iter().filter(|dir| self.drop_path(dir)).cloned().collect();
         dirs.unwatch(&again);
         let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.watched.len()));
         let mut failed: BTreeMap<Vec<u8>, Failure> =
@@ -97,7 +106,7 @@ impl Tree {
         let refused = dirs.watch(&batch);
         failed.extend(refused);
         batch.retain(|dir| !failed.contains_key(dir));
-        self.watched.extend(batch.iter().cloned());
+        batch.iter().for_each(|dir| self.add_path(dirs, dir));
         for (dir, why) in failed {
             if why != Failure::Vanished {
                 let below = count(dirs, left_out, &dir);
@@ -105,6 +114,27 @@ impl Tree {
             }
         }
         batch
+    }
+
+    /// Notes that `dir` is watched. The kernel has one watch a directory, whatever its paths, and its events are told by
+    /// the first: the path it had before a rename that is still to be told must go.
+    fn add_path(&mut self, dirs: &mut impl WatchDirs, dir: &[u8]) {
+        let identity = dirs.identity(dir);
+        let before = identity.and_then(|id| self.paths.insert(id, dir.to_vec()));
+        if let Some(before) = before.filter(|before| before != dir && dirs.identity(before) != identity) {
+            self.watched.remove(&before);
+            dirs.unwatch(&[before]);
+        }
+        self.watched.insert(dir.to_vec(), identity);
+    }
+
+    /// Forgets one path; tells whether it was watched.
+    fn drop_path(&mut self, dir: &[u8]) -> bool {
+        let Some(identity) = self.watched.remove(dir) else { return false };
+        if let Some(identity) = identity.filter(|id| self.paths.get(id).is_some_and(|path| path == dir)) {
+            self.paths.remove(&identity);
+        }
+        true
     }
 
     fn note(&mut self, dir: Vec<u8>, dirs: u64, why: Failure) {
@@ -122,35 +152,31 @@ impl Tree {
         }
     }
 
-    /// `dir` was removed, empty, and its watch with it.
-    pub(super) fn removed(&mut self, dir: &[u8]) {
-        self.bare.remove(dir);
-        self.watched.remove(dir);
-    }
-
-    /// `top` and everything below is no longer here, but lives on elsewhere.
+    /// What was at `top` and below is no longer here; it may live on elsewhere.
     pub(super) fn forget(&mut self, dirs: &mut impl WatchDirs, top: &[u8]) {
         self.bare.retain(|dir, _| !within(dir, top));
         let gone: Vec<Vec<u8>> = self.below(top);
         for dir in &gone {
-            self.watched.remove(dir);
+            self.drop_path(dir);
         }
-        dirs.unwatch(&gone);
+        if !gone.is_empty() {
+            dirs.unwatch(&gone);
+        }
     }
 
     fn below(&self, top: &[u8]) -> Vec<Vec<u8>> {
-        let itself = self.watched.get(top).cloned();
+        let itself = self.watched.contains_key(top).then(|| top.to_vec());
         let mut prefix = top.to_vec();
         if !top.is_empty() {
             prefix.push(b'/');
         }
-        let rest = self.watched.range(prefix.clone()..).take_while(|dir| dir.starts_with(&prefix));
+        let rest = self.watched.range(prefix.clone()..).map(|(dir, _)| dir).take_while(|dir| dir.starts_with(&prefix));
         itself.into_iter().chain(rest.filter(|dir| *dir != top).cloned()).collect()
     }
 
     /// Whether the directory has a watch.
     pub(super) fn is_watched(&self, dir: &[u8]) -> bool {
-        self.watched.contains(dir)
+        self.watched.contains_key(dir)
     }
 
     /// Whether our own limit allows another watch.

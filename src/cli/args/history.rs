@@ -1,5 +1,6 @@
 //! Looking back: list, log, diff, find, cat, restore.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
@@ -34,7 +35,8 @@ pub struct List {
 pub(super) const LOG: &str = "\
 List the versions of a file or directory, the newest first.\n\n\
 A file keeps its identity when it is renamed, and so does everything in a directory that is renamed: the list goes \
-on under the older names.";
+on under the older names. Where another file took its place, as when an editor saves by renaming, that is told as \
+replaced, and the list goes on with the one before. Gaps, the times in which changes could not be seen, are listed too.";
 
 /// `bygone log`.
 #[derive(Debug, Args)]
@@ -51,7 +53,8 @@ pub struct Log {
 pub(super) const DIFF: &str = "\
 Show what changed between two times, from the index alone.\n\n\
 Each line begins with a letter: + added, - removed, M modified, R renamed, T another type. What differs stands in \
-brackets. Directories of which only the time of the last modification differs are left out of the text; --json has them.";
+brackets; \"replaced\" says that another file stands at that name, as after an editor that saves by renaming. \
+Directories of which only the time of the last modification differs are left out of the text; --json has them.";
 
 /// `bygone diff`.
 #[derive(Debug, Args)]
@@ -70,7 +73,7 @@ pub struct Diff {
     #[arg(long)]
     pub stat: bool,
     /// Print nothing but paths as they are, each with a NUL byte behind it
-    #[arg(short = '0', long, conflicts_with = "stat")]
+    #[arg(short = '0', long, conflicts_with_all = ["stat", "json"])]
     pub null: bool,
 }
 
@@ -78,7 +81,7 @@ pub struct Diff {
 pub(super) const FIND: &str = "\
 Find files by name.\n\n\
 A pattern without a slash is compared with names, one with a slash with whole paths; *, ?, [...] and ** are as in \
-a shell.";
+a shell. A pattern is UTF-8; names need not be: ? stands for any one byte of them.";
 
 /// `bygone find`.
 #[derive(Debug, Args)]
@@ -89,7 +92,7 @@ a shell.";
 pub struct Find {
     /// The pattern
     #[arg(value_name = "PATTERN")]
-    pub pattern: String,
+    pub pattern: OsString,
     /// As it was at this time; latest if nothing is said
     #[arg(long, value_name = "TIME", group = "when")]
     pub at: Option<String>,
@@ -100,7 +103,7 @@ pub struct Find {
     #[arg(long, group = "when")]
     pub deleted: bool,
     /// Print paths as they are, each with a NUL byte behind it
-    #[arg(short = '0', long)]
+    #[arg(short = '0', long, conflicts_with = "json")]
     pub null: bool,
 }
 
@@ -120,7 +123,9 @@ pub struct Cat {
 pub(super) const RESTORE: &str = "\
 Bring files back as they were, with everything they had: owners, modes, times, extended attributes, ACLs, hard \
 links and holes.\n\n\
-Only what differs is written, beside and then renamed into place; metadata last. Everything written is verified. \
+Only what differs is written, beside and then renamed into place; metadata last. Everything written is verified.\n\n\
+With --in-place, what is there now is captured first, so that it can be brought back. What no snapshot holds as it is \
+(it could not be read, or its directory is protected no more) is neither replaced nor removed, but named.\n\n\
 Exit status 3 says that something could not be restored; each is named.";
 
 /// `bygone restore`.
@@ -143,6 +148,9 @@ pub struct Restore {
     #[arg(long, group = "where")]
     pub in_place: bool,
     /// Delete what was not there at that time
+    ///
+    /// Only what a snapshot holds just as it is now is deleted, and so can be brought back. Anything else is named and left
+    /// where it is, and so is what is never captured: what patterns leave out, sockets, other file systems.
     #[arg(long, requires = "in_place", conflicts_with = "to")]
     pub delete: bool,
     /// Print what would be done, and do nothing

@@ -163,5 +163,9 @@ pub struct SourceRemove {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Check the settings and name everything wrong with them
+    #[command(long_about = "Check the settings and name everything wrong with them.\n\n\
+                      Values that cannot be, sources, patterns, keys and directories are all named together. A file that is no \
+                      TOML, or has a setting that is not known or of another type, cannot be read further: the first such error \
+                      is named, one at a time.")]
     Check,
 }

@@ -40,7 +40,8 @@ pub struct Watch {
 pub(super) const MOUNT: &str = "\
 Mount history: every instant is a folder.\n\n\
 Below the directory, @2025-09-20 is the end of that day, @2025-09-20T14:30 the end of that minute, and @latest, \
-@yesterday and @1h move with the time. bygone(7) has all names.";
+@yesterday and @1h move with the time. timeline/<day>/ has the snapshots of a day, history/<path>/ every directory that ever was \
+and the versions of every file by name, and hosts/<host>/ all of this for each host. bygone(7) has all names.";
 
 /// `bygone mount`.
 #[derive(Debug, Args)]

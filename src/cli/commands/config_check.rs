@@ -1,22 +1,25 @@
 //! `bygone config check`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::context::Context;
+use crate::cli::args::top::Global;
+use crate::cli::context::{Context, Missing};
 use crate::cli::outcome::{Failure, Outcome};
-use crate::config::check;
+use crate::config::check::{self, Problem};
+use crate::config::model::Config;
 
-/// Prints everything wrong with the settings, or that nothing is. Fails if there is something.
-pub fn run(context: &Context) -> Result<Outcome, Failure> {
+/// Prints everything wrong with the settings, or that nothing is. Fails if there is something; what can't be read as settings
+/// at all is the failure, and tells of its first error only.
+pub fn run(global: &Global) -> Result<Outcome, Failure> {
+    let (context, mut problems) = Context::load_with_problems(global, Missing::Error)?;
     let config = &context.config;
-    let problems = check::check(config);
+    problems.extend(check::check(config));
     let mut out = context.out();
-    for p in &problems {
-        match context.json {
-            true => out.json(&json!({
-                "path": p.place.path, "line": p.place.line, "column": p.place.column, "what": p.what, "cure": p.cure,
-            }))?,
-            false => out.line(format_args!("{}: {}\n  to do: {}", p.place, p.what, p.cure))?,
+    if context.json {
+        out.json(&as_json(config, &problems))?;
+    } else {
+        for p in &problems {
+            out.line(format_args!("{}: {}\n  to do: {}", p.place, p.what, p.cure))?;
         }
     }
     if problems.is_empty() && !context.json && !context.quiet {
@@ -28,4 +31,16 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
     }
     out.finish()?;
     Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Failed })
+}
+
+fn as_json(config: &Config, problems: &[Problem]) -> Value {
+    let problem = |p: &Problem| {
+        json!({
+            "path": p.place.path, "line": p.place.line, "column": p.place.column, "what": p.what, "cure": p.cure,
+        })
+    };
+    json!({
+        "settings": config.path, "there": config.exists(), "sources": config.sources.len(),
+        "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+    })
 }

@@ -10,18 +10,18 @@ use crate::cli::context::Context;
 use crate::cli::outcome::{Failure, Outcome};
 use crate::cli::past::{Past, clean, json_bytes, json_row, show_path};
 use crate::cli::sizes::show_size;
-use crate::types::{path, when::human::Resolved};
+use crate::types::path;
 use crate::view::{
     compare::Bits,
     diff::{Change, ChangeKind, diff},
-    instant::View,
 };
 
 /// Runs it.
 pub fn run(context: &Context, args: &Diff) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
     let (from, to) = (past.time(&args.from)?, past.time(&args.to)?);
-    let (a, b) = views(&past, &from, &to)?;
+    // A source that only one of the times has is added or removed; a time before all of them does not exist.
+    let (a, b) = (past.view(&from)?, past.view(&to)?);
     let within = match &args.path {
         Some(path) => clean(path)?,
         None => b"/".to_vec(),
@@ -59,16 +59,6 @@ pub fn run(context: &Context, args: &Diff) -> Result<Outcome, Failure> {
     Ok(past.outcome)
 }
 
-/// The two views; either may be before the first snapshot, but not both.
-fn views(past: &Past, from: &Resolved, to: &Resolved) -> Result<(View, View), Failure> {
-    let view = |time: &Resolved| View::open(&past.index, &past.host, time.instant);
-    let (a, b) = (view(from)?, view(to)?);
-    match a.parts.is_empty() && b.parts.is_empty() {
-        true => Err(past.too_early(to)?),
-        false => Ok((a, b)),
-    }
-}
-
 /// A directory changes its time whenever a name in it changes, and that is told by the name.
 fn is_noise(change: &Change) -> bool {
     let mtime_only = change.bits == Bits::MTIME;
@@ -102,9 +92,13 @@ fn as_text(change: &Change) -> String {
         (Some(old), ChangeKind::Renamed) => format!("{} -> {shown}", path::show(old)),
         _ => shown,
     };
-    let notes = match change.bits.is_empty() {
+    let mut words = change.bits.words();
+    if change.is_replaced() {
+        words.insert(0, "replaced");
+    }
+    let notes = match words.is_empty() {
         true => String::new(),
-        false => format!("  ({})", change.bits.words().join(", ")),
+        false => format!("  ({})", words.join(", ")),
     };
     format!("{} {path}{notes}", letter(change.kind))
 }
@@ -115,6 +109,7 @@ fn as_json(change: &Change) -> Value {
         "path": json_bytes(&change.path),
         "old_path": change.old_path.as_deref().map(json_bytes),
         "differs": change.bits.words(),
+        "replaced": change.is_replaced(),
         "before": change.before.as_ref().map(json_row),
         "after": change.after.as_ref().map(json_row),
     })

@@ -1,6 +1,7 @@
 //! `bygone find`.
 
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::cli::args::history::Find;
 use crate::cli::context::Context;
 use crate::cli::outcome::{Failure, Outcome};
 use crate::cli::past::{Past, json_bytes, json_row, json_time, show_path};
-use crate::types::{ids::Snap, snapshot::Source};
+use crate::types::{ids::Snap, path, snapshot::Source};
 use crate::view::{
     find::{Found, When, find},
     glob::Pattern,
@@ -16,7 +17,12 @@ use crate::view::{
 
 /// Runs it.
 pub fn run(context: &Context, args: &Find) -> Result<Outcome, Failure> {
-    let pattern = Pattern::new(&args.pattern).map_err(Failure::usage)?;
+    let text = args.pattern.to_str().ok_or_else(|| {
+        let shown = path::show(args.pattern.as_bytes());
+        Failure::usage(format!("cannot use the pattern {shown}: it is not UTF-8"))
+            .hint("`?` stands for any one byte: write it in the place of each byte that is shown as \\x")
+    })?;
+    let pattern = Pattern::new(text).map_err(Failure::usage)?;
     let past = Past::open(context)?;
     let mut out = context.out();
     let mut first = true;

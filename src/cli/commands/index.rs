@@ -21,8 +21,7 @@ pub fn run(context: &Context, command: &Index) -> Result<Outcome, Failure> {
 
 fn rebuild(context: &Context) -> Result<Outcome, Failure> {
     let repo = open::repository(context)?;
-    Attached::remove_index(&repo, &context.config.state).into_failure()?;
-    let at = Attached::open(repo, &context.config.state, Arc::new(SystemClock)).into_failure()?;
+    let at = Attached::anew(repo, &context.config.state, Arc::new(SystemClock)).into_failure()?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     bar.start("reading the journal", None);
     let replayed = open::catch_up(&at, &*bar)?;

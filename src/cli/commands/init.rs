@@ -21,9 +21,10 @@ pub fn run(context: &Context, args: &Init) -> Result<Outcome, Failure> {
     let id = make(context, &from, &args.label)?;
     let mut out = context.out();
     if context.json {
-        out.json(
-            &json!({ "repository": context.config.repository, "id": id.to_string(), "settings": context.config.path }),
-        )?;
+        out.json(&json!({
+            "repository": context.config.repository, "id": id.to_string(), "settings": context.config.path,
+            "key": from,
+        }))?;
     } else if !context.quiet {
         out.line(format_args!("made the repository {} (id {id})", context.config.repository.display()))?;
         for line in key_lines(&from) {

@@ -58,7 +58,9 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
     let slot = add_slot(repo.store(), &secret, &new, kind, &args.label, clock::now()).explain(what)?;
     let mut out = context.out();
     if context.json {
-        out.json(&json!({ "id": slot.to_string(), "kind": kind.to_string(), "label": args.label }))?;
+        out.json(&json!({
+            "id": slot.to_string(), "kind": kind.to_string(), "label": args.label, "key": from, "key_file_made": made,
+        }))?;
     } else if !context.quiet {
         match &from {
             KeyFrom::File(path) if made => {

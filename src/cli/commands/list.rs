@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
     let items = items(&past, args, &sources)?;
     let mut out = context.out();
     if items.is_empty() && !context.json && !context.quiet {
-        tracing::warn!("there is no snapshot to list; `bygone snapshot` takes one");
+        tracing::warn!("{}", nothing(&past, &sources)?);
     }
     if args.by_day {
         by_day(context, &past, &items, &mut out)?;
@@ -57,6 +57,23 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
     }
     out.finish()?;
     Ok(past.outcome)
+}
+
+/// Why nothing is listed.
+fn nothing(past: &Past, sources: &[Source]) -> Result<String, Failure> {
+    let (mut first, mut last) = (None, None);
+    for source in sources {
+        let time = |snapshot: Option<Snapshot>| snapshot.map(|s| s.time);
+        first = first.into_iter().chain(time(past.index.snapshot_after(source.num, Instant(i64::MIN))?)).min();
+        last = last.into_iter().chain(time(past.index.snapshot_at(source.num, Instant(i64::MAX))?)).max();
+    }
+    Ok(match first.zip(last) {
+        Some((first, last)) => {
+            let (first, last) = (past.show(first), past.show(last));
+            format!("there is no snapshot in the range asked for; the first is of {first}, the last of {last}")
+        }
+        None => "there is no snapshot to list; `bygone snapshot` takes one".to_owned(),
+    })
 }
 
 fn chosen(past: &Past, wanted: &[PathBuf]) -> Result<Vec<Source>, Failure> {

@@ -7,18 +7,21 @@ use crate::cli::context::Context;
 use crate::cli::outcome::{Failure, Outcome};
 use crate::cli::past::{Past, clean, json_bytes, json_row, json_time, show_path};
 use crate::cli::sizes::show_size;
-use crate::types::path;
+use crate::index::tree::Reader;
+use crate::types::{op::Gap, path, snapshot::Source, time::Instant};
 use crate::view::history::{PathVersion, What, versions};
 
 /// Runs it.
 pub fn run(context: &Context, args: &Log) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
     let wanted = clean(&args.path)?;
-    let mut all = Vec::new();
+    let (mut all, mut gaps) = (Vec::new(), Vec::new());
     let sources = past.sources_near(&wanted)?;
     past.index.hold(|index| -> Result<(), Failure> {
         for source in &sources {
-            all.extend(versions(index, source, &wanted)?);
+            let found = versions(index, source, &wanted)?;
+            gaps.extend(gaps_of(index, source, &found)?);
+            all.extend(found);
         }
         Ok(())
     })?;
@@ -30,8 +33,15 @@ pub fn run(context: &Context, args: &Log) -> Result<Outcome, Failure> {
         });
     }
     all.sort_by_key(|v| v.from.time);
+    gaps.sort_by_key(|(_, gap)| gap.to);
     let mut out = context.out();
     for version in all.iter().rev().take(args.limit.unwrap_or(usize::MAX)) {
+        while let Some((dir, gap)) = gaps.pop_if(|(_, gap)| gap.to >= version.from.time) {
+            match context.json {
+                true => out.json(&gap_json(&dir, &gap))?,
+                false => out.line(gap_text(&past, &dir, &gap))?,
+            }
+        }
         match context.json {
             true => out.json(&as_json(version))?,
             false => out.line(as_text(&past, version, &wanted))?,
@@ -39,6 +49,31 @@ pub fn run(context: &Context, args: &Log) -> Result<Outcome, Failure> {
     }
     out.finish()?;
     Ok(past.outcome)
+}
+
+/// The gaps in which one of the versions may have changed without being seen, each with its directory.
+fn gaps_of(index: &Reader, source: &Source, found: &[PathVersion]) -> Result<Vec<(Vec<u8>, Gap)>, Failure> {
+    let Some(first) = found.iter().map(|v| v.from.time).min() else { return Ok(Vec::new()) };
+    let mut gaps = Vec::new();
+    for gap in index.gaps(source.num, first, Instant(i64::MAX))? {
+        let dir = path::join(&source.root, &gap.subtree);
+        let meets = |v: &PathVersion| v.from.time <= gap.to && v.to.as_ref().is_none_or(|to| gap.from <= to.time);
+        if found.iter().any(|v| path::is_within(&v.path, &dir) && meets(v)) {
+            gaps.push((dir, gap));
+        }
+    }
+    Ok(gaps)
+}
+
+fn gap_text(past: &Past, dir: &[u8], gap: &Gap) -> String {
+    let (from, to, why) = (past.show(gap.from), past.show(gap.to), path::show(gap.why.as_bytes()));
+    format!("{to}  gap of {} since {from}: {why}", path::show(dir))
+}
+
+fn gap_json(dir: &[u8], gap: &Gap) -> Value {
+    json!({
+        "path": json_bytes(dir), "what": "gap", "from": json_time(gap.from), "to": json_time(gap.to), "why": gap.why,
+    })
 }
 
 fn word(what: &What) -> &'static str {

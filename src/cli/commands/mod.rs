@@ -13,6 +13,7 @@ pub mod log;
 pub mod mount;
 pub mod protect;
 pub mod restore;
+mod restore_first;
 pub mod snapshot;
 pub mod source;
 pub mod status;

@@ -17,6 +17,7 @@ use crate::mount::{
     inodes::Split,
     session::{self, MountError, MountOptions, Mounted},
 };
+use crate::progress::Quiet;
 use crate::repo::attach::Attached;
 use crate::sys::clock;
 use crate::sys::fuse::FuseError;
@@ -53,6 +54,12 @@ pub fn run(context: &Context, args: &Mount) -> Result<Outcome, Failure> {
     if args.in_background {
         process::go_to_background(&at.dir().join("mount.log")).explain(|| "cannot go to the background")?;
     }
+    // What the index lacks is not waited for: the mount is there at once, and follows.
+    let behind = at.clone();
+    std::thread::Builder::new()
+        .name("catch-up".into())
+        .spawn(move || open::catch_up_to_read(&behind, &Quiet))
+        .explain(|| "cannot start a thread")?;
     while mounted.wait(LOOK) {
         if signals.stopped() {
             mounted.unmount().into_failure()?;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::cli::args::setup::Protect;
 use crate::cli::bar;
 use crate::cli::commands::{init, mount, snapshot, source, watch};
@@ -33,6 +35,7 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
     let caught_up = open::catch_up(&at, &*bar)?;
     snapshot::lower_priority(&context);
     let sources: Vec<&Source> = context.config.sources.iter().filter(|s| paths.contains(&s.path)).collect();
+    let prepared = watch::prepare(&context, &at, &sources)?;
     let mounting = Mounting { context: &context, at: &at, dir: args.mount.as_deref(), state: Mutex::default() };
     let stop = signals.flag();
     // A history that is there can be seen at once; a new one when there is something to see.
@@ -42,7 +45,7 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
     let ended = AtomicBool::new(false);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| mounting.look_after(&stop, &ended));
-        let outcome = watch::watch_all(&context, &at, &sources, &stop, &|| mounting.begin(&stop));
+        let outcome = watch::watch_all(&context, prepared, &stop, &|| mounting.begin(&stop));
         ended.store(true, Ordering::Relaxed);
         outcome
     });
@@ -56,7 +59,9 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
 /// The repository, the key and the sources that are not there yet.
 fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
     let store = open::store(&context);
-    match crate::repo::open::repository_id(&*store) {
+    let found = crate::repo::open::repository_id(&*store);
+    let made = found.is_err();
+    match found {
         Err(RepoError::NoRepository { .. }) => {
             let from = context.config.key.clone();
             init::make(&context, &from, "first")?;
@@ -83,6 +88,11 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
         context.config = config;
     }
     warn_same_disk(&context, paths)?;
+    let config = &context.config;
+    tell_json(
+        &context,
+        &json!({ "repository": config.repository, "made": made, "key": config.key, "settings": config.path, "sources": paths }),
+    )?;
     Ok(context)
 }
 
@@ -120,6 +130,14 @@ fn tell(context: &Context, lines: &[&str]) -> Result<(), Failure> {
     out.finish()
 }
 
+fn tell_json(context: &Context, value: &Value) -> Result<(), Failure> {
+    let mut out = context.out();
+    if context.json {
+        out.json(value)?;
+    }
+    out.finish()
+}
+
 /// The mount of a protected history.
 struct Mounting<'a> {
     context: &'a Context,
@@ -148,6 +166,7 @@ impl Mounting<'_> {
         let told = mounted.and_then(|mounted| {
             let dir = path::show(dir.as_os_str().as_encoded_bytes());
             state.mounted = Some(mounted);
+            tell_json(self.context, &json!({ "mounted": dir }))?;
             tell(
                 self.context,
                 &[

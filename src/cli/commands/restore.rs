@@ -2,10 +2,12 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use super::restore_first::{self, First};
 use crate::capture::scope::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Scope};
 use crate::cli::args::history::Restore;
 use crate::cli::bar;
@@ -15,12 +17,14 @@ use crate::cli::out::Out;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::config::model::Source;
+use crate::index::tree::Reader;
+use crate::progress::Progress;
 use crate::repo::attach::Attached;
 use crate::restore::{
     act,
     error::RestoreError,
-    plan::{Plan, Request, Target},
-    report::{Counts, Problem, Report},
+    plan::{Newest, Plan, Request, Target},
+    report::{Counts, Problem, Report, Why},
 };
 use crate::sys::{clock, mounts, process::Signals};
 use crate::types::{
@@ -50,7 +54,9 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
         return Err(nothing(context, &at, &when)?);
     }
     tell_time(context, &view, &when, &zone)?;
-    let plan = plan(context, args, &index, &view, &when)?;
+    let paths = args.paths.iter().map(|p| clean(p)).collect::<Result<Vec<_>, _>>()?;
+    let ask = Ask { context, args, paths: &paths, index: &index, view: &view, when: &when };
+    let mut plan = ask.plan(true)?;
     let outcome = match replayed.problems.is_empty() {
         true => Outcome::Done,
         false => Outcome::Partial,
@@ -60,6 +66,9 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
         return Ok(if plan.problems.is_empty() { outcome } else { Outcome::Partial });
     }
     let stop = signals.flag();
+    if args.in_place && !plan.is_empty() {
+        plan = ask.plan_after_capture(&at, &zone, &*bar, &stop)?;
+    }
     let report = act::act(&at, plan, &*bar, &stop).map_err(|e| failure(&e))?;
     tell(context, &report, &stop)?;
     match (report.stopped, report.problems.is_empty()) {
@@ -111,28 +120,59 @@ fn tell_time(context: &Context, view: &View, when: &Resolved, zone: &Zone) -> Re
     out.finish()
 }
 
-fn plan(
-    context: &Context,
-    args: &Restore,
-    index: &crate::index::tree::Reader,
-    view: &View,
-    when: &Resolved,
-) -> Result<Plan, Failure> {
-    let paths = args.paths.iter().map(|p| clean(p)).collect::<Result<Vec<_>, _>>()?;
-    let target = match &args.to {
-        Some(dir) => Target::To(absolute(dir)?),
-        None => Target::InPlace { delete: args.delete },
-    };
-    let guarded = guarded(context)?;
-    let left_out = LeftOut::of(context)?;
-    let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
-    let request = Request { view, paths: &paths, target, guarded: &guarded, spared: &spared };
-    Plan::make(index, &request).map_err(|e| match &e {
-        RestoreError::NotThere { .. } => {
-            failure(&e).hint(format!("`bygone log PATH` shows when it was there; the view is as of {}", when.text))
+/// What is asked for.
+struct Ask<'a> {
+    context: &'a Context,
+    args: &'a Restore,
+    paths: &'a [Vec<u8>],
+    index: &'a Reader,
+    view: &'a View,
+    when: &'a Resolved,
+}
+
+impl Ask<'_> {
+    /// The plan. `before` the capture that a restore in place begins with, what that will capture counts as held.
+    fn plan(&self, before: bool) -> Result<Plan, Failure> {
+        let context = self.context;
+        let newest = restore_first::newest(self.index, &context.config.host)?;
+        let upcoming = |path: &[u8]| before && restore_first::is_captured(context, path);
+        let (target, newest) = match &self.args.to {
+            Some(dir) => (Target::To(absolute(dir)?), None),
+            None => {
+                let newest = Newest { view: &newest, upcoming: &upcoming };
+                (Target::InPlace { delete: self.args.delete }, Some(newest))
+            }
+        };
+        let guarded = guarded(context)?;
+        let left_out = LeftOut::of(context)?;
+        let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
+        let request =
+            Request { view: self.view, paths: self.paths, target, guarded: &guarded, spared: &spared, newest };
+        Plan::make(self.index, &request).map_err(|e| match &e {
+            RestoreError::NotThere { .. } => failure(&e)
+                .hint(format!("`bygone log PATH` shows when it was there; the view is as of {}", self.when.text)),
+            _ => failure(&e),
+        })
+    }
+
+    /// The plan, once what is there now has been captured; where another process captures, it gets the time to do so.
+    fn plan_after_capture(
+        &self,
+        at: &Arc<Attached>,
+        zone: &Zone,
+        progress: &dyn Progress,
+        stop: &AtomicBool,
+    ) -> Result<Plan, Failure> {
+        let mut first = First::capture(self.context, at, self.paths, zone, progress, stop)?;
+        loop {
+            let seen = restore_first::newest(self.index, &self.context.config.host)?;
+            let plan = self.plan(false)?;
+            let would_be_lost = plan.problems.iter().any(|p| matches!(p.why, Why::NotHeld));
+            if !would_be_lost || !first.wait(&seen)? {
+                return Ok(plan);
+            }
         }
-        _ => failure(&e),
-    })
+    }
 }
 
 fn failure(e: &RestoreError) -> Failure {
@@ -142,7 +182,7 @@ fn failure(e: &RestoreError) -> Failure {
             failure.hint("restore as root, or --to a directory of your own")
         }
         RestoreError::Space { .. } => failure.hint("make room, restore less at a time, or --to another file system"),
-        RestoreError::Collide { .. } => failure.hint("give one --to for each"),
+        RestoreError::Collide { .. } => failure.hint("restore each by a command of its own, with a --to of its own"),
         _ => failure,
     }
 }

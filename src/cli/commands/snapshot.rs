@@ -131,7 +131,11 @@ pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), F
     let root = path_bytes(&source.path);
     for problem in &report.problems {
         let path = path::join(root, &problem.path);
-        tracing::error!("{}: {}; it is not in this snapshot", path::show(&path), problem.why);
+        tracing::error!(
+            "{}: {}; not captured: this snapshot has it as it was captured last, or not at all",
+            path::show(&path),
+            problem.why
+        );
     }
     for fuzzy in &report.fuzzy {
         let path = path::join(root, fuzzy);

@@ -1,16 +1,22 @@
 //! `bygone source add`, `remove` and `list`.
 
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::capture::watching;
 use crate::cli::args::setup::{SourceAdd, SourceCommand, SourceRemove};
 use crate::cli::config_file;
 use crate::cli::context::{Context, absolute};
+use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::config::edit;
 use crate::config::model::Source;
 use crate::config::patterns::Patterns;
+use crate::repo::{attach::state_dir_of, open::repository_id, write::writer_lock};
+use crate::sys::durable;
 
 /// Runs one of them.
 pub fn run(context: &Context, command: &SourceCommand) -> Result<Outcome, Failure> {
@@ -34,16 +40,27 @@ fn add(context: &Context, args: &SourceAdd) -> Result<Outcome, Failure> {
     config_file::change(context, |text| {
         paths.iter().try_fold(text.to_owned(), |text, path| edit::add_source(&text, &source(path)))
     })?;
-    told(context, &paths, "is protected from the next snapshot on")
+    let does =
+        "watches other sources and does not take it up: start it again, and name the directory where it names others";
+    let all: Vec<PathBuf> = context.config.sources.iter().map(|s| s.path.clone()).collect();
+    let running = watching(context, &all, does)?;
+    told(context, ("added", "is protected from the next snapshot on"), &paths, &running)?;
+    Ok(Outcome::Done)
 }
 
-/// The directory that `path` is, from the root and with links followed: what a source is called.
+/// The directory that `path` is, from the root and with links followed: what a source is called. One that this user cannot list
+/// can't be captured, and is refused.
 pub fn directory(path: &Path) -> Result<PathBuf, Failure> {
     let real = path.canonicalize().explain(|| format!("cannot protect {}", path.display()))?;
-    match real.is_dir() {
-        true => Ok(real),
-        false => Err(Failure::new(format!("cannot protect {}: it is not a directory", real.display()))
-            .hint("protect the directory it lies in")),
+    if !real.is_dir() {
+        return Err(Failure::new(format!("cannot protect {}: it is not a directory", real.display()))
+            .hint("protect the directory it lies in"));
+    }
+    match std::fs::read_dir(&real) {
+        Ok(_) => Ok(real),
+        Err(e) => Err(Failure::new(format!("cannot protect {}: it cannot be listed", real.display()))
+            .because(&e)
+            .hint("run it as a user who may read the directory, as it is captured by the user who runs it")),
     }
 }
 
@@ -59,16 +76,49 @@ fn remove(context: &Context, args: &SourceRemove) -> Result<Outcome, Failure> {
     config_file::change(context, |text| {
         paths.iter().try_fold(text.to_owned(), |text, path| edit::remove_source(&text, path))
     })?;
-    told(context, &paths, "is not protected any more; its history stays in the repository")
+    let running = watching(context, &paths, "goes on capturing it until it is stopped: start it again without it")?;
+    told(context, ("removed", "is not protected any more; its history stays in the repository"), &paths, &running)?;
+    Ok(Outcome::Done)
 }
 
-fn told(context: &Context, paths: &[PathBuf], what: &str) -> Result<Outcome, Failure> {
+/// Says what was done, and which processes do not know of it.
+fn told(context: &Context, (word, what): (&str, &str), paths: &[PathBuf], running: &[Running]) -> Result<(), Failure> {
     let mut out = context.out();
-    for path in paths.iter().filter(|_| !context.quiet && !context.json) {
-        out.line(format_args!("{} {what}", path.display()))?;
+    if context.json {
+        let restart: Vec<u32> = running.iter().map(|r| r.pid).collect();
+        out.json(&json!({ word: paths, "settings": context.config.path, "restart": restart }))?;
+    } else if !context.quiet {
+        for path in paths {
+            out.line(format_args!("{} {what}", path.display()))?;
+        }
+        for Running { pid, does } in running {
+            out.line(format_args!("process {pid} {does}"))?;
+        }
     }
-    out.finish()?;
-    Ok(Outcome::Done)
+    out.finish()
+}
+
+/// A process that watches, and what it does not know.
+struct Running {
+    pid: u32,
+    does: &'static str,
+}
+
+/// The processes that watch one of these sources.
+fn watching(context: &Context, sources: &[PathBuf], does: &'static str) -> Result<Vec<Running>, Failure> {
+    // Where there is no repository that can be looked at, nobody watches into it.
+    let Ok(id) = repository_id(&*open::store(context)) else { return Ok(Vec::new()) };
+    let dir = state_dir_of(&context.config.state, id);
+    let mut pids = BTreeSet::new();
+    for source in sources {
+        let root = source.as_os_str().as_bytes();
+        let holder = durable::lock_holder(&writer_lock(&dir, root))
+            .explain(|| format!("cannot tell who watches {}", source.display()))?;
+        // A process that holds the source and has noted that it watches; 0 is one that can't be seen from here.
+        let beat = watching::heartbeat(&dir, root);
+        pids.extend(beat.filter(|beat| holder.is_some_and(|pid| pid == beat.pid || pid == 0)).map(|beat| beat.pid));
+    }
+    Ok(pids.into_iter().map(|pid| Running { pid, does }).collect())
 }
 
 fn list(context: &Context) -> Result<Outcome, Failure> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::status_text;
 use crate::capture::watching::{self, Heartbeat};
+use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
@@ -131,9 +132,17 @@ pub(super) struct Beat {
     pub(super) root_gone: bool,
 }
 
-/// Runs it. The index is taken as it is, so that nothing waits for a capture that is under way.
+/// Runs it. An index that knows some source is taken as it is, so that nothing waits for a capture that is under way; one
+/// that is empty, as it is when the state directory was lost, is filled from the journal first.
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
+    let mut outcome = Outcome::Done;
+    if is_new(context, &at)? {
+        let bar = bar::on_stderr(!context.quiet && !context.json);
+        if !open::catch_up(&at, &*bar)?.problems.is_empty() {
+            outcome = Outcome::Partial;
+        }
+    }
     let now = clock::now();
     let status = gather(context, &at, now)?;
     let mut out = context.out();
@@ -142,7 +151,19 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
         false => status_text::print(&mut out, &status, now)?,
     }
     out.finish()?;
-    Ok(if status.damaged_keys == 0 { Outcome::Done } else { Outcome::Partial })
+    Ok(if status.damaged_keys == 0 { outcome } else { Outcome::Partial })
+}
+
+/// Whether the index is empty, and nobody is just filling it by a first capture.
+fn is_new(context: &Context, at: &Attached) -> Result<bool, Failure> {
+    let empty = at.reader().into_failure()?.sources().into_failure()?.is_empty();
+    for source in context.config.sources.iter().filter(|_| empty) {
+        let root = source.path.as_os_str().as_bytes();
+        if durable::lock_holder(&writer_lock(at.dir(), root)).explain(|| "cannot tell who captures")?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(empty)
 }
 
 fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Failure> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::capture::scope::Scope;
 use crate::capture::{
     report::Report,
     watching::{self, Event, Options},
@@ -27,7 +28,30 @@ pub fn run(context: &Context, args: &Watch) -> Result<Outcome, Failure> {
     let bar = bar::on_stderr(!context.quiet && !context.json);
     open::catch_up(&at, &*bar)?;
     snapshot::lower_priority(context);
-    watch_all(context, &at, &wanted, &signals.flag(), &|| {})
+    watch_all(context, prepare(context, &at, &wanted)?, &signals.flag(), &|| {})
+}
+
+/// A source that nobody else captures now.
+pub struct Prepared<'a> {
+    source: &'a Source,
+    scope: Scope,
+    writer: SourceWriter,
+}
+
+/// Takes hold of sources, all or none.
+pub fn prepare<'a>(
+    context: &Context,
+    at: &Arc<Attached>,
+    sources: &[&'a Source],
+) -> Result<Vec<Prepared<'a>>, Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let hold = |source: &&'a Source| {
+        let scope = open::scope(context, source)?;
+        let writer = SourceWriter::open(at.clone(), &context.config.host, source.path.as_os_str().as_bytes())
+            .explain(|| format!("cannot watch {}", source.path.display()))?;
+        Ok(Prepared { source, scope, writer })
+    };
+    sources.iter().map(hold).collect()
 }
 
 /// Watches sources, each in a thread of its own, until `stop` is set or none is watched any more. `ready` is called when
@@ -37,12 +61,13 @@ pub fn run(context: &Context, args: &Watch) -> Result<Outcome, Failure> {
 /// others go on; where none could, that is the failure.
 pub fn watch_all(
     context: &Context,
-    at: &Arc<Attached>,
-    sources: &[&Source],
+    sources: Vec<Prepared<'_>>,
     stop: &AtomicBool,
     ready: &(dyn Fn() + Sync),
 ) -> Result<Outcome, Failure> {
     let waiting = Mutex::new(sources.len());
+    // The failure of the only source is what the command ends with, and is told then.
+    let alone = sources.len() == 1;
     let first_done = || {
         let mut left = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         *left -= 1;
@@ -52,9 +77,9 @@ pub fn watch_all(
     };
     let results: Vec<Result<Outcome, Failure>> = std::thread::scope(|scope| {
         let threads: Vec<_> = sources
-            .iter()
+            .into_iter()
             .map(|source| {
-                let first_done = &first_done;
+                let (first_done, alone) = (&first_done, alone);
                 scope.spawn(move || {
                     let told = AtomicBool::new(false);
                     let first = || {
@@ -62,9 +87,11 @@ pub fn watch_all(
                             first_done();
                         }
                     };
-                    let result = watch_one(context, at, source, stop, &first);
-                    if let Err(failure) = &result {
-                        tracing::error!("{failure}");
+                    let result = watch_one(context, source, stop, &first);
+                    if let Err(failure) = result.as_ref().map(drop)
+                        && !alone
+                    {
+                        tracing::error!("{}", failure.to_string().trim_end());
                     }
                     first();
                     result
@@ -93,16 +120,11 @@ pub fn watch_all(
 
 fn watch_one(
     context: &Context,
-    at: &Arc<Attached>,
-    source: &Source,
+    Prepared { source, scope, writer }: Prepared<'_>,
     stop: &AtomicBool,
     first: &(dyn Fn() + Sync),
 ) -> Result<Outcome, Failure> {
-    use std::os::unix::ffi::OsStrExt as _;
     let what = || format!("cannot watch {}", source.path.display());
-    let scope = open::scope(context, source)?;
-    let writer =
-        SourceWriter::open(at.clone(), &context.config.host, source.path.as_os_str().as_bytes()).explain(what)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
     let events = |event: Event| tell(context, source, event, first, &unread);
@@ -133,11 +155,11 @@ fn tell(
                 tracing::warn!("{path}: {note}");
             }
             for part in status.unwatched {
-                tracing::warn!(
-                    "{path}: {} is not watched but scanned at an interval: {}",
-                    path::show(&part.dir),
-                    part.why
-                );
+                let dir = match part.dir.is_empty() {
+                    true => "the source itself".to_owned(),
+                    false => path::show(&part.dir),
+                };
+                tracing::warn!("{path}: {dir} is not watched but scanned at an interval: {}", part.why);
             }
         }
         Event::Captured(report) => {

@@ -139,15 +139,18 @@ fn logs_agree(world: &World, index: &Reader) {
             match (&v.what, &v.row, before) {
                 (What::Renamed { from }, Some(row), Some(before)) => {
                     assert_eq!(node_at(before, from).map(|n| n.0), Some(row.node), "{path:?}: {v:?}");
+                    let earlier = log.iter().filter(|w| w.path == *from && w.row.is_some());
+                    let goes_on = earlier.filter_map(|w| w.to.as_ref()).any(|to| to.number == v.from.number);
+                    assert!(goes_on, "{path:?} goes on under its older name: {v:?} in {log:#?}");
                 }
                 (What::Linked { to }, Some(row), Some(before)) => {
                     assert_eq!(node_at(before, to).map(|n| n.0), Some(row.node), "{path:?}: {v:?}");
                 }
                 (What::Left { to }, None, Some(before)) => {
-                    assert_eq!(node_at(before, &path).map(|n| n.0), node_at(after, to).map(|n| n.0), "{v:?}");
+                    assert_eq!(node_at(before, &v.path).map(|n| n.0), node_at(after, to).map(|n| n.0), "{v:?}");
                 }
                 (What::Removed, None, Some(before)) => {
-                    assert!(node_at(before, &path).is_some() && node_at(after, &path).is_none(), "{v:?}");
+                    assert!(node_at(before, &v.path).is_some() && node_at(after, &v.path).is_none(), "{v:?}");
                 }
                 (What::Created | What::Replaced, Some(row), before) => {
                     let known = before.is_some_and(|tree| tree.nodes.contains_key(&row.node));

@@ -32,20 +32,20 @@ pub(super) fn diff(a: &Tree, b: &Tree) -> BTreeSet<Told> {
             told.insert((ChangeKind::Modified, b.path(at), old_path.clone()));
         }
         match (gone.get(at), fresh.get(at)) {
-            (Some(None), Some(None)) => {
+            (Some(None), Some(_)) | (Some(_), Some(None)) => {
                 let same = a.nodes[&a.entries[at]].1 == b.nodes[node].1;
                 let kind = if same { ChangeKind::Modified } else { ChangeKind::Type };
                 told.insert((kind, b.path(at), old_path));
             }
-            (_, Some(Some(from))) => {
-                told.insert((ChangeKind::Renamed, b.path(at), Some(a.path(from)).filter(|p| *p != b.path(at))));
-            }
-            (_, Some(None)) => drop(told.insert((ChangeKind::Added, b.path(at), None))),
-            (_, None) => {}
+            (Some(Some(_)) | None, Some(Some(_))) | (_, None) => {}
+            (None, Some(None)) => drop(told.insert((ChangeKind::Added, b.path(at), None))),
+        }
+        if let Some(Some(from)) = fresh.get(at) {
+            told.insert((ChangeKind::Renamed, b.path(at), Some(a.path(from)).filter(|p| *p != b.path(at))));
         }
     }
     for at in gone.iter().filter(|(_, to)| to.is_none()).map(|(at, _)| at) {
-        if fresh.get(at) != Some(&None) {
+        if !fresh.contains_key(at) {
             told.insert((ChangeKind::Removed, a.path(at), None));
         }
     }

@@ -191,7 +191,7 @@ impl Follower {
 
     fn look(&mut self, path: &[u8]) {
         let Some(now) = Known::of(&self.root().join(std::ffi::OsStr::from_bytes(path))) else {
-            return self.known.retain(|p, _| !within(p, path) || p.is_empty());
+            return self.gone(path);
         };
         let before = self.known.get(path).cloned();
         if now.is_dir() && before.as_ref().is_none_or(|b| b.ino != now.ino) {
@@ -201,11 +201,28 @@ impl Follower {
                 None => self.scan(path),
             }
         }
+        if !now.is_dir() {
+            self.known.retain(|p, _| p == path || !within(p, path));
+        }
         let names = fs::symlink_metadata(self.root().join(std::ffi::OsStr::from_bytes(path))).map_or(1, |m| m.nlink());
         if !now.is_dir() && names > 1 {
             self.known.values_mut().filter(|k| k.ino == now.ino).for_each(|k| *k = now.clone());
         }
         self.known.insert(path.to_vec(), now);
+    }
+
+    /// What is gone may go on under other names, of which nothing else tells.
+    fn gone(&mut self, path: &[u8]) {
+        let leaves = |p: &[u8]| within(p, path) && !p.is_empty();
+        let inodes: Vec<u64> = self.known.iter().filter(|(p, _)| leaves(p)).map(|(_, k)| k.ino).collect();
+        self.known.retain(|p, _| !leaves(p));
+        let root = self.root();
+        for (p, known) in self.known.iter_mut().filter(|(_, k)| !k.is_dir() && inodes.contains(&k.ino)) {
+            if let Some(now) = Known::of(&root.join(std::ffi::OsStr::from_bytes(p))).filter(|now| now.ino == known.ino)
+            {
+                *known = now;
+            }
+        }
     }
 
     /// A directory that is known is not looked into again because of its new name.
@@ -223,6 +240,12 @@ impl Follower {
         let root = self.root().join(std::ffi::OsStr::from_bytes(dir));
         self.known.extend(picture(&root).into_iter().map(|(p, k)| (join(dir, &p), k)));
     }
+}
+
+/// What is at `a` and what is at `b` change places at once.
+pub(super) fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(Into::into)
 }
 
 /// Everything at and below `top`, by relative path.

@@ -108,6 +108,8 @@ fn an_unmounted_root_is_gone() {
         drop(at.take());
         f.wait_for("gone", |h| *h == Hint::RootGone);
         f.wait_for("another", |h| *h == Hint::RootBack { same: false });
+        // Only then is it watched.
+        f.wait_for("scan", |h| matches!(h, Hint::Subtree { why: Why::RootReturned, .. }));
         fs::File::create(f.at("beneath")).unwrap();
         f.settle();
         f.assert_true("beneath");
