@@ -24,7 +24,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::atomic::AtomicB
 
 /// Every view through a mount.
 pub(crate) fn mounted(lab: &Lab, kept: &[Kept]) -> Result<(), String> {
-    if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+    if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let dir = lab.dir().join("mnt");
