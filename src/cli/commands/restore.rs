@@ -42,6 +42,9 @@ const TOLD_MAX: usize = 20;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
+    if let Some(dir) = &args.to {
+        refuse_own(context, dir)?;
+    }
     let zone = zone(context)?;
     let when = parse_time(&args.at, clock::now(), &zone).map_err(Failure::usage)?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
@@ -84,6 +87,27 @@ fn zone(context: &Context) -> Result<Zone, Failure> {
         Some(name) => Zone::named(name).into_failure(),
         None => Ok(Zone::system()),
     }
+}
+
+/// The repository and the state are no place to restore to: what is restored there would be taken for theirs.
+fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
+    // What is not there yet lies in the nearest directory that is.
+    let real = |p: &Path| p.ancestors().find_map(|p| p.canonicalize().ok());
+    let target = real(&absolute(to)?);
+    for (what, dir) in [("repository", &context.config.repository), ("state directory", &context.config.state)] {
+        let own = dir.canonicalize().ok();
+        if let (Some(target), Some(own)) = (&target, own)
+            && target.starts_with(own)
+        {
+            return Err(Failure::new(format!(
+                "cannot restore to {}: it is in the {what} {}",
+                to.display(),
+                dir.display()
+            ))
+            .hint("name a directory elsewhere"));
+        }
+    }
+    Ok(())
 }
 
 /// There is no snapshot so early.
