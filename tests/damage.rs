@@ -400,7 +400,7 @@ proptest! {
         let (repo, id) = shared();
         let mut sealed = plain;
         repo.at.repo().keys().object(ObjectKind::Pack, *id, &names::pack(*id)).seal(u64::MAX, &mut sealed, 0);
-        let _ = bounded(|| pack::read_table(repo.at.repo().keys(), *id, sealed));
+        let _ = bounded(|| pack::read_table(repo.at.repo().keys(), *id, &mut sealed));
     }
 
     #[test]

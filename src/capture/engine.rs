@@ -18,6 +18,7 @@ use crate::repo::{
 };
 use crate::sys::{dir, stat};
 use crate::types::{
+    attr::Place,
     ids::{Node, Snap},
     op::{Gap, Op},
     path,
@@ -40,6 +41,8 @@ pub struct Plan {
     pub dirs: BTreeSet<Vec<u8>>,
     /// Directories with everything below them.
     pub subtrees: BTreeSet<Vec<u8>>,
+    /// Nodes that may have been changed by a name that is gone: the names that are known are looked at.
+    pub nodes: BTreeSet<Place>,
     /// Times in which capture was blind, to be recorded.
     pub gaps: Vec<Gap>,
     /// The same, where they are worth a record only if something has changed.

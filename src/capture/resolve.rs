@@ -8,7 +8,7 @@ use crate::capture::{
     scope::{CACHEDIR_TAG, Descent},
     visit::{Dir, Shared, Task, path_of},
 };
-use crate::index::tree::Reader;
+use crate::index::{rows::Row, tree::Reader};
 use crate::sys::{dir, stat};
 use crate::types::{
     ids::{Node, Snap},
@@ -29,6 +29,11 @@ pub(super) fn resolve(shared: &Shared<'_>, plan: &Plan, index: &Reader) -> Resul
     let mut looked = Resolved::default();
     for (dir, names) in &plan.entries {
         looked.names(shared, index, dir, names)?;
+    }
+    for place in &plan.nodes {
+        for row in index.by_inode(shared.source, *place)? {
+            looked.name_of(shared, index, &row)?;
+        }
     }
     for dir in &plan.dirs {
         looked.scan(shared, index, dir, false)?;
@@ -100,11 +105,17 @@ impl Resolved {
         };
         let Some(row) = row.filter(|row| row.linked) else { return Ok(()) };
         for other in index.names(shared.source, row.node, shared.head)? {
-            let Some(rel) = path_of(index, shared, &other)? else { continue };
-            let (dir, name) = split(&rel);
-            if self.open(shared, index, dir)?.is_some() {
-                self.names.entry(dir.to_vec()).or_default().entry(name.to_vec()).or_insert(false);
-            }
+            self.name_of(shared, index, &other)?;
+        }
+        Ok(())
+    }
+
+    /// A name that the index knows.
+    fn name_of(&mut self, shared: &Shared<'_>, index: &Reader, row: &Row) -> Result<(), CaptureError> {
+        let Some(rel) = path_of(index, shared, row)? else { return Ok(()) };
+        let (dir, name) = split(&rel);
+        if self.open(shared, index, dir)?.is_some() {
+            self.names.entry(dir.to_vec()).or_default().entry(name.to_vec()).or_insert(false);
         }
         Ok(())
     }

@@ -264,6 +264,7 @@ impl Watching<'_> {
             entries: batch.paths.entries.clone(),
             dirs: batch.paths.dirs.clone(),
             subtrees: batch.paths.subtrees.clone(),
+            nodes: batch.paths.nodes.clone(),
             ..Plan::default()
         };
         for blind in &batch.gaps {

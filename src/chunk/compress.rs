@@ -1,6 +1,7 @@
 //! Compression of a frame: zstd, or nothing where it gains nothing. Contexts are kept and used again.
 
-use std::io;
+use crate::sys::buffer::Buffer;
+use std::io::{self, Cursor};
 
 /// How a stored run of bytes is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,13 +54,14 @@ impl Compressor {
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Method {
         let start = out.len();
         let limit = raw.len() - raw.len() / 32;
-        out.resize(start + limit, 0);
-        // A buffer too small for the result is how zstd says that it gains too little.
-        match self.zstd.compress_to_buffer(raw, &mut out[start..]) {
-            Ok(n) if n < limit => {
-                out.truncate(start + n);
-                Method::Zstd
-            }
+        out.reserve(limit);
+        let mut end = Cursor::new(std::mem::take(out));
+        end.set_position(start as u64);
+        let packed = self.zstd.compress_to_buffer(raw, &mut end);
+        *out = end.into_inner();
+        match packed {
+            Ok(n) if n < limit => Method::Zstd,
+            // No room for the result is how zstd says that it gains too little.
             _ => {
                 out.truncate(start);
                 out.extend_from_slice(raw);
@@ -81,15 +83,15 @@ impl Decompressor {
     }
 
     /// Decompresses `stored` to exactly `raw_len` bytes. The caller has bounded `raw_len`.
-    pub fn decompress(&mut self, method: Method, stored: Vec<u8>, raw_len: usize) -> Result<Vec<u8>, DecompressError> {
-        let out = match method {
-            Method::Raw => stored,
+    pub fn decompress(&mut self, method: Method, stored: &[u8], raw_len: usize) -> Result<Buffer, DecompressError> {
+        let mut out = Buffer::with_capacity(raw_len);
+        match method {
+            Method::Raw => out.extend_from_slice(stored),
+            // What does not fit into the room is an error.
             Method::Zstd => {
-                let mut out = Vec::with_capacity(raw_len);
-                self.zstd.decompress_to_buffer(&stored, &mut out).map_err(DecompressError::Zstd)?;
-                out
+                self.zstd.decompress_to_buffer(stored, &mut *out).map_err(DecompressError::Zstd)?;
             }
-        };
+        }
         if out.len() != raw_len {
             return Err(DecompressError::Length { got: out.len(), stated: raw_len });
         }
@@ -108,9 +110,9 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(c.compress(&text, &mut out), Method::Zstd);
         assert!(out.len() < text.len() / 10);
-        assert_eq!(d.decompress(Method::Zstd, out.clone(), text.len()).unwrap(), text);
-        assert!(d.decompress(Method::Zstd, out.clone(), text.len() - 1).is_err());
-        assert!(d.decompress(Method::Zstd, out, text.len() + 1).is_err());
+        assert_eq!(*d.decompress(Method::Zstd, &out, text.len()).unwrap(), text);
+        assert!(d.decompress(Method::Zstd, &out, text.len() - 1).is_err());
+        assert!(d.decompress(Method::Zstd, &out, text.len() + 1).is_err());
         let noise: Vec<u8> = (0..64u8).collect();
         let mut out = Vec::new();
         assert_eq!(c.compress(&noise, &mut out), Method::Raw);

@@ -111,13 +111,21 @@ impl ObjectKey {
 
     /// Opens `piece` in place for `position`; it shrinks by [`TAG_LEN`]. On error its bytes mean nothing.
     pub fn open(&self, position: u64, piece: &mut Vec<u8>) -> Result<(), OpenError> {
-        let len = piece.len().checked_sub(TAG_LEN).ok_or(OpenError)?;
-        let tag = Tag::<Aes256Gcm>::try_from(&piece[len..]).map_err(|_| OpenError)?;
+        let len = self.open_part(position, piece)?.len();
         piece.truncate(len);
+        Ok(())
+    }
+
+    /// Opens `piece` in place for `position`, and gives the part of it that is not the seal. On error its bytes mean nothing.
+    pub fn open_part<'a>(&self, position: u64, piece: &'a mut [u8]) -> Result<&'a [u8], OpenError> {
+        let len = piece.len().checked_sub(TAG_LEN).ok_or(OpenError)?;
+        let (plain, tag) = piece.split_at_mut(len);
+        let tag = Tag::<Aes256Gcm>::try_from(&*tag).map_err(|_| OpenError)?;
         let aad = self.aad(position);
         self.cipher
-            .decrypt_inout_detached(&nonce(position), &aad, piece.as_mut_slice().into(), &tag)
-            .map_err(|_| OpenError)
+            .decrypt_inout_detached(&nonce(position), &aad, (&mut *plain).into(), &tag)
+            .map_err(|_| OpenError)?;
+        Ok(plain)
     }
 
     fn aad(&self, position: u64) -> Vec<u8> {

@@ -139,26 +139,29 @@ impl Reader {
         found.ok_or(IndexError::Damaged("a chunk is missing"))
     }
 
-    /// A frame by its row: where it lies, without a chunk. Rows follow one another as the frames were written.
-    pub fn frame(&self, num: i64) -> Result<Option<Location>, IndexError> {
+    /// Up to `count` frames that follow one in its pack, in order, without chunks. What was read one after another lies so.
+    pub fn frames_after(&self, frame: i64, count: usize) -> Result<Vec<Location>, IndexError> {
+        // Several packs are written at a time, and their frames mixed in the order of rows: but never far apart.
         let sql = "SELECT f.num, p.id, f.number, f.offset, f.sealed, f.raw, f.method FROM frame f \
-                   JOIN pack p ON p.num = f.pack WHERE f.num = ?1";
-        self.stmt(sql)?
-            .query_row([num], |r| {
-                Ok(Location {
-                    frame: r.get(0)?,
-                    pack: Id(r.get(1)?),
-                    number: r.get(2)?,
-                    offset: r.get::<_, i64>(3)? as u64,
-                    sealed_len: r.get(4)?,
-                    raw_len: r.get(5)?,
-                    method: r.get(6)?,
-                    chunk_offset: 0,
-                    chunk_len: 0,
-                })
+                   JOIN pack p ON p.num = f.pack WHERE f.num > ?1 AND f.num <= ?1 + 64 \
+                   AND f.pack = (SELECT pack FROM frame WHERE num = ?1) ORDER BY f.num LIMIT ?2";
+        let read = |r: &rusqlite::Row<'_>| {
+            Ok(Location {
+                frame: r.get(0)?,
+                pack: Id(r.get(1)?),
+                number: r.get(2)?,
+                offset: r.get::<_, i64>(3)? as u64,
+                sealed_len: r.get(4)?,
+                raw_len: r.get(5)?,
+                method: r.get(6)?,
+                chunk_offset: 0,
+                chunk_len: 0,
             })
-            .optional()
-            .map_err(IndexError::at("find a frame"))
+        };
+        let doing = "find the frames that follow";
+        let mut stmt = self.stmt(sql)?;
+        let rows = stmt.query_map([frame, count as i64], read).map_err(IndexError::at(doing))?;
+        rows.collect::<Result<_, _>>().map_err(IndexError::at(doing))
     }
 
     /// The hash of the chunk of a row.

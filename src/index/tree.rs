@@ -36,9 +36,9 @@ impl Reader {
 
     /// Runs `f` in one read transaction: it sees one state of the index, and its look-ups cost less.
     pub fn hold<T, E: From<IndexError>>(&self, f: impl FnOnce(&Reader) -> Result<T, E>) -> Result<T, E> {
-        self.conn.execute_batch("BEGIN").map_err(IndexError::at("begin to read"))?;
+        self.stmt("BEGIN")?.execute([]).map_err(IndexError::at("begin to read"))?;
         let result = f(self);
-        self.conn.execute_batch("COMMIT").map_err(IndexError::at("end reading"))?;
+        self.stmt("COMMIT")?.execute([]).map_err(IndexError::at("end reading"))?;
         result
     }
 

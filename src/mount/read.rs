@@ -1,7 +1,7 @@
 //! The content of files: what a version contains is remembered, frames are decoded once, and the next ones in the order of the
 //! tree are decoded ahead when they are being read one after another, by one large file or by many small ones.
 
-use crate::index::tree::Reader;
+use crate::index::{chunks::Location, tree::Reader};
 use crate::mount::{
     errno::FsError,
     fs::{Fs, lock},
@@ -9,7 +9,7 @@ use crate::mount::{
 use crate::repo::{attach::Attached, frames::Frames};
 use crate::types::{
     attr::Kind,
-    ids::{SourceNum, Ver},
+    ids::{Id, SourceNum, Ver},
 };
 use crate::view::content::Content;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Bytes of decoded frames.
-const FRAMES_MAX: usize = 48 << 20;
+const FRAMES_MAX: usize = 40 << 20;
 /// Bytes of lists of pieces.
 const CONTENTS_MAX: usize = 8 << 20;
 /// Threads that decode ahead.
@@ -27,7 +27,7 @@ const AHEAD_THREADS: usize = 2;
 /// Frames that may wait to be decoded ahead.
 const AHEAD_QUEUE: usize = 8;
 /// How far ahead frames are decoded.
-const AHEAD_FRAMES: i64 = 3;
+const AHEAD_FRAMES: usize = 4;
 /// Frames that are remembered as read, to tell who reads one after another.
 const RECENT_FRAMES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
@@ -35,9 +35,9 @@ const RECENT_FRAMES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 pub struct Contents {
     frames: Arc<Frames>,
     lists: Mutex<Lists>,
-    recent: Mutex<LruCache<i64, ()>>,
+    recent: Mutex<LruCache<(Id, u32), ()>>,
     /// Where frames to be decoded ahead go; the threads end when it is dropped.
-    ahead: Sender<i64>,
+    ahead: Sender<Location>,
 }
 
 struct Lists {
@@ -51,10 +51,10 @@ impl Contents {
         let frames = Arc::new(Frames::new(attached.repo().clone(), FRAMES_MAX));
         let (ahead, queue) = bounded(AHEAD_QUEUE);
         for n in 0..AHEAD_THREADS {
-            let (frames, queue, index) = (frames.clone(), queue.clone(), attached.reader()?);
+            let (frames, queue) = (frames.clone(), queue.clone());
             thread::Builder::new()
                 .name(format!("ahead-{n}"))
-                .spawn(move || decode_ahead(&frames, &queue, &index))
+                .spawn(move || decode_ahead(&frames, &queue))
                 .map_err(|source| FsError::System { doing: "start a thread that decodes ahead", source })?;
         }
         let lists = Mutex::new(Lists { contents: LruCache::unbounded(), bytes: 0 });
@@ -82,18 +82,27 @@ impl Contents {
     }
 
     /// Notes that a frame is being read, and has the next ones decoded where the one before was read too.
-    fn note(&self, frame: i64) {
+    fn note(&self, index: &Reader, at: &Location) {
         let goes_on = {
             let mut recent = lock(&self.recent);
-            recent.put(frame, ()).is_none() && recent.contains(&(frame - 1))
+            let is_new = recent.put((at.pack, at.number), ()).is_none();
+            // A pack begins where another ends.
+            is_new && (at.number == 0 || recent.contains(&(at.pack, at.number - 1)))
         };
-        if goes_on {
-            for next in frame + 1..=frame + AHEAD_FRAMES {
-                // A full queue means that they are busy: then whoever reads decodes by itself.
-                if !self.frames.has(next) && self.ahead.try_send(next).is_err() {
-                    break;
+        if !goes_on {
+            return;
+        }
+        match index.frames_after(at.frame, AHEAD_FRAMES) {
+            Ok(next) => {
+                for next in next {
+                    // A full queue means that they are busy: then whoever reads decodes by itself.
+                    if !self.frames.has(next.frame) && self.ahead.try_send(next).is_err() {
+                        break;
+                    }
                 }
             }
+            // Nobody has asked for them yet; whoever does gets the error.
+            Err(e) => tracing::debug!("not decoded ahead: {e}"),
         }
     }
 }
@@ -102,16 +111,12 @@ fn weight(content: &Content) -> usize {
     size_of::<Content>() + content.pieces.capacity() * 32
 }
 
-fn decode_ahead(frames: &Frames, queue: &Receiver<i64>, index: &Reader) {
-    for frame in queue {
-        if frames.has(frame) {
+fn decode_ahead(frames: &Frames, queue: &Receiver<Location>) {
+    for at in queue {
+        if frames.has(at.frame) {
             continue;
         }
-        let decoded = index.frame(frame).map_err(FsError::from).and_then(|at| match at {
-            Some(at) => frames.get(&at).map(drop).map_err(FsError::from),
-            None => Ok(()),
-        });
-        if let Err(e) = decoded {
+        if let Err(e) = frames.get(&at) {
             // Nobody has asked for it yet; whoever does gets the error.
             tracing::debug!("not decoded ahead: {e}");
         }
@@ -126,7 +131,7 @@ impl Fs {
             let content = self.contents.get(index, source, ver)?;
             out.reserve(len.min(content.size.saturating_sub(offset) as usize));
             content.read_noting(index, &self.contents.frames, offset, len, out, &mut |at| {
-                self.contents.note(at.frame);
+                self.contents.note(index, at);
             })?;
             Ok(())
         })

@@ -2,6 +2,7 @@
 
 use crate::index::chunks::Location;
 use crate::repo::{error::RepoError, frames::decode_frame, names, open::Repository};
+use crate::sys::buffer::Buffer;
 use std::{collections::HashMap, sync::Arc};
 
 /// Two frames of a pack are fetched together when at most this many bytes lie between them.
@@ -10,7 +11,7 @@ const GAP_MAX: u64 = 64 << 10;
 const FETCH_MAX: u64 = 8 << 20;
 
 /// Decoded frames by their rows; an error stands for the frames that could not be read or opened.
-pub type Decoded = HashMap<i64, Result<Vec<u8>, Arc<RepoError>>>;
+pub type Decoded = HashMap<i64, Result<Buffer, Arc<RepoError>>>;
 
 /// Fetches and opens the frames of these chunks that `into` does not hold yet.
 pub fn frames(repo: &Repository, wanted: &[Location], into: &mut Decoded) {
@@ -43,11 +44,11 @@ fn fetch(repo: &Repository, together: &[&Location], into: &mut Decoded) {
     let len = (last.offset - start) as usize + last.sealed_len as usize;
     let name = names::pack(first.pack);
     match repo.store().get_range(&name, start, len) {
-        Ok(bytes) => {
+        Ok(mut bytes) => {
             tracing::debug!("read {} frames of {name}: {} B", together.len(), bytes.len());
             for at in together {
                 let from = (at.offset - start) as usize;
-                let sealed = bytes[from..from + at.sealed_len as usize].to_vec();
+                let sealed = &mut bytes[from..from + at.sealed_len as usize];
                 into.insert(at.frame, decode_frame(repo, at, sealed).map_err(Arc::new));
             }
         }

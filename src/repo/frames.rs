@@ -8,6 +8,7 @@ use crate::repo::{
     names,
     open::Repository,
 };
+use crate::sys::buffer::Buffer;
 use lru::LruCache;
 use std::{
     cell::RefCell,
@@ -19,7 +20,7 @@ thread_local! {
 }
 
 /// A decoded frame, or the place where it will be: whoever comes second waits for the first.
-type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
+type Slot = Arc<Mutex<Option<Arc<Buffer>>>>;
 
 /// Reads frames, and keeps the decoded ones that were used last, up to a number of bytes.
 pub struct Frames {
@@ -45,7 +46,7 @@ impl Frames {
     }
 
     /// The decoded frame that a chunk lies in. Every byte has been authenticated; an error names pack and frame.
-    pub fn get(&self, at: &Location) -> Result<Arc<Vec<u8>>, RepoError> {
+    pub fn get(&self, at: &Location) -> Result<Arc<Buffer>, RepoError> {
         let slot = self.slot(at);
         let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = &*content {
@@ -62,7 +63,7 @@ impl Frames {
     }
 
     /// The bytes of a chunk, in its frame.
-    pub fn chunk(&self, at: &Location) -> Result<(Arc<Vec<u8>>, std::ops::Range<usize>), RepoError> {
+    pub fn chunk(&self, at: &Location) -> Result<(Arc<Buffer>, std::ops::Range<usize>), RepoError> {
         let frame = self.get(at)?;
         let start = at.chunk_offset as usize;
         Ok((frame, start..start + at.chunk_len as usize))
@@ -87,25 +88,26 @@ impl Frames {
 }
 
 /// Reads and opens one frame, and checks that the chunk lies in it.
-pub fn read_frame(repo: &Repository, at: &Location) -> Result<Vec<u8>, RepoError> {
+pub fn read_frame(repo: &Repository, at: &Location) -> Result<Buffer, RepoError> {
     let name = names::pack(at.pack);
-    let sealed = repo.store().get_range(&name, at.offset, at.sealed_len as usize)?;
+    let mut sealed = repo.store().get_range(&name, at.offset, at.sealed_len as usize)?;
     tracing::debug!("read frame {} of {name}: {} B", at.number, sealed.len());
-    decode_frame(repo, at, sealed)
+    decode_frame(repo, at, &mut sealed)
 }
 
 /// Opens one sealed frame, and checks that the chunk lies in it.
-pub fn decode_frame(repo: &Repository, at: &Location, mut sealed: Vec<u8>) -> Result<Vec<u8>, RepoError> {
+pub fn decode_frame(repo: &Repository, at: &Location, sealed: &mut [u8]) -> Result<Buffer, RepoError> {
     let name = names::pack(at.pack);
-    let mut decode = || -> Result<Vec<u8>, Damage> {
-        repo.keys().object(ObjectKind::Pack, at.pack, &name).open(u64::from(at.number), &mut sealed)?;
+    let mut decode = || -> Result<Buffer, Damage> {
+        let key = repo.keys().object(ObjectKind::Pack, at.pack, &name);
+        let stored = key.open_part(u64::from(at.number), sealed)?;
         let method = Method::from_u8(at.method).ok_or_else(|| Damage::other("its compression is not known"))?;
         let raw = DECOMPRESSOR.with_borrow_mut(|d| {
             let d = match d {
                 Some(d) => d,
                 None => d.insert(Decompressor::new().map_err(|e| Damage::other(e.to_string()))?),
             };
-            Ok::<_, Damage>(d.decompress(method, std::mem::take(&mut sealed), at.raw_len as usize)?)
+            Ok::<_, Damage>(d.decompress(method, stored, at.raw_len as usize)?)
         })?;
         if u64::from(at.chunk_offset) + u64::from(at.chunk_len) > raw.len() as u64 {
             return Err(Damage::other("a chunk lies outside of it"));

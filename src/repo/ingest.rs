@@ -248,7 +248,7 @@ impl Ingest {
         }
         let mut pack = match self.pack.take() {
             Some(pack) => pack,
-            None => PackBuilder::new(self.repo.keys())?,
+            None => PackBuilder::new(self.repo.keys(), PACK_TARGET + (1 << 20))?,
         };
         let frame = pack.add(&mut self.compressor, &self.raw, std::mem::take(&mut self.chunks));
         self.raw.clear();

@@ -10,6 +10,7 @@ use crate::crypto::{
     seal::{Keys, ObjectKey, ObjectKind, TAG_LEN},
 };
 use crate::repo::{error::Damage, header, names};
+use crate::sys::buffer::Buffer;
 use crate::types::{
     ids::{Hash, Id},
     op::{FRAME_MAX, Frame, decode_chunks, encode_chunks},
@@ -29,17 +30,19 @@ pub const PACK_MAX: u64 = 1 << 32;
 pub struct PackBuilder {
     id: Id,
     key: ObjectKey,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     table: Vec<u8>,
     frames: u32,
 }
 
 impl PackBuilder {
-    /// An empty pack with a new id.
-    pub fn new(keys: &Keys) -> Result<PackBuilder, RandomError> {
+    /// An empty pack with a new id, and room for so many bytes.
+    pub fn new(keys: &Keys, room: usize) -> Result<PackBuilder, RandomError> {
         let id = random::id()?;
         let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
-        Ok(PackBuilder { id, key, bytes: header::write(ObjectKind::Pack, id).to_vec(), table: Vec::new(), frames: 0 })
+        let mut bytes = Buffer::with_capacity(room);
+        bytes.extend_from_slice(&header::write(ObjectKind::Pack, id));
+        Ok(PackBuilder { id, key, bytes, table: Vec::new(), frames: 0 })
     }
 
     /// Its id.
@@ -79,7 +82,7 @@ impl PackBuilder {
     }
 
     /// Its name and bytes, complete.
-    pub fn finish(mut self) -> (String, Vec<u8>) {
+    pub fn finish(mut self) -> (String, Buffer) {
         let start = self.bytes.len();
         put_u64(&mut self.bytes, u64::from(self.frames));
         self.bytes.extend_from_slice(&self.table);
@@ -104,9 +107,10 @@ pub fn table_len(footer: &[u8], len: u64) -> Result<u64, Damage> {
 }
 
 /// Opens and decodes the table of a pack: its frames, in order, with their offsets.
-pub fn read_table(keys: &Keys, id: Id, mut sealed: Vec<u8>) -> Result<Vec<Frame>, Damage> {
-    keys.object(ObjectKind::Pack, id, &names::pack(id)).open(TABLE, &mut sealed)?;
-    let mut r = Reader::new(&sealed);
+pub fn read_table(keys: &Keys, id: Id, sealed: &mut [u8]) -> Result<Vec<Frame>, Damage> {
+    let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
+    let plain = key.open_part(TABLE, sealed)?;
+    let mut r = Reader::new(plain);
     let count = r.u64_max((r.len() / 4) as u64, "more frames than its bytes can hold")?;
     let mut offset = header::LEN as u64;
     let mut frames = Vec::with_capacity(count as usize);

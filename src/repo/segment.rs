@@ -12,6 +12,7 @@ use crate::repo::{
     header,
     names::Segment,
 };
+use crate::sys::buffer::Buffer;
 use crate::types::wire::{Reader, WireError, put_bytes, put_u64};
 
 /// The longest block that a reader accepts, in raw bytes.
@@ -120,7 +121,7 @@ fn open_block(
     number: u64,
     rest: &mut &[u8],
     decompressor: &mut Decompressor,
-) -> Result<(Vec<u8>, bool), Damage> {
+) -> Result<(Buffer, bool), Damage> {
     let cut = || Damage::other("it was cut short");
     let (len, tail) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
     let len = u32::from_le_bytes(*len) as usize;
@@ -133,6 +134,6 @@ fn open_block(
     let method =
         Method::from_u8(flags & 1).filter(|_| flags <= 3).ok_or(WireError::Invalid("unknown flags of a block"))?;
     let raw_len = r.u64_max(BLOCK_MAX as u64, "a block that is too long")? as usize;
-    let packed = r.take(r.len())?.to_vec();
+    let packed = r.take(r.len())?;
     Ok((decompressor.decompress(method, packed, raw_len)?, flags & 2 != 0))
 }

@@ -10,10 +10,11 @@ use crate::restore::{
     attributes::{self, Attributes},
     batch::{Shared, Worker},
     error::RestoreError,
+    finish::finish_dirs,
     open::{Dirs, put_in_place, unprotect},
     plan::{Action, DirAction, Plan, PlannedFile, Removal},
     queue::Queue,
-    report::{Problem, Report, Why},
+    report::{Report, Why},
 };
 use crate::sys::{apply, dir, durable, flags, make, process, read, space, stat};
 use crate::types::{attr::Kind, path};
@@ -50,7 +51,8 @@ pub fn act(at: &Attached, plan: Plan, progress: &dyn Progress, stop: &AtomicBool
         progress.start("removing", None);
         act.remove(&plan.remove);
     }
-    index.hold(|index| act.finish_dirs(&mut Attributes::new(index)))?;
+    let finished = finish_dirs(at, &plan, &base, &act.lost, stop)?;
+    act.report.merge(finished);
     progress.start("syncing", None);
     act.sync()?;
     progress.finish();
@@ -167,7 +169,7 @@ impl Act<'_> {
         progress.start("restoring", Some(Total { files: self.plan.files.len() as u64, bytes: will.bytes }));
         let repo = self.at.repo();
         let shared = Shared { repo, plan: self.plan, base: self.base, queue: &queue, progress, stop: self.stop };
-        let threads = process::cpus().clamp(2, 16);
+        let threads = (2 * process::cpus()).clamp(2, 16);
         let results: Vec<Result<(Report, Vec<usize>), RestoreError>> = std::thread::scope(|scope| {
             let work = || -> Result<(Report, Vec<usize>), RestoreError> {
                 let index = self.at.reader()?;
@@ -258,35 +260,6 @@ impl Act<'_> {
                 }
             }
         }
-    }
-
-    /// Attributes of directories, the deepest first: what is done in one changes its times.
-    fn finish_dirs(&mut self, attributes: &mut Attributes<'_>) -> Result<(), RestoreError> {
-        for (n, planned) in self.plan.dirs.iter().enumerate().rev() {
-            if self.lost.contains(&n) {
-                continue;
-            }
-            match planned.action {
-                DirAction::Create => self.report.done.created += 1,
-                DirAction::Replace => self.report.done.replaced += 1,
-                DirAction::Change => self.report.done.changed += 1,
-                DirAction::Keep if planned.touched => {}
-                DirAction::Keep => continue,
-            }
-            let Some(wanted) = &planned.wanted else { continue };
-            let attr = attributes.whole(wanted).map_err(RestoreError::Index)?;
-            let path = self.plan.dir_path(n);
-            match dir::open_beneath(self.base, &path) {
-                Ok(fd) => attributes::note(&mut self.report, || self.plan.from_root(&path), apply::to_open(fd, &attr)),
-                Err(e) if self.stopped() && e.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    let problem =
-                        Problem { path: self.plan.from_root(&path), why: Why::Io { doing: "open it again", source } };
-                    self.report.problems.push(problem);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Every file system that something was written to.

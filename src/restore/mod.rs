@@ -7,6 +7,7 @@ mod compare;
 mod content;
 mod delete;
 pub mod error;
+mod finish;
 mod held;
 mod open;
 pub mod plan;

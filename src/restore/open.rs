@@ -40,7 +40,12 @@ impl<'a> Dirs<'a> {
 /// Puts what was made under a temporary name in its place, if nothing stands there or only what the plan knew of.
 pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], file: &PlannedFile) -> Result<(), Why> {
     let name = file.name.as_slice();
-    let put = || make::rename(dir, temp, dir, name, make::Taken::Replace);
+    // Where nothing stood, nothing may stand now either.
+    let taken = if file.was.is_some() { make::Taken::Replace } else { make::Taken::Refuse };
+    let put = || match make::rename(dir, temp, dir, name, taken) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(changed()),
+        other => other,
+    };
     let result = match as_planned(dir, file).and_then(|()| put()) {
         // What stands there, or the directory, may be immutable or append-only.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
@@ -59,14 +64,19 @@ pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], file: &PlannedFile) -> Re
     })
 }
 
-/// Fails where something stands there that was made or changed after the plan.
+/// Fails where what the plan would replace was changed after it.
 fn as_planned(dir: &OwnedFd, file: &PlannedFile) -> io::Result<()> {
+    let Some(was) = file.was else { return Ok(()) };
     match stat::at(dir, &file.name) {
-        Ok(now) if file.was == Some((now.place, now.size, now.mtime)) => Ok(()),
-        Ok(_) => Err(io::Error::other("what stands there was changed meanwhile, and left as it is")),
+        Ok(now) if was == (now.place, now.size, now.mtime) => Ok(()),
+        Ok(_) => Err(changed()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
     }
+}
+
+fn changed() -> io::Error {
+    io::Error::other("what stands there was made or changed meanwhile, and left as it is")
 }
 
 /// Clears what keeps a file or directory, or its directory, from being changed. Whether anything did.

@@ -1,5 +1,6 @@
 //! The trait of a store and its guarantees.
 
+use crate::sys::buffer::Buffer;
 use std::io;
 
 /// Why a store could not do what it was asked.
@@ -86,7 +87,7 @@ pub trait Store: Send + Sync {
     /// A whole object, refused above `max` bytes.
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError>;
     /// `len` bytes from `offset`.
-    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
+    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError>;
     /// All objects whose name begins with `prefix`, which is empty or ends with `/`, in the order of names.
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
     /// Deletes an object durably.

@@ -1,7 +1,7 @@
 //! A store in a local directory.
 
 use crate::store::api::{Object, Store, StoreError, is_object_name};
-use crate::sys::durable;
+use crate::sys::{buffer::Buffer, durable};
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -90,10 +90,11 @@ impl Store for LocalStore {
         read(self.path(name)?).map_err(|e| self.error("read", name, e))
     }
 
-    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+    fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError> {
         let read = |path: PathBuf| {
             let file = File::open(path)?;
-            let mut bytes = vec![0; len];
+            let mut bytes = Buffer::with_capacity(len);
+            bytes.resize(len, 0);
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
         };

@@ -14,6 +14,9 @@ use crate::sys::dir;
 use crate::sys::make::{self, Taken};
 use crate::types::path::show;
 
+/// Files from this length on are not copied into the page cache: they are synced at once, and read again, if ever, much later.
+const LARGE_BYTES: usize = 1 << 20;
+
 /// Why a file could not be written, removed or locked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -101,7 +104,10 @@ fn write(path: &Path, bytes: &[u8], mode: u32, taken: Taken) -> Result<()> {
 }
 
 fn fill(fd: OwnedFd, bytes: &[u8], mode: u32) -> io::Result<()> {
-    make::write_at(&fd, bytes, 0)?;
+    match bytes.len() >= LARGE_BYTES {
+        true => make::write_around_cache(&fd, bytes)?,
+        false => make::write_at(&fd, bytes, 0)?,
+    }
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777))?;
     make::sync(&fd)
 }

@@ -131,6 +131,11 @@ impl Event<'_> {
         self.mask & libc::FAN_Q_OVERFLOW != 0
     }
 
+    /// A name was removed.
+    pub fn is_removal(&self) -> bool {
+        self.mask & libc::FAN_DELETE != 0
+    }
+
     /// The object is a directory.
     pub fn is_directory(&self) -> bool {
         self.mask & libc::FAN_ONDIR != 0
@@ -242,7 +247,16 @@ fn int_pair(first: u32, second: u32) -> [u8; 8] {
 ///
 /// Errors: `ESTALE` when the directory no longer exists; `EPERM` without CAP_DAC_READ_SEARCH.
 pub fn open_directory(mount: BorrowedFd<'_>, directory: &[u8]) -> io::Result<OwnedFd> {
-    let handle = directory.get(8..).unwrap_or_default();
+    open_handle(mount, directory, libc::O_DIRECTORY)
+}
+
+/// Opens (`O_PATH`) what [`Event::object`] names, as [`open_directory`] does for directories.
+pub fn open_object(mount: BorrowedFd<'_>, object: &[u8]) -> io::Result<OwnedFd> {
+    open_handle(mount, object, 0)
+}
+
+fn open_handle(mount: BorrowedFd<'_>, key: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
+    let handle = key.get(8..).unwrap_or_default();
     let len = read_u32(handle, 0).ok_or(io::ErrorKind::InvalidInput)? as usize;
     if len > HANDLE_MAX_BYTES || handle.len() != 8 + len {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -254,7 +268,7 @@ pub fn open_directory(mount: BorrowedFd<'_>, directory: &[u8]) -> io::Result<Own
         padded[..bytes.len()].copy_from_slice(bytes);
         *word = u64::from_ne_bytes(padded);
     }
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let flags = libc::O_PATH | libc::O_CLOEXEC | flags;
     // SAFETY: `aligned` starts with a `file_handle` header whose length was checked to lie within it, and outlives the
     // call, which only reads it.
     let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), aligned.as_ptr(), flags) };

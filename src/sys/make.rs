@@ -5,20 +5,34 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use rustix::fs::{AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::sys::buffer::Buffer;
 use crate::types::attr::Kind;
 
 /// How the names of unfinished files start: whoever finds one that is old may remove it.
 pub const TEMP_PREFIX: &str = ".tmp-";
 
-/// A new random name that starts with [`TEMP_PREFIX`].
+/// A new name that starts with [`TEMP_PREFIX`]: of this process, the next after a random one.
 pub fn temp_name() -> io::Result<Vec<u8>> {
-    let mut bytes = [0_u8; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!("{TEMP_PREFIX}{:016x}", u64::from_ne_bytes(bytes)).into_bytes())
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let first = match FIRST.get() {
+        Some(first) => *first,
+        None => {
+            let mut bytes = [0_u8; 8];
+            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+            *FIRST.get_or_init(|| u64::from_ne_bytes(bytes))
+        }
+    };
+    let number = first.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    Ok(format!("{TEMP_PREFIX}{number:016x}").into_bytes())
 }
 
 /// Makes something under a temporary name: calls `make` with new names until one is free.
@@ -129,6 +143,53 @@ pub fn write_at(fd: impl AsFd, bytes: &[u8], offset: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// What storage wants buffers, offsets and lengths to be multiples of, in bytes: the largest that is in use.
+const ALIGN: usize = 4096;
+/// What is handed to storage at once, in bytes.
+const DIRECT_BYTES: usize = 2 << 20;
+
+/// Writes all of `bytes` from the start of the new file open as `fd`, around the page cache where the file system can: no
+/// copy of it is made there, and nothing that others use is pushed out.
+pub fn write_around_cache(fd: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    let whole = bytes.len() / ALIGN * ALIGN;
+    let done = match whole > 0 && set_direct(&fd, true).is_ok() {
+        true => {
+            let done = write_aligned(&fd, &bytes[..whole]);
+            set_direct(&fd, false)?;
+            done?
+        }
+        false => 0,
+    };
+    write_at(&fd, &bytes[done..], done as u64)
+}
+
+/// Writes whole blocks; gives how much was written before the file system said that it can't.
+fn write_aligned(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let mut room = Buffer::with_capacity(DIRECT_BYTES + ALIGN);
+    room.resize(bytes.len().min(DIRECT_BYTES) + ALIGN, 0);
+    let start = room.as_ptr().align_offset(ALIGN);
+    let mut done = 0;
+    while done < bytes.len() {
+        let len = (bytes.len() - done).min(DIRECT_BYTES);
+        let block = &mut room[start..start + len];
+        block.copy_from_slice(&bytes[done..done + len]);
+        match rustix::io::pwrite(&fd, block, done as u64) {
+            // A short write leaves the alignment: the rest goes through the cache.
+            Ok(n) if n % ALIGN != 0 => return Ok(done + n),
+            Ok(0) | Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(done),
+            Ok(n) => done += n,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(done)
+}
+
+fn set_direct(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(&fd)?;
+    Ok(rustix::fs::fcntl_setfl(&fd, if on { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT })?)
+}
+
 /// Sets the length of a file; what is added is a hole.
 pub fn set_len(fd: impl AsFd, size: u64) -> io::Result<()> {
     Ok(rustix::fs::ftruncate(fd, size)?)
@@ -195,6 +256,24 @@ mod tests {
         unlink(&at, b"h").unwrap();
         remove_dir(&at, b"a").unwrap();
         assert_eq!(names(&at), [[0_u8; 0]; 0]);
+    }
+
+    #[test]
+    fn what_goes_around_the_cache_arrives_whole() {
+        let bytes: Vec<u8> = (0..5_000_123_u32).map(|n| (n ^ (n >> 7)) as u8).collect();
+        let mut places = vec![tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()];
+        places.extend(tempfile::tempdir_in("/var/tmp"));
+        for tmp in places {
+            let at = dir::open(tmp.path()).unwrap();
+            for len in [0, 1, 4095, 4096, 4097, 2 << 20, (2 << 20) + 1, bytes.len()] {
+                let name = len.to_string();
+                let fd = file(&at, name.as_bytes()).unwrap();
+                write_around_cache(&fd, &bytes[..len]).unwrap();
+                assert!(std::fs::read(tmp.path().join(&name)).unwrap() == bytes[..len], "{len} bytes in {tmp:?}");
+                // It is an ordinary file again.
+                write_at(&fd, b"odd", 1).unwrap();
+            }
+        }
     }
 
     #[test]

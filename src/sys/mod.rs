@@ -2,6 +2,7 @@
 //! process itself. The only room that reads the clock or writes files.
 
 pub mod apply;
+pub mod buffer;
 pub mod clock;
 pub mod dir;
 pub mod durable;

@@ -88,7 +88,7 @@ impl Attr {
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where a node was seen on its file system: what tells that it is the same one again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Place {
     /// `st_dev`.
     pub dev: u64,

@@ -115,8 +115,8 @@ impl Check<'_> {
         let start = len.checked_sub(FOOTER_LEN as u64).ok_or("it is too short to have one")?;
         let footer = store.get_range(name, start, FOOTER_LEN).map_err(|e| e.to_string())?;
         let table_len = pack::table_len(&footer, len).map_err(|e| e.to_string())?;
-        let sealed = store.get_range(name, start - table_len, table_len as usize).map_err(|e| e.to_string())?;
-        pack::read_table(self.repo.keys(), id, sealed).map_err(|e| e.to_string())
+        let mut sealed = store.get_range(name, start - table_len, table_len as usize).map_err(|e| e.to_string())?;
+        pack::read_table(self.repo.keys(), id, &mut sealed).map_err(|e| e.to_string())
     }
 
     /// The journal and the pack's own table must say the same.

@@ -98,6 +98,7 @@ impl Dirty {
                 }
                 self.pending.paths.add_entry(dir, name);
             }
+            Hint::Node { place } => self.pending.paths.add_node(place),
             Hint::Moved { from, to } => self.moved(&from, &to),
             Hint::Subtree { dir, why, blind_since } => {
                 if let Some(since) = blind_since {

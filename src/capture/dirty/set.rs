@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::relative::{ancestors, within};
-use crate::types::path::join;
+use crate::types::{attr::Place, path::join};
 
 /// Names told apart in one directory; with more, the whole directory is listed.
 pub const NAMES_MAX: usize = 4096;
@@ -18,6 +18,8 @@ pub struct Paths {
     pub dirs: BTreeSet<Vec<u8>>,
     /// Directories to scan with everything below.
     pub subtrees: BTreeSet<Vec<u8>>,
+    /// Nodes of which the names that are known are to be looked at.
+    pub nodes: BTreeSet<Place>,
     names: usize,
 }
 
@@ -29,7 +31,7 @@ impl Paths {
 
     /// How many items there are.
     pub fn len(&self) -> usize {
-        self.names + self.dirs.len() + self.subtrees.len()
+        self.names + self.dirs.len() + self.subtrees.len() + self.nodes.len()
     }
 
     /// Whether looking at these paths looks at entry `name` of `dir`.
@@ -87,13 +89,28 @@ impl Paths {
         for inner in below(self.subtrees.range(dir.clone()..), &dir) {
             self.subtrees.remove(&inner);
         }
+        if dir.is_empty() {
+            self.nodes.clear();
+        }
         self.subtrees.insert(dir);
+    }
+
+    /// Adds a node; too many of them are a scan of everything.
+    pub fn add_node(&mut self, place: Place) {
+        if self.subtrees.contains(&Vec::new()) {
+            return;
+        }
+        self.nodes.insert(place);
+        if self.nodes.len() > NAMES_MAX {
+            self.add_subtree(Vec::new());
+        }
     }
 
     /// Adds all of `other`.
     pub fn add(&mut self, other: Paths) {
         other.subtrees.into_iter().for_each(|dir| self.add_subtree(dir));
         other.dirs.into_iter().for_each(|dir| self.add_dir(dir));
+        other.nodes.into_iter().for_each(|node| self.add_node(node));
         for (dir, names) in other.entries {
             names.into_iter().for_each(|name| self.add_entry(dir.clone(), name));
         }

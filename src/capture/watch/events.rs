@@ -30,6 +30,20 @@ impl Worker {
         for place in [event.at, event.old, event.new].into_iter().flatten() {
             self.take_entry(place, event.is_directory());
         }
+        if event.is_removal() && !event.is_directory() {
+            self.take_removal(event);
+        }
+    }
+
+    /// A name is gone. What it led to may be there still, under another one: then changes may have been told of this one only.
+    fn take_removal(&mut self, event: &Event<'_>) {
+        let Some(object) = event.object else { return };
+        if self.find(event.at).inside.is_empty() {
+            return;
+        }
+        if let Some(place) = self.resolver.place_of(object) {
+            self.out.send(Hint::Node { place });
+        }
     }
 
     fn take_entry(&mut self, place: Place<'_>, is_directory: bool) {

@@ -1,6 +1,6 @@
 //! What a watcher says.
 
-use crate::types::time::Instant;
+use crate::types::{attr::Place, time::Instant};
 
 /// Something may have changed. Paths are bytes, relative to the source's root; `""` is the root itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,6 +13,11 @@ pub enum Hint {
         dir: Vec<u8>,
         /// The entry in it.
         name: Vec<u8>,
+    },
+    /// A node lost a name, through which it may have been changed, and goes on under others.
+    Node {
+        /// Where it is.
+        place: Place,
     },
     /// A directory was renamed within the root. Both names are dirty, and whatever was dirty below `from` is now to be
     /// found below `to`.

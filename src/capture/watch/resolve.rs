@@ -11,8 +11,8 @@ use rustix::fs::{CWD, Mode, OFlags, fstat, openat, statvfs};
 use rustix::io::Errno;
 
 use super::root::Root;
-use crate::sys::fanotify;
-use crate::types::path::is_within;
+use crate::sys::{fanotify, stat};
+use crate::types::{attr::Place, path::is_within};
 
 /// Directories whose paths are remembered: some 15 MB at most.
 const CACHE_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -88,6 +88,19 @@ impl Resolver {
             self.cache.put(directory.to_vec(), spots.clone());
         }
         spots
+    }
+
+    /// Where the node with this handle is, if it has a name still.
+    pub(super) fn place_of(&self, object: &[u8]) -> Option<Place> {
+        let fsid = fanotify::Place { directory: object, name: b"" }.fsid();
+        let open = |point: &Point| -> std::io::Result<Place> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let mount = openat(CWD, OsStr::from_bytes(&point.path), flags, Mode::empty())?;
+            let stat = stat::of(fanotify::open_object(std::os::fd::AsFd::as_fd(&mount), object)?)?;
+            if stat.nlink == 0 { Err(Errno::STALE.into()) } else { Ok(stat.place) }
+        };
+        // One that can't be opened has no name any more; where that is not why, the interval's scan looks at it.
+        self.points.iter().filter(|p| p.fsid == fsid).find_map(|point| open(point).ok())
     }
 
     fn look(&self, root: &Root, directory: &[u8]) -> Spots {

@@ -181,6 +181,7 @@ impl Follower {
         for path in listed.chain(named).collect::<Vec<_>>() {
             self.look(&path);
         }
+        self.look_again(&batch.paths.nodes.iter().map(|place| place.ino).collect::<Vec<_>>());
         // A directory's times change with its entries.
         for dir in batch.paths.entries.keys().chain(&batch.paths.dirs) {
             if let (Some(known), Some(now)) = (self.known.get_mut(dir), Known::of(&absolute(&root, dir))) {
@@ -216,6 +217,11 @@ impl Follower {
         let leaves = |p: &[u8]| within(p, path) && !p.is_empty();
         let inodes: Vec<u64> = self.known.iter().filter(|(p, _)| leaves(p)).map(|(_, k)| k.ino).collect();
         self.known.retain(|p, _| !leaves(p));
+        self.look_again(&inodes);
+    }
+
+    /// Looks at the names that are known of these.
+    fn look_again(&mut self, inodes: &[u64]) {
         let root = self.root();
         for (p, known) in self.known.iter_mut().filter(|(_, k)| !k.is_dir() && inodes.contains(&k.ino)) {
             if let Some(now) = Known::of(&root.join(std::ffi::OsStr::from_bytes(p))).filter(|now| now.ino == known.ino)

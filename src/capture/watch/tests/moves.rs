@@ -193,3 +193,19 @@ fn nested_directories_that_change_places_keep_their_right_paths() {
         f.assert_true(&format!("{prefer:?} on {base}"));
     }
 }
+
+#[test]
+fn a_change_through_a_name_that_comes_and_goes_is_seen() {
+    // What inotify tells of a name that is gone does not say what it led to: there only a scan finds it.
+    for (prefer, base) in places().into_iter().filter(|(prefer, _)| *prefer == Prefer::Fanotify) {
+        let mut f = Follower::with(options(prefer), base, |root| {
+            fs::create_dir_all(root.join("d")).unwrap();
+            fs::write(root.join("d/file"), "before").unwrap();
+        });
+        fs::hard_link(f.at("d/file"), f.at("other")).unwrap();
+        fs::write(f.at("other"), "after this").unwrap();
+        fs::remove_file(f.at("other")).unwrap();
+        f.settle();
+        f.assert_true(&format!("{prefer:?} on {base}"));
+    }
+}
