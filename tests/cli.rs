@@ -192,3 +192,64 @@ fn nothing_of_the_progress_stays_on_a_terminal() {
     assert!(left.iter().all(|l| !l.contains("capturing")), "{left:?}");
     assert_eq!(left.iter().filter(|l| l.contains(" new, ")).count(), 2, "{left:?}");
 }
+
+/// An ordinary user: the first command as somebody who is not root, with the help of `fusermount3`.
+#[test]
+fn a_user_protects_mounts_and_copies_back() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    use std::process::{Command, Stdio};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("every other test of a mount was run as an ordinary user already");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // The program may lie where only root can go.
+    let program = dir.join("bygone");
+    std::fs::copy(env!("CARGO_BIN_EXE_bygone"), &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (home, mnt) = (dir.join("home"), dir.join("mnt"));
+    for made in [&home, &home.join("documents"), &mnt] {
+        std::fs::create_dir(made).unwrap();
+        chown(made, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    // In mounts of its own, where the device is open to everybody: elsewhere udev sees to that.
+    let script = "mknod -m 666 \"$0/fuse\" c 10 229 && mount --bind \"$0/fuse\" /dev/fuse && exec setpriv --reuid=65534 \
+                  --regid=65534 --clear-groups -- \"$@\"";
+    let as_user = |within: &[&str], program: &Path| {
+        let mut command = Command::new(within[0]);
+        command.args(&within[1..]).arg(program).env_clear().stdin(Stdio::null());
+        command.env("HOME", &home).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        command
+    };
+    std::fs::write(home.join("documents/thesis"), "first").unwrap();
+    chown(home.join("documents/thesis"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    let mut command = as_user(&["unshare", "--mount", "sh", "-c", script, dir.to_str().unwrap()], &program);
+    command.arg("protect").arg(home.join("documents")).arg("--mount").arg(&mnt);
+    let mut child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let told = || std::fs::read_to_string(dir.join("log")).unwrap();
+    let seen = mnt.join("@latest").join(home.join("documents/thesis").strip_prefix("/").unwrap());
+    let pid = child.id().to_string();
+    let there =
+        ["nsenter", "--mount", "--target", &pid, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let read = || as_user(&there, "cat".as_ref()).arg(&seen).output().unwrap().stdout;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while read() != b"first" && std::time::Instant::now() < until && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let first = read();
+    // Whatever was seen, it ends and nothing stays mounted.
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    let ended = child.try_wait().unwrap();
+    assert!(ended.is_none(), "it ended by itself, {ended:?}: {}", told());
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(first, b"first", "{}", told());
+    assert!(status.success(), "{}", told());
+    for place in [".config/bygone/bygone.toml", ".local/state/bygone"] {
+        assert!(home.join(place).exists(), "{place} is in the home: {}", told());
+    }
+}

@@ -163,6 +163,17 @@ fn damaged_slots_are_listed_and_do_not_count() {
 }
 
 #[test]
+fn a_damaged_slot_is_named_by_its_object() {
+    let temp = repository();
+    let dir = temp.path();
+    let slot = fs::read_dir(dir.join("repo/keys")).unwrap().next().unwrap().unwrap().path();
+    fs::write(&slot, "nothing").unwrap();
+    let (status, _, told) = run(dir, &["list"]);
+    let name = format!("keys/{}: the key slot is damaged", slot.file_name().unwrap().to_str().unwrap());
+    assert!(status == 1 && told.contains(&name), "{told}");
+}
+
+#[test]
 fn a_key_that_opens_nothing_is_told_with_a_line_for_each_slot() {
     let temp = repository();
     let dir = temp.path();

@@ -260,6 +260,32 @@ fn real_tools_copy_and_compare() {
 }
 
 #[test]
+fn git_reads_a_repository_inside_a_view() {
+    let w = World::new();
+    let git = |at: &Path, args: &[&str]| {
+        let mut all: Vec<&dyn AsRef<OsStr>> =
+            vec![&"-c", &"safe.directory=*", &"-c", &"user.name=n", &"-c", &"user.email=e", &"-C", &at];
+        all.extend(args.iter().map(|a| a as &dyn AsRef<OsStr>));
+        ok("git", &all)
+    };
+    w.write("project/file", "first\n");
+    w.write("project/dir/other", "other\n");
+    let project = w.path("src/project");
+    for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "first"]] {
+        git(&project, args);
+    }
+    let clean = w.snapshot();
+    w.write("project/file", "second\n");
+    w.write("project/new", "new\n");
+    let changed = w.snapshot();
+    let _mounted = w.mount();
+    assert_eq!(git(&w.view(clean).join("project"), &["status", "--porcelain"]), "");
+    assert_eq!(git(&w.view(changed).join("project"), &["status", "--porcelain"]), " M file\n?? new\n");
+    assert_eq!(git(&w.view(changed).join("project"), &["diff", "--numstat"]), "1\t1\tfile\n");
+    git(&w.view(clean).join("project"), &["fsck", "--strict"]);
+}
+
+#[test]
 fn an_unchanged_file_is_the_same_file_and_a_directory_never_is() {
     let w = World::new();
     w.write("same", "same");

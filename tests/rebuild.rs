@@ -117,3 +117,35 @@ fn whoever_watches_ends_when_the_index_is_taken_away() {
     assert!(told.contains("was removed or replaced while this process used it"), "{told}");
     assert_eq!(run(dir, &["cat", dir.join("src/file").to_str().unwrap()]), "x");
 }
+
+#[test]
+fn a_journal_that_has_lost_its_end_is_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let source = dir.join("a");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    durable::replace(&dir.join("bygone.toml"), format!("state = {:?}\n", dir.join("state")).as_bytes(), 0o600).unwrap();
+    fs::create_dir(&source).unwrap();
+    run(dir, &["init", "--repo", &text(&dir.join("repo")), "--key-file", &text(&dir.join("key"))]);
+    run(dir, &["source", "add", &text(&source)]);
+    for n in 0..3 {
+        fs::write(source.join("f"), format!("{n}")).unwrap();
+        run(dir, &["snapshot"]);
+    }
+    run(dir, &["index", "rebuild"]);
+    let journal = dir.join("repo/journal");
+    let mut segments: Vec<_> = walk(&journal);
+    segments.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    fs::remove_file(segments.last().unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+    command.arg("--config").arg(dir.join("bygone.toml")).args(["index", "rebuild"]);
+    let out = command.env_clear().env("HOME", dir).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{told}");
+    assert!(told.contains("ends with snapshot 2, and snapshot 3 was known here before"), "{told}");
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

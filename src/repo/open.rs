@@ -239,7 +239,11 @@ fn open_slots(store: &dyn Store, secret: &Secret, id: Id) -> Result<Master, Repo
             .and_then(|bytes| slots::open_slot(&bytes, secret, id).map_err(RepoError::from))
         {
             Ok(master) => return Ok(master),
-            Err(e) => tried.push(e.to_string()),
+            // These two name the slot themselves.
+            Err(e @ RepoError::Slot(SlotError::WrongKey { .. } | SlotError::WrongKind { .. })) => {
+                tried.push(e.to_string());
+            }
+            Err(e) => tried.push(format!("{}: {e}", object.name)),
         }
     }
     if tried.is_empty() {

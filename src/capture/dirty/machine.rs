@@ -156,12 +156,6 @@ impl Dirty {
         self.budget.captured(path.to_vec(), bytes, cost, now);
     }
 
-    /// Whether the file at `path` is to be left alone for now: ask before reading a changed file that a scan found. If so,
-    /// it is in a later batch.
-    pub fn hold_back(&mut self, path: &[u8], now: Instant) -> bool {
-        self.budget.hold_back(path, now)
-    }
-
     /// Both names are dirty. What was dirty below the old one is so below the new one, and stays so below the old one, where
     /// there may be something else now. What was taken shortly before is dirty again: it may not have been found.
     fn moved(&mut self, from: &[u8], to: &[u8]) {

@@ -255,7 +255,6 @@ fn held_back_is_not_lost() {
     assert_eq!(shown(&dirty.take(start + ms(999)).paths), "");
     assert_eq!(shown(&dirty.take(start + ms(1000)).paths), "e:big");
     assert_eq!(dirty.ready_at(), None);
-    assert!(!dirty.hold_back(b"big", start + ms(1001)), "due, so it need not wait any more");
 }
 
 #[test]
@@ -268,12 +267,12 @@ fn a_file_that_did_not_change_again_is_not_due() {
 }
 
 #[test]
-fn a_scan_can_hold_back_too_and_a_rename_takes_the_rest_along() {
+fn a_rename_takes_the_rest_along() {
     let start = Instant::now();
     let mut dirty = machine();
     dirty.captured(b"a/big", 2 << 20, ms(100), start);
-    assert!(dirty.hold_back(b"a/big", start + ms(1)));
-    assert!(!dirty.hold_back(b"a/other", start + ms(1)));
+    dirty.hint(start + ms(1), entry("a/big"));
+    assert!(dirty.take(start + ms(1)).paths.is_empty());
     dirty.hint(start + ms(2), moved("a", "b"));
     dirty.take(start + ms(600));
     assert_eq!(shown(&dirty.take(start + ms(1000)).paths), "e:a/big e:b/big");
