@@ -9,7 +9,10 @@ use crate::config::check::Problem;
 use crate::config::load;
 use crate::config::model::Config;
 use crate::config::places::{Places, Surroundings};
-use crate::types::path::is_name;
+use crate::types::{
+    location::{Location, S3Url},
+    path::is_name,
+};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Context {
                 .hint("give --config a file that is there, or make one with `bygone init`"));
         }
         if let Some(repo) = &global.repo {
-            config.repository = absolute(repo)?;
+            config.repository = location(repo)?;
         }
         Ok((Context { config, places, json: global.json, quiet: global.quiet }, problems))
     }
@@ -75,6 +78,14 @@ fn surroundings() -> Surroundings {
         config_home: path("XDG_CONFIG_HOME"),
         state_home: path("XDG_STATE_HOME"),
         host: if is_name(host.as_bytes()) { host.into_owned() } else { "localhost".to_owned() },
+    }
+}
+
+/// The place of a repository as it was given: a directory made absolute, or the URL of a bucket.
+fn location(given: &Path) -> Result<Location, Failure> {
+    match given.to_str().filter(|text| text.starts_with(S3Url::SCHEME)) {
+        Some(text) => text.parse().map(Location::Bucket).map_err(Failure::usage),
+        None => Ok(Location::Dir(absolute(given)?)),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Opening the repository and the index that a command works on.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::outcome::{Explain as _, Failure};
+use super::outcome::{Explain as _, Failure, Outcome};
 use super::secret::{self, Purpose};
+use super::sizes::show_size;
 use crate::capture::scope::Scope;
-use crate::config::model::Source;
+use crate::config::model::{Remote, Source};
 use crate::config::patterns::Patterns;
 use crate::crypto::slots::Secret;
 use crate::progress::Progress;
@@ -17,17 +19,52 @@ use crate::repo::{
     open::Repository,
     replay::{self, Replayed},
 };
-use crate::store::{api::Store, local::LocalStore};
+use crate::store::{api::Store, cache::Cached, local::LocalStore, s3::S3Store, spool::Spool};
 use crate::sys::clock::SystemClock;
+use crate::types::location::Location;
 
-/// The store of the settings.
-pub fn store(context: &Context) -> Arc<dyn Store> {
-    Arc::new(LocalStore::open(&context.config.repository))
+/// Whether what was read before may be read again from the cache of this host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Yes.
+    Cached,
+    /// No: what counts is what the store gives now.
+    Fresh,
+}
+
+/// The store of the settings. One in a bucket has a spool and a cache before it, in the state directory.
+pub fn store(context: &Context) -> Result<Arc<dyn Store>, Failure> {
+    store_with(context, Reads::Cached)
+}
+
+fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure> {
+    let url = match &context.config.repository {
+        Location::Dir(dir) => return Ok(Arc::new(LocalStore::open(dir))),
+        Location::Bucket(url) => url,
+    };
+    let remote = &context.config.remote;
+    let dir = context.config.state.join(format!("remote-{}", &blake3::hash(url.to_string().as_bytes()).to_hex()[..16]));
+    let mut store: Arc<dyn Store> = Arc::new(S3Store::open(url.clone(), &remote_settings(remote)).into_failure()?);
+    if reads == Reads::Cached {
+        store = Arc::new(Cached::open(store, &dir.join("cache"), remote.cache).into_failure()?);
+    }
+    Ok(Arc::new(Spool::open(store, &dir.join("spool"), remote.spool).into_failure()?))
+}
+
+/// What the environment and the settings say of the service. The settings go first.
+fn remote_settings(remote: &Remote) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+    let named = [("AWS_ENDPOINT_URL", &remote.endpoint), ("AWS_REGION", &remote.region)];
+    all.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
+    all
 }
 
 /// The store of the settings, which holds a repository.
 pub fn store_of_repository(context: &Context) -> Result<Arc<dyn Store>, Failure> {
-    let store = store(context);
+    repository_in(store(context)?)
+}
+
+fn repository_in(store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Failure> {
     match crate::repo::open::repository_id(&*store) {
         Ok(_) => Ok(store),
         Err(e) => {
@@ -47,7 +84,11 @@ pub fn repository(context: &Context) -> Result<Arc<Repository>, Failure> {
 
 /// Opens the repository with the key of the settings, and gives that key too, for work on the key slots.
 pub fn repository_and_secret(context: &Context) -> Result<(Arc<Repository>, Secret), Failure> {
-    let store = store_of_repository(context)?;
+    repository_with(context, Reads::Cached)
+}
+
+fn repository_with(context: &Context, reads: Reads) -> Result<(Arc<Repository>, Secret), Failure> {
+    let store = repository_in(store_with(context, reads)?)?;
     let secret = secret::obtain(&context.config.key, Purpose::Open)?;
     let repo = Repository::open(store, &secret).map_err(|e| {
         let failure = Failure::from_error(&e);
@@ -64,7 +105,12 @@ pub fn repository_and_secret(context: &Context) -> Result<(Arc<Repository>, Secr
 
 /// Opens the repository and this host's index of it, as it is.
 pub fn attached(context: &Context) -> Result<Arc<Attached>, Failure> {
-    let repo = repository(context)?;
+    attached_with(context, Reads::Cached)
+}
+
+/// As [`attached`], reading as it is told.
+pub fn attached_with(context: &Context, reads: Reads) -> Result<Arc<Attached>, Failure> {
+    let repo = repository_with(context, reads)?.0;
     let at = Attached::open(repo, &context.config.state, Arc::new(SystemClock)).map_err(|e| {
         let failure = Failure::from_error(&e);
         match &e {
@@ -102,11 +148,25 @@ fn told(replayed: Replayed) -> Result<Replayed, Failure> {
     Ok(replayed)
 }
 
+/// Waits until everything that was captured is stored. Where it can't be, it waits on this host, and that is told.
+pub fn settle(at: &Attached) -> Outcome {
+    let store = at.repo().store();
+    let Err(e) = store.settle() else { return Outcome::Done };
+    let waiting = store.waiting().ok().flatten().unwrap_or_default();
+    tracing::error!(
+        "captured on this host and not stored yet: {} objects, {}; `bygone watch` and the next snapshot bring them on: {e}",
+        waiting.objects,
+        show_size(waiting.bytes)
+    );
+    Outcome::Partial
+}
+
 /// What of a source is captured: never the repository and the state, wherever they lie.
 pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
     let patterns = Patterns::compile(&source.exclude, &source.include).map_err(Failure::usage)?;
     let real = |p: &std::path::Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
-    for (what, dir) in [("repository", &context.config.repository), ("state directory", &context.config.state)] {
+    let own = context.config.own_dirs();
+    for (what, dir) in &own {
         if real(&source.path).starts_with(real(dir)) {
             let path = source.path.display();
             return Err(Failure::new(format!(
@@ -116,6 +176,6 @@ pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
             .hint("`bygone source remove` takes it off the list"));
         }
     }
-    let never = [context.config.repository.as_path(), context.config.state.as_path()];
+    let never: Vec<&std::path::Path> = own.iter().map(|(_, dir)| *dir).collect();
     Scope::new(source, patterns, &never).explain(|| format!("cannot tell what belongs to {}", source.path.display()))
 }

@@ -43,10 +43,10 @@ pub fn check(config: &Config) -> Vec<Problem> {
 
 /// The sources that are the repository or the state directory, or lie inside one: nothing of them is ever captured.
 pub fn own(config: &Config) -> Vec<Problem> {
-    let own = [("repository", &config.repository), ("state directory", &config.state)];
+    let own = config.own_dirs();
     let inside = |source: &Source| {
         let real = real_path(&source.path);
-        own.into_iter().find(|(_, dir)| below(&real, &real_path(dir)))
+        own.iter().copied().find(|(_, dir)| below(&real, &real_path(dir)))
     };
     let problem = |source: &Source| {
         let (name, dir) = inside(source)?;
@@ -91,7 +91,7 @@ pub fn overlaps(sources: &[Source]) -> Vec<Problem> {
 }
 
 fn repository(config: &Config) -> Option<Problem> {
-    let path = &config.repository;
+    let path = config.repository.dir()?;
     (path.exists() && !path.is_dir()).then(|| Problem {
         place: Place::whole(&config.path),
         what: format!("the repository {} is not a directory", path.display()),
@@ -102,16 +102,17 @@ fn repository(config: &Config) -> Option<Problem> {
 fn key(config: &Config) -> Option<Problem> {
     let (KeyFrom::File(path) | KeyFrom::PassphraseFile(path)) = &config.key else { return None };
     let problem = |what, cure: &str| Some(Problem { place: Place::whole(&config.path), what, cure: cure.into() });
-    if below(&real_path(path), &real_path(&config.repository)) {
+    let repository = config.repository.dir()?;
+    if below(&real_path(path), &real_path(repository)) {
         return problem(
-            format!("the key {} lies inside the repository {}", path.display(), config.repository.display()),
+            format!("the key {} lies inside the repository {}", path.display(), repository.display()),
             "keep it elsewhere: whoever gets the repository must not get the key with it",
         );
     }
     // The key of a repository that is not made yet is made with it.
-    if config.repository.exists() && !path.exists() {
+    if repository.exists() && !path.exists() {
         return problem(
-            format!("the key {} is not there, and the repository {} is", path.display(), config.repository.display()),
+            format!("the key {} is not there, and the repository {} is", path.display(), repository.display()),
             "put back the copy of the key that you keep elsewhere, or name the file where it is",
         );
     }

@@ -6,6 +6,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TableLike, value
 
 use super::model::{KeyFrom, Source};
 use super::values;
+use crate::types::location::Location;
 
 /// Why the text was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +70,13 @@ pub fn remove_source(text: &str, path: &Path) -> Result<String, EditError> {
     Ok(doc.to_string())
 }
 
-/// The text with `repository` set to `path`.
-pub fn set_repository(text: &str, path: &Path) -> Result<String, EditError> {
+/// The text with `repository` set to a place.
+pub fn set_repository(text: &str, to: &Location) -> Result<String, EditError> {
     let mut doc: DocumentMut = text.parse()?;
-    let mut new = toml_edit::Value::from(utf8(path)?);
+    let mut new = match to {
+        Location::Dir(path) => toml_edit::Value::from(utf8(path)?),
+        Location::Bucket(url) => toml_edit::Value::from(url.to_string()),
+    };
     match doc.get_mut("repository").and_then(Item::as_value_mut) {
         Some(old) => {
             *new.decor_mut() = old.decor().clone();
@@ -202,13 +206,13 @@ zone = \"UTC\"
 
     #[test]
     fn single_settings() {
-        let out = set_repository(TEXT, Path::new("/other")).unwrap();
+        let out = set_repository(TEXT, &Location::Dir("/other".into())).unwrap();
         assert!(out.contains("# The house.\nrepository = \"/other\"  # on the big disk\n"), "{out}");
         let out = set_key(TEXT, &KeyFrom::Prompt).unwrap();
         assert!(out.contains("[key]\nprompt = true\n"), "{out}");
         let out = set_key(&out, &KeyFrom::File("/k".into())).unwrap();
         assert!(out.contains("[key]\nfile = \"/k\"\n") && !out.contains("prompt"), "{out}");
-        assert_eq!(set_repository("[mount]\n", Path::new("/r")).unwrap(), "repository = \"/r\"\n[mount]\n");
+        assert_eq!(set_repository("[mount]\n", &Location::Dir("/r".into())).unwrap(), "repository = \"/r\"\n[mount]\n");
     }
 
     #[test]

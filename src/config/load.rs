@@ -8,10 +8,11 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
-use super::model::{Capture, Config, KeyFrom, Mount, Source};
+use super::model::{Capture, Config, KeyFrom, Mount, Remote, Source};
 use super::places::{self, Places};
 use super::ranges;
-use super::values::{self, Absolute};
+use super::values::{self, Absolute, RepositoryAt};
+use crate::types::location::Location;
 
 /// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
 /// will do for a path that somebody named is for the caller to say, by [`Config::exists`].
@@ -57,11 +58,12 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
     };
     let config = Config {
         path: path.to_owned(),
-        repository: raw.repository.map_or_else(|| places::default_repository(&state), |r| r.0),
+        repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
         host: raw.host.unwrap_or_else(|| places.host.clone()),
         state,
         key,
         capture,
+        remote: raw.remote,
         mount: raw.mount,
         mount_zone_at: at(ranges::span(text, "mount", "zone")),
         sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
@@ -79,12 +81,14 @@ impl Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
-    repository: Option<Absolute>,
+    repository: Option<RepositoryAt>,
     #[serde(default, deserialize_with = "values::host")]
     host: Option<String>,
     state: Option<Absolute>,
     key: Option<Spanned<RawKey>>,
     capture: Option<Capture>,
+    #[serde(default)]
+    remote: Remote,
     #[serde(default)]
     mount: Mount,
     #[serde(default)]
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn nothing_is_all_defaults() {
         let config = read("").unwrap();
-        assert_eq!(config.repository, Path::new("/var/lib/bygone/repository"));
+        assert_eq!(config.repository.dir(), Some(Path::new("/var/lib/bygone/repository")));
         assert_eq!(config.key, KeyFrom::File("/etc/bygone/key".into()));
         assert_eq!(config.host, "here");
         assert_eq!(config.capture, Capture::default());
@@ -211,7 +215,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(config.repository.as_os_str(), "/srv/repo");
+        assert_eq!(config.repository.to_string(), "/srv/repo");
         assert_eq!((config.host.as_str(), config.state.as_path()), ("web1", Path::new("/s")));
         assert_eq!(config.key, KeyFrom::PassphraseCommand("pass show x".into()));
         let capture = config.capture;
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_repository_is_below_the_state_that_is_given() {
-        assert_eq!(read("state = \"/s\"").unwrap().repository, Path::new("/s/repository"));
+        assert_eq!(read("state = \"/s\"").unwrap().repository.dir(), Some(Path::new("/s/repository")));
     }
 
     #[test]

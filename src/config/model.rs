@@ -1,20 +1,21 @@
 //! The settings and their defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Place;
 use super::values;
+use crate::types::location::Location;
 
 /// All settings, with nothing left open.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file they come from, whether it is there or not.
     pub path: PathBuf,
-    /// The directory of the repository.
-    pub repository: PathBuf,
+    /// Where the repository is.
+    pub repository: Location,
     /// What this host is called in the repository.
     pub host: String,
     /// The directory for the index and everything else that can be rebuilt.
@@ -23,12 +24,23 @@ pub struct Config {
     pub key: KeyFrom,
     /// How changes are captured.
     pub capture: Capture,
+    /// How a repository in an object store is spoken to.
+    pub remote: Remote,
     /// How history is mounted.
     pub mount: Mount,
     /// Where the file names the zone of the mount.
     pub mount_zone_at: Place,
     /// What is protected.
     pub sources: Vec<Source>,
+}
+
+impl Config {
+    /// The directories that are bygone's own, with what they are: the state, and a repository that is a directory. Nothing in
+    /// them is ever captured.
+    pub fn own_dirs(&self) -> Vec<(&'static str, &Path)> {
+        let repository = self.repository.dir().map(|dir| ("repository", dir));
+        repository.into_iter().chain([("state directory", self.state.as_path())]).collect()
+    }
 }
 
 /// Where the secret that opens the repository comes from.
@@ -112,6 +124,28 @@ pub enum IoClass {
     Idle,
     /// As any other process.
     None,
+}
+
+/// How a repository in an object store is spoken to. Keys come from the environment, as other programs take them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Remote {
+    /// The URL of the service; that of the cloud that made the protocol if none.
+    pub endpoint: Option<String>,
+    /// The region of the bucket.
+    pub region: Option<String>,
+    /// How many bytes may wait on this host until they are stored.
+    #[serde(deserialize_with = "values::bytes")]
+    pub spool: u64,
+    /// How many bytes that were read are kept on this host.
+    #[serde(deserialize_with = "values::bytes")]
+    pub cache: u64,
+}
+
+impl Default for Remote {
+    fn default() -> Remote {
+        Remote { endpoint: None, region: None, spool: 10 << 30, cache: 2 << 30 }
+    }
 }
 
 /// How history is mounted.

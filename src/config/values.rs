@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::types::location::{Location, S3Url};
+
 /// A path that is absolute and has no `..`; doubled slashes, `.` and a slash at the end are taken out.
 #[derive(Clone)]
 pub(super) struct Absolute(pub(super) PathBuf);
@@ -14,6 +16,41 @@ impl<'de> Deserialize<'de> for Absolute {
         let text = String::deserialize(from)?;
         absolute(&text).map(Absolute).map_err(D::Error::custom)
     }
+}
+
+/// Where a repository is: an absolute path or the URL of a bucket.
+#[derive(Clone)]
+pub(super) struct RepositoryAt(pub(super) Location);
+
+impl<'de> Deserialize<'de> for RepositoryAt {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RepositoryAt, D::Error> {
+        let text = String::deserialize(from)?;
+        let at = match text.starts_with(S3Url::SCHEME) {
+            true => text.parse().map(Location::Bucket).map_err(D::Error::custom)?,
+            false => Location::Dir(absolute(&text).map_err(D::Error::custom)?),
+        };
+        Ok(RepositoryAt(at))
+    }
+}
+
+/// A number of bytes like `500 MiB` or `10GiB`.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    parse_bytes(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write a whole number and KiB, MiB, GiB or TiB, such as \"10 GiB\"");
+    let text_ = text.trim();
+    let digits = text_.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let shift = match text_[digits..].trim_start() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text_[..digits].parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes <= 1 << 60).ok_or_else(wrong)
 }
 
 pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {

@@ -1,6 +1,7 @@
 //! The trait of a store and its guarantees.
 
 use crate::sys::buffer::Buffer;
+use crate::types::time::Instant;
 use std::io;
 
 /// Why a store could not do what it was asked.
@@ -94,6 +95,30 @@ pub trait Store: Send + Sync {
     fn delete(&self, name: &str) -> Result<(), StoreError>;
     /// The length of an object in bytes.
     fn size(&self, name: &str) -> Result<u64, StoreError>;
+
+    // A store may queue what it is given on a disk of this host, where it is as durable, and bring it on later, in order.
+
+    /// From now on brings on what is queued, in the background. Nothing is queued by most stores.
+    fn start(&self) {}
+    /// Returns when nothing is queued any more, or what keeps it from being brought on.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// What is queued; `None` for a store that queues nothing.
+    fn waiting(&self) -> Result<Option<Waiting>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// What is queued on this host: captured, and not stored yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Waiting {
+    /// Objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest of them was captured.
+    pub since: Option<Instant>,
 }
 
 /// Whether `name` can be the name of an object: no empty, hidden or parent component, plain characters only.

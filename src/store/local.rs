@@ -122,8 +122,11 @@ impl Store for LocalStore {
     }
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {
-        // Whether it was there makes no difference.
-        durable::remove(&self.path(name)?).map(drop).map_err(|e| self.error("delete", name, e.into()))
+        match durable::remove(&self.path(name)?) {
+            // Whether it, or its directory, was there makes no difference.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map(drop).map_err(|e| self.error("delete", name, e.into())),
+        }
     }
 
     fn size(&self, name: &str) -> Result<u64, StoreError> {

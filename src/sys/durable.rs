@@ -112,6 +112,16 @@ fn fill(fd: OwnedFd, bytes: &[u8], mode: u32) -> io::Result<()> {
     make::sync(&fd)
 }
 
+/// Makes a symbolic link that must not exist yet ([`Error::Exists`]). When it returns, it is on the disk.
+pub fn link_new(path: &Path, target: &Path) -> Result<()> {
+    let (dir, name) = parent(path)?;
+    match make::symlink(&dir, name, target.as_os_str().as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { path: path.to_owned() }),
+        other => other.map_err(cant("create the link", path))?,
+    }
+    make::sync(&dir).map_err(cant("sync the directory of", path))
+}
+
 /// The directory of `path`, open, and the last component.
 fn parent(path: &Path) -> Result<(OwnedFd, &[u8])> {
     let name = path.file_name().ok_or_else(|| Error::NoName { path: path.to_owned() })?;

@@ -2,6 +2,7 @@
 
 pub mod attr;
 pub mod ids;
+pub mod location;
 pub mod op;
 pub mod path;
 pub mod snapshot;

@@ -42,7 +42,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Use this repository, and not the one of the settings
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR|s3://BUCKET/PREFIX", value_hint = ValueHint::DirPath)]
     pub repo: Option<PathBuf>,
     /// Print JSON, one value a line; errors too
     #[arg(long, global = true)]

@@ -26,7 +26,7 @@ pub fn run(context: &Context, args: &Init) -> Result<Outcome, Failure> {
             "key": from,
         }))?;
     } else if !context.quiet {
-        out.line(format_args!("made the repository {} (id {id})", context.config.repository.display()))?;
+        out.line(format_args!("made the repository {} (id {id})", context.config.repository))?;
         for line in key_lines(&from) {
             out.line(line)?;
         }
@@ -53,8 +53,8 @@ pub fn key_lines(from: &KeyFrom) -> Vec<String> {
 
 /// Makes the repository of the settings with its first key, and writes both into the settings.
 pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Id, Failure> {
-    let what = || format!("cannot make the repository {}", context.config.repository.display());
-    let store = open::store(context);
+    let what = || format!("cannot make the repository {}", context.config.repository);
+    let store = open::store(context)?;
     match crate::repo::open::repository_id(&*store) {
         Err(RepoError::NoRepository { .. }) => {}
         Ok(id) => {
@@ -64,10 +64,13 @@ pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Id, Failur
         Err(e) => return Err(Failure::from_error(&e)),
     }
     refuse_strangers(context)?;
-    durable::create_dirs(&context.config.repository, 0o700).explain(what)?;
+    if let Some(dir) = context.config.repository.dir() {
+        durable::create_dirs(dir, 0o700).explain(what)?;
+    }
     let id = Repository::new_id().explain(what)?;
     let (secret, kind) = first_secret(from, id)?;
-    Repository::create(store, &secret, kind, label, clock::now(), id).explain(what)?;
+    Repository::create(store.clone(), &secret, kind, label, clock::now(), id).explain(what)?;
+    store.settle().explain(what)?;
     config_file::change(context, |text| {
         let text = edit::set_repository(text, &context.config.repository)?;
         edit::set_key(&text, from)
@@ -77,7 +80,7 @@ pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Id, Failur
 
 /// A directory with other things in it is none for a repository.
 fn refuse_strangers(context: &Context) -> Result<(), Failure> {
-    let dir = &context.config.repository;
+    let Some(dir) = context.config.repository.dir() else { return Ok(()) };
     match std::fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),

@@ -56,6 +56,7 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
         Secret::KeyFile(_) => SlotKind::KeyFile,
     };
     let slot = add_slot(repo.store(), &secret, &new, kind, &args.label, clock::now()).explain(what)?;
+    repo.store().settle().explain(what)?;
     let mut out = context.out();
     if context.json {
         out.json(&json!({
@@ -179,6 +180,7 @@ fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
     let page = paper::page(bytes, repo.id(), &show::day(now, &Zone::system()));
     // The slot comes first: a page that opens nothing would be worse than a slot without a page.
     let slot = add_slot(repo.store(), &secret, &new, SlotKind::Paper, &args.label, now).explain(what)?;
+    repo.store().settle().explain(what)?;
     let handed_over = match &output {
         Some(path) => to_file(context, path, &page, slot),
         None => to_output(context, &page, slot),

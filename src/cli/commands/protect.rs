@@ -58,14 +58,14 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
 
 /// The repository, the key and the sources that are not there yet.
 fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
-    let store = open::store(&context);
+    let store = open::store(&context)?;
     let found = crate::repo::open::repository_id(&*store);
     let made = found.is_err();
     match found {
         Err(RepoError::NoRepository { .. }) => {
             let from = context.config.key.clone();
             init::make(&context, &from, "first")?;
-            let made = format!("made a repository: {}", context.config.repository.display());
+            let made = format!("made a repository: {}", context.config.repository);
             let mut lines = vec![made.as_str()];
             let key = init::key_lines(&from);
             lines.extend(key.iter().map(String::as_str));
@@ -98,9 +98,10 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
 
 fn warn_same_disk(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
     let device = |p: &Path| std::fs::metadata(p).map(|m| m.dev()).ok();
-    let repository = device(&context.config.repository);
+    let Some(dir) = context.config.repository.dir() else { return Ok(()) };
+    let repository = device(dir);
     if repository.is_some() && paths.iter().any(|p| device(p) == repository) {
-        let dir = context.config.repository.display();
+        let dir = dir.display();
         tell(
             context,
             &[&format!(

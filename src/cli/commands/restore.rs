@@ -94,7 +94,7 @@ fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
     // What is not there yet lies in the nearest directory that is.
     let real = |p: &Path| p.ancestors().find_map(|p| p.canonicalize().ok());
     let target = real(&absolute(to)?);
-    for (what, dir) in [("repository", &context.config.repository), ("state directory", &context.config.state)] {
+    for (what, dir) in context.config.own_dirs() {
         let own = dir.canonicalize().ok();
         if let (Some(target), Some(own)) = (&target, own)
             && target.starts_with(own)
@@ -228,7 +228,7 @@ fn clean(path: &Path) -> Result<Vec<u8>, Failure> {
 /// What a restore never removes: the repository, the state, and what bygone has mounted.
 fn guarded(context: &Context) -> Result<Vec<PathBuf>, Failure> {
     use std::os::unix::ffi::OsStringExt as _;
-    let mut all = vec![context.config.repository.clone(), context.config.state.clone()];
+    let mut all: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
     let mounts = mounts::mounts().explain(|| "cannot read what is mounted")?;
     let own = mounts.into_iter().filter(|m| m.fstype == "fuse.bygone");
     all.extend(own.map(|m| PathBuf::from(std::ffi::OsString::from_vec(m.point))));

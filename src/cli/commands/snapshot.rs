@@ -37,12 +37,16 @@ pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
         false => Outcome::Partial,
     };
     lower_priority(context);
+    at.repo().store().start();
     for source in wanted {
         let report = take(context, &at, source, &*bar, &signals.flag())?;
         tell(context, source, &report)?;
         if !report.problems.is_empty() || !report.fuzzy.is_empty() {
             outcome = Outcome::Partial;
         }
+    }
+    if open::settle(&at) == Outcome::Partial {
+        outcome = Outcome::Partial;
     }
     Ok(outcome)
 }

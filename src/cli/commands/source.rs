@@ -107,7 +107,7 @@ struct Running {
 /// The processes that watch one of these sources.
 fn watching(context: &Context, sources: &[PathBuf], does: &'static str) -> Result<Vec<Running>, Failure> {
     // Where there is no repository that can be looked at, nobody watches into it.
-    let Ok(id) = repository_id(&*open::store(context)) else { return Ok(Vec::new()) };
+    let Ok(id) = repository_id(&*open::store(context)?) else { return Ok(Vec::new()) };
     let dir = state_dir_of(&context.config.state, id);
     let mut pids = BTreeSet::new();
     for source in sources {

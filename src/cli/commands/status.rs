@@ -16,7 +16,7 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::index::tree::Reader;
 use crate::repo::{attach::Attached, measure, open::list_slots, write::writer_lock};
 use crate::sys::{clock, durable};
-use crate::types::{op::Gap, path, snapshot, time::Instant, when::show::exact_name};
+use crate::types::{location::Location, op::Gap, path, snapshot, time::Instant, when::show::exact_name};
 
 /// A heartbeat older than this was not written by a process that only watches.
 const FRESH_NS: i64 = 20_000_000_000;
@@ -28,7 +28,7 @@ const RECENT_NS: i64 = 7 * 86_400 * 1_000_000_000;
 /// How things stand.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    pub(super) repository: PathBuf,
+    pub(super) repository: Location,
     pub(super) id: String,
     pub(super) stored: Stored,
     pub(super) index: IndexFile,

@@ -30,7 +30,7 @@ pub(super) fn print(out: &mut Out, status: &Status, now: Instant) -> Result<(), 
 fn repository(out: &mut Out, status: &Status) -> Result<(), Failure> {
     let s = &status.stored;
     let times = |ratio: Option<f64>| ratio.map_or_else(String::new, |r| format!("  ({r:.2} : 1)"));
-    out.line(format_args!("repository  {}  (id {})", status.repository.display(), status.id))?;
+    out.line(format_args!("repository  {}  (id {})", status.repository, status.id))?;
     out.line(format_args!("  stored      {} in {}", show_size(s.pack_bytes), count(s.packs, "pack")))?;
     let journal = show_size(s.journal_bytes);
     out.line(format_args!("  journal     {journal} in {}", count(s.journal_segments, "segment")))?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::args::upkeep::Verify;
 use crate::cli::bar;
 use crate::cli::context::Context;
-use crate::cli::open;
+use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::crypto::random;
@@ -20,7 +20,7 @@ use crate::verify::{
 /// Runs it.
 pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
     let signals = Signals::install().explain(|| "cannot take signals over")?;
-    let at = open::attached(context)?;
+    let at = open::attached_with(context, Reads::Fresh)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     // What can't be replayed is found and told by the check itself, in more detail.
     crate::repo::replay::catch_up(&at, &*bar).into_failure()?;

@@ -65,6 +65,9 @@ pub fn watch_all(
     stop: &AtomicBool,
     ready: &(dyn Fn() + Sync),
 ) -> Result<Outcome, Failure> {
+    if let Some(first) = sources.first() {
+        first.writer.attached().repo().store().start();
+    }
     let waiting = Mutex::new(sources.len());
     // The failure of the only source is what the command ends with, and is told then.
     let alone = sources.len() == 1;
@@ -128,7 +131,7 @@ fn watch_one(
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
     let events = |event: Event| tell(context, source, event, first, &unread);
-    let never: Vec<PathBuf> = vec![context.config.repository.clone(), context.config.state.clone()];
+    let never: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
     let options = Options { source, capture: &context.config.capture, never, progress: &*bar, events: &events, stop };
     match watching::watch(writer, scope, &options) {
         Ok(()) => {}

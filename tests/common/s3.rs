@@ -1,0 +1,151 @@
+//! An object store that speaks S3, in this process, and a line to it that can fail.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+
+use bygone::store::s3::S3Store;
+use bygone::types::location::S3Url;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+};
+
+/// The bucket that is there.
+pub const BUCKET: &str = "bucket";
+const KEY: (&str, &str) = ("AKEXAMPLE", "secret-of-the-example");
+
+/// A server with one bucket, and a line in front of it.
+pub struct Server {
+    dir: tempfile::TempDir,
+    line: SocketAddr,
+    state: Arc<Line>,
+    _runtime: Runtime,
+}
+
+/// What the line does with connections, those that are open too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// They pass.
+    Up,
+    /// They are refused, and open ones end.
+    Cut,
+    /// They are taken and nothing ever comes.
+    Hole,
+}
+
+#[derive(Default)]
+struct Line {
+    mode: AtomicU8,
+    /// Connections that were made.
+    connections: AtomicU64,
+    /// Added to each new connection, in milliseconds.
+    delay_ms: AtomicU64,
+}
+
+impl Server {
+    /// Starts it on a free port of 127.0.0.1.
+    pub fn start() -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(BUCKET)).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let state = Arc::new(Line::default());
+        let service = {
+            let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
+            builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
+            builder.build()
+        };
+        let server = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let behind = server.local_addr().unwrap();
+        runtime.spawn(async move {
+            let http = Builder::new(TokioExecutor::new());
+            while let Ok((socket, _)) = server.accept().await {
+                let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+                // How one connection ends is no matter to the others.
+                tokio::spawn(async move { drop(connection.await) });
+            }
+        });
+        let front = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let line = front.local_addr().unwrap();
+        runtime.spawn(pass(front, behind, state.clone()));
+        Server { dir, line, state, _runtime: runtime }
+    }
+
+    /// The settings of a client of it.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let settings = [
+            ("AWS_ACCESS_KEY_ID", KEY.0.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", KEY.1.to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.line)),
+        ];
+        settings.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// A store in it.
+    pub fn store(&self, prefix: &str) -> S3Store {
+        let url: S3Url = format!("s3://{BUCKET}/{prefix}").parse().unwrap();
+        S3Store::open(url, &self.settings()).unwrap()
+    }
+
+    /// The file behind an object.
+    pub fn file(&self, key: &str) -> PathBuf {
+        Path::new(self.dir.path()).join(BUCKET).join(key)
+    }
+
+    /// What the line does from now on.
+    pub fn set(&self, mode: Mode) {
+        self.state.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// Makes every request wait.
+    pub fn delay(&self, by: Duration) {
+        self.state.delay_ms.store(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+async fn pass(front: TcpListener, behind: SocketAddr, state: Arc<Line>) {
+    while let Ok((mut near, _)) = front.accept().await {
+        state.connections.fetch_add(1, Ordering::SeqCst);
+        let state = state.clone();
+        tokio::spawn(async move {
+            if state.mode.load(Ordering::SeqCst) == Mode::Cut as u8 {
+                return;
+            }
+            let through = async {
+                let mut far = TcpStream::connect(behind).await?;
+                copy_bidirectional(&mut near, &mut far).await
+            };
+            let started = state.mode.load(Ordering::SeqCst);
+            let interrupted = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    if state.mode.load(Ordering::SeqCst) != started || started == Mode::Hole as u8 {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                _ = through, if started == Mode::Up as u8 => {}
+                () = interrupted => {}
+            }
+            while state.mode.load(Ordering::SeqCst) == Mode::Hole as u8 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+}
