@@ -244,7 +244,8 @@ mod tests {
         assert!(source.one_file_system && !source.cachedir_tag);
         assert_eq!((source.at.line, source.at.column), (25, 20));
         let window = |text: &str| Some(text.parse().unwrap());
-        let all = Retention { every: window("48h"), yearly: window("forever"), lock: window("7y"), ..Retention::default() };
+        let all =
+            Retention { every: window("48h"), yearly: window("forever"), lock: window("7y"), ..Retention::default() };
         assert_eq!(config.retention, all);
         let own = Retention {
             hourly: window("14d"),

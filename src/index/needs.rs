@@ -84,11 +84,7 @@ impl Reader {
         })
     }
 
-    fn each_row(
-        &self,
-        sql: &str,
-        mut each: impl FnMut(&SqlRow<'_>) -> rusqlite::Result<()>,
-    ) -> Result<(), IndexError> {
+    fn each_row(&self, sql: &str, mut each: impl FnMut(&SqlRow<'_>) -> rusqlite::Result<()>) -> Result<(), IndexError> {
         let doing = "add up what is needed";
         let mut stmt = self.stmt(sql)?;
         let mut rows = stmt.query(params![]).map_err(IndexError::at(doing))?;

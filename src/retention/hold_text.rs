@@ -14,7 +14,9 @@ pub const LEN_MAX: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
     /// The text is longer than any that is written.
-    #[error("a legal hold can't be read: it has {0} bytes, more than any has; restore the object that holds it from a copy")]
+    #[error(
+        "a legal hold can't be read: it has {0} bytes, more than any has; restore the object that holds it from a copy"
+    )]
     Long(usize),
     /// The text is no such JSON.
     #[error("a legal hold can't be read: {0}; restore the object that holds it from a copy")]
@@ -109,9 +111,7 @@ impl Hold {
         let what = "a path in it is not encoded as paths are; restore the object that holds it from a copy";
         let id = stored.id.clone();
         let list = |all: Vec<Bytes>| all.into_iter().map(Bytes::bytes).collect::<Option<Vec<_>>>();
-        let (paths, sources) = list(stored.paths)
-            .zip(list(stored.sources))
-            .ok_or(HoldError::Value { id, what })?;
+        let (paths, sources) = list(stored.paths).zip(list(stored.sources)).ok_or(HoldError::Value { id, what })?;
         let (from, to) = (stored.from_ns.map(Instant), stored.to_ns.map(Instant));
         let hold = Hold {
             id: stored.id,
@@ -127,9 +127,8 @@ impl Hold {
     /// That it can be: it has an id that is a file name, an owner and a reason, its paths are absolute, and its time has an
     /// instant.
     pub fn check(&self) -> Result<(), HoldError> {
-        let absolute = |p: &Vec<u8>| {
-            p == b"/" || (p.starts_with(b"/") && p[1..].split(|b| *b == b'/').all(path::is_name))
-        };
+        let absolute =
+            |p: &Vec<u8>| p == b"/" || (p.starts_with(b"/") && p[1..].split(|b| *b == b'/').all(path::is_name));
         let Scope { paths, sources, from, to, .. } = &self.scope;
         let what = if !path::is_name(self.id.as_bytes()) || self.id.chars().any(char::is_control) {
             "its id is no file name; write one such as case-2026-17"
@@ -184,7 +183,10 @@ mod tests {
         assert!(told(&text.replace("case-7", "../x")).contains("no file name"));
         assert!(told(&text.replace("legal", " ")).contains("an owner"));
         assert!(told(&text.replace("/srv/a", "srv/a")).contains("absolute"));
-        assert!(told(&text.replace("-5", "null").replace("9223372036854775807", "1").replace("null,\"to", "2,\"to")).contains("ends before"));
+        assert!(
+            told(&text.replace("-5", "null").replace("9223372036854775807", "1").replace("null,\"to", "2,\"to"))
+                .contains("ends before")
+        );
         assert!(told(&" ".repeat(LEN_MAX + 1)).contains("more than any"));
     }
 

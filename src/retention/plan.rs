@@ -204,7 +204,12 @@ mod tests {
         let kept: Vec<&str> = plan.iter().filter(|line| !line.ends_with(": ")).map(String::as_str).collect();
         assert_eq!(
             kept,
-            ["2025-03-31T09:10: ", "2025-03-31T09:50: every, hourly", "2025-03-31T10:05: newest, every, hourly"][1..]
+            [
+                // What the end of the hour before the window shows.
+                "2025-03-30T01:30: hourly",
+                "2025-03-31T09:50: every, hourly",
+                "2025-03-31T10:05: newest, every, hourly"
+            ]
         );
         let plan = shown(&[(Rule::Every, "1h")], &[], &[], "2025-03-31T12:55", &TIMES);
         assert_eq!(plan.iter().filter(|line| !line.ends_with(": ")).count(), 1, "{plan:?}");
@@ -237,7 +242,10 @@ mod tests {
         };
         let rules = [(Rule::Every, "1m")];
         let plan = shown(&rules, &[], std::slice::from_ref(&hold), "2025-03-31T12:00", &TIMES);
-        assert_eq!(plan[2..5], ["2025-03-29T10:00: hold case-7", "2025-03-29T22:00: hold case-7", "2025-03-30T01:30: "]);
+        assert_eq!(
+            plan[2..5],
+            ["2025-03-29T10:00: hold case-7", "2025-03-29T22:00: hold case-7", "2025-03-30T01:30: "]
+        );
         hold.until = at("2025-03-30");
         let plan = shown(&rules, &[], &[hold], "2025-03-31T12:00", &TIMES);
         assert!(plan.iter().all(|line| !line.contains("hold")), "{plan:?}");

@@ -103,7 +103,8 @@ impl World {
     }
 
     fn run(&mut self, now: i64) {
-        let terms = Terms { source: &self.source, policy: &self.policy, zone: &self.zone, now: Instant(now), holds: &[] };
+        let terms =
+            Terms { source: &self.source, policy: &self.policy, zone: &self.zone, now: Instant(now), holds: &[] };
         let moments: Vec<Moment> = self.kept.iter().copied().collect();
         let verdicts = plan(&terms, &moments);
         let left: Vec<Moment> = verdicts.iter().filter(|v| v.is_kept()).map(|v| v.moment).collect();

@@ -55,7 +55,8 @@ impl Window {
     /// day so long ago: where the month has no such day, of its last one. Never earlier for a later `now`.
     pub fn since(self, now: Instant, zone: &Zone) -> Instant {
         let Window::Last(count, unit) = self else { return Instant(i64::MIN) };
-        let exact = |unit_s: i64| Instant(now.0.saturating_sub(i64::from(count).saturating_mul(unit_s * 1_000_000_000)));
+        let exact =
+            |unit_s: i64| Instant(now.0.saturating_sub(i64::from(count).saturating_mul(unit_s * 1_000_000_000)));
         let count_of = i64::from(count);
         let span = match unit {
             Unit::Second => return exact(1),
