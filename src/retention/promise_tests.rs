@@ -129,7 +129,7 @@ impl World {
     }
 
     fn check_rule(&self, rule: Rule, since: i64, now: i64) {
-        let times = self.all.iter().map(|m| m.time.0).filter(|t| *t >= since - 400 * DAY);
+        let times = self.all.iter().map(|m| m.time.0).filter(|t| *t >= since.saturating_sub(400 * DAY));
         let mut instants: Vec<i64> = times.flat_map(|t| [t - 1, t, t + 1, t + 1800 * SECOND]).collect();
         instants.extend([since, since.saturating_add(1), now]);
         for t in instants.into_iter().filter(|t| *t >= since && *t <= now && *t > 0) {

@@ -55,13 +55,15 @@ impl Window {
     /// day so long ago: where the month has no such day, of its last one. Never earlier for a later `now`.
     pub fn since(self, now: Instant, zone: &Zone) -> Instant {
         let Window::Last(count, unit) = self else { return Instant(i64::MIN) };
-        let exact =
-            |unit_s: i64| Instant(now.0.saturating_sub(i64::from(count).saturating_mul(unit_s * 1_000_000_000)));
+        let exact = |unit_s: i64| {
+            let back_ns = i64::from(count).checked_mul(unit_s)?.checked_mul(1_000_000_000)?;
+            now.0.checked_sub(back_ns).map(Instant)
+        };
         let count_of = i64::from(count);
         let span = match unit {
-            Unit::Second => return exact(1),
-            Unit::Minute => return exact(60),
-            Unit::Hour => return exact(3600),
+            Unit::Second => return exact(1).unwrap_or(Instant(i64::MIN)),
+            Unit::Minute => return exact(60).unwrap_or(Instant(i64::MIN)),
+            Unit::Hour => return exact(3600).unwrap_or(Instant(i64::MIN)),
             Unit::Day => Span::new().try_days(count_of),
             Unit::Week => Span::new().try_weeks(count_of),
             Unit::Month => Span::new().try_months(count_of),
