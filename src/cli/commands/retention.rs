@@ -132,7 +132,7 @@ impl Planned {
 
 fn tell(past: &Past, p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Result<(), Failure> {
     let (kept, total) = (p.kept(), p.verdicts.len());
-    out.line(format_args!("{}: {kept} of {total} instants stay, {} go", path::show(&p.source.root), total - kept))?;
+    out.line(format_args!("{}: {kept} of {total} instant(s) stay, {} go", path::show(&p.source.root), total - kept))?;
     for (reason, window) in p.reasons() {
         let (kept, only, cost) = p.by(&reason, costs);
         let named = window.map_or_else(|| reason.to_string(), |window| format!("{reason} {window}"));
