@@ -203,6 +203,7 @@ proptest! {
                     // Behind the latest run by as much as is promised to be survived.
                     world.run((world.clock - back).max(world.acted.saturating_sub(SLACK_NS)));
                     world.check(world.clock);
+                    world.check(world.acted - SLACK_NS);
                 }
             }
         }

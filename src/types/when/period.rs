@@ -107,6 +107,17 @@ mod tests {
     }
 
     #[test]
+    fn a_day_goes_on_where_the_clock_is_put_back_over_midnight() {
+        // In 2006 it was put back from 00:01 to 23:01: midnight was shown twice.
+        let zone = Zone::named("America/St_Johns").unwrap();
+        let (before, midnight) = (end("2006-10-27", &zone) + 1, end("2006-10-28", &zone) + 1);
+        let shown_first = Instant(midnight - 3_570 * 1_000_000_000);
+        assert_eq!((zone.civil(shown_first).day(), zone.civil(shown_first).hour()), (29, 0));
+        assert_eq!(start_of(shown_first, Step::Day, &zone).0, before);
+        assert_eq!(start_of(Instant(midnight), Step::Day, &zone).0, midnight);
+    }
+
+    #[test]
     fn the_ends_of_the_range_have_periods() {
         for zone in ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"].map(|name| Zone::named(name).unwrap()) {
             for step in [Step::Hour, Step::Day, Step::Week, Step::Month, Step::Year] {
