@@ -68,7 +68,7 @@ struct Planned {
 fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
     let now = match &args.at {
-        Some(text) => past.time(text)?.instant,
+        Some(text) => Some(past.time(text)?).filter(|time| !time.latest).map_or_else(clock::now, |time| time.instant),
         None => clock::now(),
     };
     let chosen = past.chosen(&args.sources)?;
