@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 7 | `main.rs` |
 //! | 6 | [`cli`] |
-//! | 5 | [`mount`], [`restore`], [`verify`] |
+//! | 5 | [`mount`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
@@ -49,6 +49,7 @@ pub mod mount;
 pub mod progress;
 pub mod repo;
 pub mod restore;
+pub mod retention;
 pub mod store;
 pub mod sys;
 pub mod types;

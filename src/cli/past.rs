@@ -71,6 +71,26 @@ impl Past {
         Ok(all)
     }
 
+    /// The sources of this host at these paths; all if none is given.
+    pub fn chosen(&self, wanted: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+        let all = self.sources()?;
+        if wanted.is_empty() {
+            return Ok(all);
+        }
+        let mut chosen = Vec::new();
+        for given in wanted {
+            let root = clean(given)?;
+            let before = chosen.len();
+            chosen.extend(all.iter().filter(|s| s.root == root).cloned());
+            if chosen.len() == before {
+                let (root, host) = (path::show(&root), &self.host);
+                return Err(Failure::new(format!("the repository has no source {root} of the host {host}"))
+                    .hint("`bygone list --by-source` shows what there is"));
+            }
+        }
+        Ok(chosen)
+    }
+
     /// The sources of this host that have to do with a path.
     pub fn sources_near(&self, absolute: &[u8]) -> Result<Vec<Source>, Failure> {
         let near = |s: &Source| path::is_within(absolute, &s.root) || path::is_within(&s.root, absolute);

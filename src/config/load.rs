@@ -11,6 +11,7 @@ use super::error::{ConfigError, Place};
 use super::model::{Capture, Config, KeyFrom, Mount, Remote, Source};
 use super::places::{self, Places};
 use super::ranges;
+use super::retention::Retention;
 use super::values::{self, Absolute, RepositoryAt};
 use crate::types::location::Location;
 
@@ -66,6 +67,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         remote: raw.remote,
         mount: raw.mount,
         mount_zone_at: at(ranges::span(text, "mount", "zone")),
+        retention: raw.retention,
         sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
     };
     Ok((config, problems))
@@ -91,6 +93,8 @@ struct Raw {
     remote: Remote,
     #[serde(default)]
     mount: Mount,
+    #[serde(default)]
+    retention: Retention,
     #[serde(default)]
     source: Vec<RawSource>,
 }
@@ -141,6 +145,7 @@ struct RawSource {
     #[serde(default)]
     one_file_system: bool,
     cachedir_tag: Option<bool>,
+    retention: Option<Retention>,
 }
 
 impl RawSource {
@@ -153,6 +158,7 @@ impl RawSource {
             include: self.include,
             one_file_system: self.one_file_system,
             cachedir_tag: self.cachedir_tag.unwrap_or(plain.cachedir_tag),
+            retention: self.retention,
             at: place,
             ..plain
         }
@@ -206,12 +212,21 @@ mod tests {
             zone = "Europe/Berlin"
             allow-other = true
             inodes = "per-view"
+            [retention]
+            every = "48h"
+            yearly = "forever"
+            lock = "7y"
             [[source]]
             path = "/home/me"
             exclude = ["*.o"]
             include = ["keep.o"]
             one-file-system = true
             cachedir-tag = false
+            [source.retention]
+            hourly = "14d"
+            daily = "90d"
+            weekly = "1y"
+            monthly = "6 months"
             "#,
         )
         .unwrap();
@@ -227,7 +242,19 @@ mod tests {
         let source = &config.sources[0];
         assert_eq!((source.exclude.len(), source.include.len()), (1, 1));
         assert!(source.one_file_system && !source.cachedir_tag);
-        assert_eq!((source.at.line, source.at.column), (21, 20));
+        assert_eq!((source.at.line, source.at.column), (25, 20));
+        let window = |text: &str| Some(text.parse().unwrap());
+        let all =
+            Retention { every: window("48h"), yearly: window("forever"), lock: window("7y"), ..Retention::default() };
+        assert_eq!(config.retention, all);
+        let own = Retention {
+            hourly: window("14d"),
+            daily: window("90d"),
+            weekly: window("1y"),
+            monthly: window("6months"),
+            ..Retention::default()
+        };
+        assert_eq!(source.retention, Some(own));
     }
 
     #[test]
@@ -245,6 +272,12 @@ mod tests {
         assert!(e.starts_with("/c.toml:2:9: \"fast\" is no duration"), "{e}");
         let e = error("[capture]\nlevel = 77");
         assert!(e.starts_with("/c.toml:2:9: level is from 1 to 19"), "{e}");
+        let e = error("[retention]\ndaily = \"often\"");
+        assert!(e.starts_with("/c.toml:2:9: \"often\" is no length of time: write a whole number"), "{e}");
+        let e = error("[retention]\nminutely = \"1h\"");
+        assert!(e.starts_with("/c.toml:2:1: unknown field `minutely`, expected one of `every`"), "{e}");
+        let e = error("[[source]]\npath = \"/a\"\n[source.retention]\n  lock = \"0y\"");
+        assert!(e.starts_with("/c.toml:4:10: \"0y\" is no time at all"), "{e}");
         let e = error("host = \"a/b\"");
         assert!(e.starts_with("/c.toml:1:8: \"a/b\" can't name a host"), "{e}");
         let e = error("x = 1\n");

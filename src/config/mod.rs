@@ -8,4 +8,5 @@ pub mod model;
 pub mod patterns;
 pub mod places;
 mod ranges;
+pub mod retention;
 mod values;

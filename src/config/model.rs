@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::Place;
+use super::retention::Retention;
 use super::values;
 use crate::types::location::Location;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub mount: Mount,
     /// Where the file names the zone of the mount.
     pub mount_zone_at: Place,
+    /// How long what is kept, of the sources that do not say so themselves.
+    pub retention: Retention,
     /// What is protected.
     pub sources: Vec<Source>,
 }
@@ -184,6 +187,8 @@ pub struct Source {
     pub one_file_system: bool,
     /// Whether directories with a valid `CACHEDIR.TAG` are left out, except for the tag.
     pub cachedir_tag: bool,
+    /// How long what of it is kept, where it says so itself.
+    pub retention: Option<Retention>,
     /// Where the file says so.
     pub at: Place,
 }
@@ -192,6 +197,14 @@ impl Source {
     /// A source with the default policy that stands in no file.
     pub fn new(path: PathBuf) -> Source {
         let at = Place::whole(&path);
-        Source { path, exclude: Vec::new(), include: Vec::new(), one_file_system: false, cachedir_tag: true, at }
+        Source {
+            path,
+            exclude: Vec::new(),
+            include: Vec::new(),
+            one_file_system: false,
+            cachedir_tag: true,
+            retention: None,
+            at,
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::types::location::{Location, S3Url};
+use crate::types::{
+    location::{Location, S3Url},
+    when::window::Window,
+};
 
 /// A path that is absolute and has no `..`; doubled slashes, `.` and a slash at the end are taken out.
 #[derive(Clone)]
@@ -109,6 +112,11 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         0..=315_360_000_000 => Ok(Duration::from_millis(sum_ms)),
         _ => Err(format!("{text:?} is longer than ten years")),
     }
+}
+
+/// A length of time like `48h`, `7y` or `forever`.
+pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Window>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(D::Error::custom)
 }
 
 /// Numbers are read as far as they fit, and their ranges checked together afterwards.

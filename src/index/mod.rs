@@ -8,6 +8,7 @@ pub mod chunks;
 mod contents;
 pub mod error;
 pub mod history;
+pub mod needs;
 pub mod open;
 pub mod paths;
 pub mod rows;

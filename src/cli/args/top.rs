@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{history, setup, upkeep};
+use super::{history, retention, setup, upkeep};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -113,6 +113,9 @@ pub enum Command {
     /// Bring files back as they were
     #[command(long_about = history::RESTORE)]
     Restore(history::Restore),
+    /// Show how long what is kept, and what would go
+    #[command(subcommand)]
+    Retention(retention::Retention),
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),

@@ -1,7 +1,6 @@
 //! `bygone list`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -9,7 +8,7 @@ use crate::cli::args::history::List;
 use crate::cli::context::Context;
 use crate::cli::out::Out;
 use crate::cli::outcome::{Failure, Outcome};
-use crate::cli::past::{Past, clean, json_bytes, json_time};
+use crate::cli::past::{Past, json_bytes, json_time};
 use crate::cli::sizes::show_size;
 use crate::types::{
     op::Gap,
@@ -37,7 +36,7 @@ impl Item {
 /// Runs it.
 pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
-    let sources = chosen(&past, &args.sources)?;
+    let sources = past.chosen(&args.sources)?;
     let items = items(&past, args, &sources)?;
     let mut out = context.out();
     if items.is_empty() && !context.json && !context.quiet {
@@ -74,29 +73,6 @@ fn nothing(past: &Past, sources: &[Source]) -> Result<String, Failure> {
         }
         None => "there is no snapshot to list; `bygone snapshot` takes one".to_owned(),
     })
-}
-
-fn chosen(past: &Past, wanted: &[PathBuf]) -> Result<Vec<Source>, Failure> {
-    let all = past.sources()?;
-    if wanted.is_empty() {
-        return Ok(all);
-    }
-    let mut chosen = Vec::new();
-    for given in wanted {
-        let root = clean(given)?;
-        let found = all.iter().filter(|s| s.root == root);
-        let before = chosen.len();
-        chosen.extend(found.cloned());
-        if chosen.len() == before {
-            return Err(Failure::new(format!(
-                "the repository has no source {} of the host {}",
-                path::show(&root),
-                past.host
-            ))
-            .hint("`bygone list --by-source` shows what there is"));
-        }
-    }
-    Ok(chosen)
 }
 
 /// Snapshots and gaps by time, oldest first.

@@ -12,5 +12,7 @@
 
 pub mod human;
 pub mod name;
+pub mod period;
 pub mod show;
+pub mod window;
 pub mod zone;

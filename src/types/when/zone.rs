@@ -104,6 +104,12 @@ impl Zone {
         Some((instant(start)?, Instant(i64::try_from(after.as_nanosecond() - 1).ok()?)))
     }
 
+    /// The first instant of what begins at the wall time `civil`; what ends there ends one nanosecond earlier. `None` outside the
+    /// range of instants.
+    pub(super) fn first(&self, civil: DateTime) -> Option<Instant> {
+        instant(self.boundary(civil)?)
+    }
+
     /// The instant from which on no wall time before `civil` is ever shown again, as far as one change of the clock goes.
     /// Periods made of these bounds abut.
     fn boundary(&self, civil: DateTime) -> Option<Timestamp> {

@@ -1,0 +1,176 @@
+//! `bygone retention show` and `simulate`.
+
+use serde_json::{Value, json};
+
+use crate::cli::args::retention::{Retention, Show, Simulate};
+use crate::cli::context::Context;
+use crate::cli::out::Out;
+use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::past::{Past, json_bytes, json_time};
+use crate::cli::sizes::show_size;
+use crate::retention::{
+    cost::{self, Bytes, Costs, Uses},
+    plan::{Moment, Reason, Terms, Verdict, plan},
+    policy::Policy,
+};
+use crate::sys::clock;
+use crate::types::{path, snapshot::Source, time::Instant};
+
+/// Runs one of them.
+pub fn run(context: &Context, command: &Retention) -> Result<Outcome, Failure> {
+    match command {
+        Retention::Show(args) => show(context, args),
+        Retention::Simulate(args) => simulate(context, args),
+    }
+}
+
+fn show(context: &Context, args: &Show) -> Result<Outcome, Failure> {
+    let past = Past::open(context)?;
+    let mut out = context.out();
+    for source in past.chosen(&args.sources)? {
+        let policy = Policy::of(&context.config, &source);
+        match context.json {
+            true => out.json(&json!({ "source": json_bytes(&source.root), "policy": policy_json(&policy) }))?,
+            false => {
+                out.line(path::show(&source.root))?;
+                in_words(&policy).into_iter().try_for_each(|line| out.line(format_args!("    {line}")))?;
+            }
+        }
+    }
+    out.finish()?;
+    Ok(past.outcome)
+}
+
+fn in_words(policy: &Policy) -> Vec<String> {
+    let mut lines: Vec<String> =
+        policy.rules.iter().map(|(rule, window)| format!("{} for {}", rule.keeps(), window.words())).collect();
+    if policy.keeps_everything() {
+        lines.push("everything, for ever: it has no rule".to_owned());
+    }
+    lines.extend(policy.locks.iter().map(|window| format!("locked: nothing younger than {} goes", window.words())));
+    lines
+}
+
+fn policy_json(policy: &Policy) -> Value {
+    let rules: serde_json::Map<String, Value> =
+        policy.rules.iter().map(|(rule, window)| (rule.word().to_owned(), json!(window.to_string()))).collect();
+    let locks: Vec<String> = policy.locks.iter().map(ToString::to_string).collect();
+    json!({ "rules": rules, "locks": locks, "keeps_everything": policy.keeps_everything() })
+}
+
+/// The plan of a source.
+struct Planned {
+    source: Source,
+    policy: Policy,
+    verdicts: Vec<Verdict>,
+}
+
+fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Failure> {
+    let past = Past::open(context)?;
+    let now = match &args.at {
+        Some(text) => Some(past.time(text)?).filter(|time| !time.latest).map_or_else(clock::now, |time| time.instant),
+        None => clock::now(),
+    };
+    let chosen = past.chosen(&args.sources)?;
+    // What sources share costs as their policies together have it.
+    let mut plans = Vec::new();
+    for source in past.sources()? {
+        plans.push(planned(context, &past, source, now)?);
+    }
+    let uses = Uses::new(plans.iter().map(|p| (p.source.num, &p.verdicts[..])));
+    let costs = cost::costs(&past.index, &uses)?;
+    let mut out = context.out();
+    for p in plans.iter().filter(|p| chosen.contains(&p.source)) {
+        match context.json {
+            true => tell_json(p, &costs, args.all, &mut out)?,
+            false => tell(&past, p, &costs, args.all, &mut out)?,
+        }
+    }
+    match context.json {
+        true => out.json(&json!({
+            "kind": "sum", "now": json_time(now), "shared": bytes_json(costs.shared), "released": bytes_json(costs.released),
+        }))?,
+        false => {
+            out.line(format_args!("kept by more than one reason: {}", bytes_text(costs.shared)))?;
+            out.line(format_args!("released: {}", bytes_text(costs.released)))?;
+        }
+    }
+    out.finish()?;
+    Ok(past.outcome)
+}
+
+fn planned(context: &Context, past: &Past, source: Source, now: Instant) -> Result<Planned, Failure> {
+    let policy = Policy::of(&context.config, &source);
+    let snapshots = past.index.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), i64::MAX as usize)?;
+    let moments: Vec<Moment> = snapshots.iter().map(|s| Moment { time: s.time, number: s.number }).collect();
+    let terms = Terms { source: &source, policy: &policy, zone: &past.zone, now, holds: &[] };
+    let verdicts = plan(&terms, &moments);
+    Ok(Planned { source, policy, verdicts })
+}
+
+impl Planned {
+    fn kept(&self) -> usize {
+        self.verdicts.iter().filter(|v| v.is_kept()).count()
+    }
+
+    /// The reasons there can be, with the windows they have.
+    fn reasons(&self) -> Vec<(Reason, Option<String>)> {
+        let rules = self.policy.rules.iter().map(|(rule, window)| (Reason::Rule(*rule), Some(window.to_string())));
+        let lock = self.policy.locks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let no_rule = self.policy.keeps_everything().then_some((Reason::NoRule, None));
+        let lock = (!lock.is_empty()).then_some((Reason::Lock, Some(lock)));
+        [(Reason::Newest, None)].into_iter().chain(no_rule).chain(lock).chain(rules).collect()
+    }
+
+    /// How many instants a reason keeps, how many it alone, and what those cost.
+    fn by(&self, reason: &Reason, costs: &Costs) -> (usize, usize, Bytes) {
+        let kept = self.verdicts.iter().filter(|v| v.kept_by.contains(reason)).count();
+        let only = self.verdicts.iter().filter(|v| v.kept_by == std::slice::from_ref(reason)).count();
+        (kept, only, costs.only.get(&(self.source.num, reason.clone())).copied().unwrap_or_default())
+    }
+}
+
+fn tell(past: &Past, p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Result<(), Failure> {
+    let (kept, total) = (p.kept(), p.verdicts.len());
+    out.line(format_args!("{}: {kept} of {total} instant(s) stay, {} go", path::show(&p.source.root), total - kept))?;
+    for (reason, window) in p.reasons() {
+        let (kept, only, cost) = p.by(&reason, costs);
+        let named = window.map_or_else(|| reason.to_string(), |window| format!("{reason} {window}"));
+        out.line(format_args!("    {named}: keeps {kept}, {only} of them alone; costs {}", bytes_text(cost)))?;
+    }
+    for v in p.verdicts.iter().filter(|_| all) {
+        let reasons: Vec<String> = v.kept_by.iter().map(ToString::to_string).collect();
+        let what = if v.is_kept() { format!("stays: {}", reasons.join(", ")) } else { "goes".to_owned() };
+        out.line(format_args!("    {}  {what}", past.show(v.moment.time)))?;
+    }
+    Ok(())
+}
+
+fn tell_json(p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Result<(), Failure> {
+    let root = json_bytes(&p.source.root);
+    for v in p.verdicts.iter().filter(|_| all) {
+        let reasons: Vec<String> = v.kept_by.iter().map(ToString::to_string).collect();
+        out.json(&json!({
+            "kind": "instant", "source": root, "number": v.moment.number.0, "time": json_time(v.moment.time),
+            "stays": v.is_kept(), "kept_by": reasons,
+        }))?;
+    }
+    let reasons: Vec<Value> = p.reasons().into_iter().map(|(reason, window)| {
+        let (kept, only, cost) = p.by(&reason, costs);
+        json!({
+            "reason": reason.to_string(), "window": window, "keeps": kept, "keeps_alone": only, "costs": bytes_json(cost),
+        })
+    }).collect();
+    out.json(&json!({
+        "kind": "source", "source": root, "policy": policy_json(&p.policy), "instants": p.verdicts.len(), "stay": p.kept(),
+        "reasons": reasons,
+    }))
+}
+
+fn bytes_text(bytes: Bytes) -> String {
+    format!("{} ({} stored)", show_size(bytes.content), show_size(bytes.stored))
+}
+
+fn bytes_json(bytes: Bytes) -> Value {
+    json!({ "content_bytes": bytes.content, "stored_bytes": bytes.stored })
+}

@@ -1,0 +1,159 @@
+//! What holds for one source: the rules of the settings, joined.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::config::{model::Config, retention::Retention};
+use crate::types::{
+    snapshot::Source,
+    time::Instant,
+    when::{
+        period::{Step, start_of},
+        window::Window,
+        zone::Zone,
+    },
+};
+
+/// A rule by which snapshots are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Rule {
+    /// Every snapshot.
+    Every,
+    /// The end of each hour.
+    Hourly,
+    /// The end of each day.
+    Daily,
+    /// The end of each week.
+    Weekly,
+    /// The end of each month.
+    Monthly,
+    /// The end of each year.
+    Yearly,
+}
+
+impl Rule {
+    /// All of them, the finest first.
+    pub const ALL: [Rule; 6] = [Rule::Every, Rule::Hourly, Rule::Daily, Rule::Weekly, Rule::Monthly, Rule::Yearly];
+
+    /// Its word in the settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rule::Every => "every",
+            Rule::Hourly => "hourly",
+            Rule::Daily => "daily",
+            Rule::Weekly => "weekly",
+            Rule::Monthly => "monthly",
+            Rule::Yearly => "yearly",
+        }
+    }
+
+    /// What it keeps, in words: `the end of each day`.
+    pub fn keeps(self) -> &'static str {
+        match self {
+            Rule::Every => "every snapshot",
+            Rule::Hourly => "the end of each hour",
+            Rule::Daily => "the end of each day",
+            Rule::Weekly => "the end of each week",
+            Rule::Monthly => "the end of each month",
+            Rule::Yearly => "the end of each year",
+        }
+    }
+
+    /// How long the periods are whose ends it asks for; `None` where it asks for each instant.
+    pub fn step(self) -> Option<Step> {
+        match self {
+            Rule::Every => None,
+            Rule::Hourly => Some(Step::Hour),
+            Rule::Daily => Some(Step::Day),
+            Rule::Weekly => Some(Step::Week),
+            Rule::Monthly => Some(Step::Month),
+            Rule::Yearly => Some(Step::Year),
+        }
+    }
+
+    /// The last instant before `next` that it asks for.
+    pub(super) fn last_before(self, next: Instant, zone: &Zone) -> Instant {
+        let first = self.step().map_or(next, |step| start_of(next, step, zone));
+        Instant(first.0.saturating_sub(1))
+    }
+
+    /// The first instant that it asks for where its window begins at `since`: the last one that is not later, so that each instant of
+    /// the window has one before it.
+    pub fn asks_from(self, since: Instant, zone: &Zone) -> Instant {
+        match self.step() {
+            None => since,
+            Some(_) => self.last_before(Instant(since.0.saturating_add(1)), zone),
+        }
+    }
+}
+
+/// What holds for one source.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Policy {
+    /// The rules, each with its window, the finest first. Without one, everything is kept.
+    pub rules: Vec<(Rule, Window)>,
+    /// The ages below which nothing is released; each holds.
+    pub locks: Vec<Window>,
+}
+
+impl Policy {
+    /// The policy of a source of a repository by the settings of a host.
+    ///
+    /// A source with a table of its own has the rules of that alone, and the `lock` of both. A source that the settings do not
+    /// name, or of another host, keeps everything: it is not for these settings to say.
+    pub fn of(config: &Config, source: &Source) -> Policy {
+        let is_it = |s: &&crate::config::model::Source| s.path.as_os_str().as_bytes() == source.root;
+        match config.sources.iter().find(is_it).filter(|_| source.host == config.host) {
+            None => Policy::default(),
+            Some(s) => match &s.retention {
+                None => Policy::from_tables(&config.retention, None),
+                Some(own) => Policy::from_tables(own, config.retention.lock),
+            },
+        }
+    }
+
+    fn from_tables(table: &Retention, other_lock: Option<Window>) -> Policy {
+        let windows = [table.every, table.hourly, table.daily, table.weekly, table.monthly, table.yearly];
+        let mut locks: Vec<Window> = table.lock.into_iter().chain(other_lock).collect();
+        locks.dedup();
+        let rules = Rule::ALL.into_iter().zip(windows).filter_map(|(rule, window)| Some((rule, window?)));
+        Policy { rules: rules.collect(), locks }
+    }
+
+    /// Whether nothing is ever released.
+    pub fn keeps_everything(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        load::parse,
+        places::{Places, Surroundings},
+    };
+    use crate::types::ids::{Id, SourceNum};
+
+    fn policy(text: &str, host: &str, root: &str) -> Policy {
+        let around = Surroundings { root: true, host: "here".into(), ..Surroundings::default() };
+        let config = parse(text, std::path::Path::new("/c.toml"), &Places::of(&around).unwrap()).unwrap();
+        let (host, root) = (host.to_owned(), root.as_bytes().to_vec());
+        Policy::of(&config, &Source { id: Id([1; 16]), num: SourceNum(1), host, root })
+    }
+
+    #[test]
+    fn a_source_has_its_own_table_or_that_of_all() {
+        let text = "[retention]\ndaily = \"9d\"\nevery = \"1h\"\nlock = \"1y\"\n[[source]]\npath = \"/a\"\n[[source]]\npath = \"/b\"\n\
+                    [source.retention]\nweekly = \"5w\"\nlock = \"2y\"\n[[source]]\npath = \"/c\"\nretention = {}\n";
+        let window = |text: &str| text.parse::<Window>().unwrap();
+        let of = |root| policy(text, "here", root);
+        assert_eq!(of("/a").rules, [(Rule::Every, window("1h")), (Rule::Daily, window("9d"))]);
+        assert_eq!(of("/a").locks, [window("1y")]);
+        assert_eq!(of("/b").rules, [(Rule::Weekly, window("5w"))]);
+        assert_eq!(of("/b").locks, [window("2y"), window("1y")]);
+        assert!(of("/c").keeps_everything() && of("/c").locks == [window("1y")]);
+        for other in [of("/gone"), policy(text, "there", "/a"), policy("[[source]]\npath = \"/a\"", "here", "/a")] {
+            assert_eq!(other, Policy::default());
+        }
+    }
+}
