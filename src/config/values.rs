@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::types::location::{Location, S3Url};
+use crate::types::{
+    duration::parse_duration,
+    location::{Location, S3Url},
+};
 
 /// A path that is absolute and has no `..`; doubled slashes, `.` and a slash at the end are taken out.
 #[derive(Clone)]
@@ -81,36 +84,6 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// A duration like `500ms`, `5s`, `1m 30s`, `1h` or `2d`: numbers with a unit each. At most ten years.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: write a number and ms, s, m, h or d, such as \"500ms\" or \"1h\"");
-    let mut sum_ms: u64 = 0;
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = rest[digits..].trim_start();
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let unit_ms = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        rest = rest[letters..].trim_start();
-        sum_ms = number.checked_mul(unit_ms).and_then(|ms| sum_ms.checked_add(ms)).ok_or_else(wrong)?;
-    }
-    match sum_ms {
-        0..=315_360_000_000 => Ok(Duration::from_millis(sum_ms)),
-        _ => Err(format!("{text:?} is longer than ten years")),
-    }
-}
-
 /// Numbers are read as far as they fit, and their ranges checked together afterwards.
 pub(super) fn threads<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     i64::deserialize(from).map(|n| n.clamp(0, 1 << 16) as usize)
@@ -127,20 +100,6 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        let ms = |text| parse_duration(text).map(|d| d.as_millis());
-        assert_eq!(ms("500ms"), Ok(500));
-        assert_eq!(ms(" 1m 30s"), Ok(90_000));
-        assert_eq!(ms("1 h"), Ok(3_600_000));
-        assert_eq!(ms("2d12h"), Ok(216_000_000));
-        for wrong in
-            ["", "5", "s", "5 parsecs", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d", "11000d"]
-        {
-            assert!(ms(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn paths_are_absolute_and_tidied() {
