@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, snapshot, source,
-    status, umount, verify, watch,
+    cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, schedule,
+    snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -83,6 +83,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
+        Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
         Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
         Command::Umount(args) => umount::run(args),

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::schedule::{
+    blackout::{Blackout, Window},
+    model::Schedule,
+};
 use crate::types::{
     duration::parse_duration,
     location::{Location, S3Url},
+    when::zone::Zone,
 };
 
 /// A path that is absolute and has no `..`; doubled slashes, `.` and a slash at the end are taken out.
@@ -82,6 +87,53 @@ pub(super) fn host<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+pub(super) fn schedule<'de, D: Deserializer<'de>>(from: D) -> Result<Schedule, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+pub(super) fn schedule_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Schedule>, D::Error> {
+    schedule(from).map(Some)
+}
+
+/// A list of blackout windows; an error is at the list.
+pub(super) fn blackout<'de, D: Deserializer<'de>>(from: D) -> Result<Blackout, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let windows = texts.iter().map(|text| Window::parse(text)).collect::<Result<Vec<_>, _>>();
+    windows.and_then(Blackout::new).map_err(D::Error::custom)
+}
+
+pub(super) fn duration_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration(from).map(Some)
+}
+
+/// The name of a time zone that can be used.
+pub(super) fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zone>, D::Error> {
+    Zone::named(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+/// The name of a job.
+pub(super) fn job_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match !text.is_empty() && text.len() <= 100 && text.chars().all(good) {
+        true => Ok(text),
+        false => {
+            let rule = "it has letters, digits, -, _ and ., and not more than 100 of them";
+            Err(D::Error::custom(format!("{text:?} can't name a job: {rule}")))
+        }
+    }
+}
+
+pub(super) fn retries<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = i64::deserialize(from)?;
+    let wrong = || D::Error::custom(format!("{number} is no number of retries: write one from 0 to 20"));
+    u32::try_from(number).ok().filter(|n| *n <= 20).ok_or_else(wrong)
+}
+
+pub(super) fn retries_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    retries(from).map(Some)
 }
 
 /// Numbers are read as far as they fit, and their ranges checked together afterwards.

@@ -7,10 +7,8 @@ pub mod blackout;
 mod cron;
 pub mod error;
 pub mod job;
-
 pub mod model;
 pub mod next;
 pub mod parse;
 pub mod planner;
-
 mod words;

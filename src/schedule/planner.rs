@@ -86,11 +86,14 @@ impl Planner {
     /// the one it has; or that of a new job. A run that was going on in an earlier process has failed.
     pub fn put(&mut self, job: Job, kept: Option<State>, now: Instant) {
         let place = self.jobs.iter().position(|(known, _)| known.name == job.name);
-        let state = kept.map(|state| interrupted(state, now)).or_else(|| place.map(|n| self.jobs[n].1));
-        let entry = (job, state.unwrap_or_else(|| State::new(now)));
+        let state = match (kept, place) {
+            (Some(state), _) => interrupted(state, now),
+            (None, Some(n)) => redefined(&self.jobs[n], &job, now),
+            (None, None) => State::new(now),
+        };
         match place {
-            Some(n) => self.jobs[n] = entry,
-            None => self.jobs.push(entry),
+            Some(n) => self.jobs[n] = (job, state),
+            None => self.jobs.push((job, state)),
         }
     }
 
@@ -164,6 +167,13 @@ fn interrupted(mut state: State, now: Instant) -> State {
         end(&mut state, now, false);
     }
     state
+}
+
+/// The state of a job that is given another definition: times that only the new schedule has and that are past were not missed.
+fn redefined((old, state): &(Job, State), new: &Job, now: Instant) -> State {
+    let same = (&old.schedule, &old.zone) == (&new.schedule, &new.zone);
+    let covered = if same { state.covered } else { state.covered.max(now) };
+    State { covered, ..*state }
 }
 
 /// Up to where the schedule is covered: what was recorded, unless it was recorded by a clock that was wrong.

@@ -1,6 +1,7 @@
 //! What can be said on the command line, and its help.
 
 pub mod history;
+pub mod schedule;
 pub mod setup;
 pub mod times;
 pub mod top;

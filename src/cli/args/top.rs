@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{history, setup, upkeep};
+use super::{history, schedule, setup, upkeep};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -116,6 +116,9 @@ pub enum Command {
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),
+    /// Show what runs by itself, and when
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Work on the index
     #[command(subcommand)]
     Index(upkeep::Index),

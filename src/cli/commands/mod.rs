@@ -14,6 +14,7 @@ pub mod mount;
 pub mod protect;
 pub mod restore;
 mod restore_first;
+pub mod schedule;
 pub mod snapshot;
 pub mod source;
 pub mod status;
