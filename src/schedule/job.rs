@@ -66,6 +66,9 @@ impl Job {
 
     /// The jitter of a run: always the same for the same job and run, in whole seconds.
     fn delay(&self, scheduled: Instant) -> Duration {
+        if self.jitter.is_zero() {
+            return Duration::ZERO;
+        }
         let next = self.schedule.next_after(scheduled, &self.zone);
         let half_gap = next.map_or(Duration::ZERO, |next| Duration::from_nanos(next.0.abs_diff(scheduled.0) / 2));
         let most = self.jitter.min(half_gap).as_secs();

@@ -42,7 +42,15 @@ impl Clock {
         let days = std::iter::successors(Some(today.before().unwrap_or(today)), |day| day.next());
         for day in days.take(ALL_DAYS) {
             if self.days.has(day) {
-                let found = self.first_of(day, after, zone);
+                let found = match zone.steady(day) {
+                    // All of such a day comes before all of the next, so this is it.
+                    Some(start) if best.is_none() => match self.first_from(start, after) {
+                        Some(found) => return Some(found),
+                        None => None,
+                    },
+                    Some(start) => self.first_from(start, after),
+                    None => self.first_shown(day, after, zone),
+                };
                 best = best.into_iter().chain(found).min();
             }
             beyond += usize::from(best.is_some());
@@ -53,13 +61,15 @@ impl Clock {
         best
     }
 
-    /// The first run of a day after an instant.
-    fn first_of(&self, day: Day, after: Instant, zone: &Zone) -> Option<Instant> {
-        if let Some(start) = zone.steady(day) {
-            let at = |minute: &u16| start.0.checked_add(i64::from(*minute) * MINUTE_NS);
-            let next = self.minutes.partition_point(|minute| at(minute).is_some_and(|at| at <= after.0));
-            return self.minutes.get(next).and_then(at).map(Instant);
-        }
+    /// The first run after an instant, of a day that begins at `start` and in which the clock is not changed.
+    fn first_from(&self, start: Instant, after: Instant) -> Option<Instant> {
+        let at = |minute: &u16| start.0.checked_add(i64::from(*minute) * MINUTE_NS);
+        let next = self.minutes.partition_point(|minute| at(minute).is_some_and(|at| at <= after.0));
+        self.minutes.get(next).and_then(at).map(Instant)
+    }
+
+    /// The first run after an instant, of any day.
+    fn first_shown(&self, day: Day, after: Instant, zone: &Zone) -> Option<Instant> {
         let runs = self.minutes.iter().filter_map(|minute| zone.shown(day, *minute)).flat_map(|shown| self.runs(shown));
         runs.flatten().filter(|at| *at > after).min()
     }

@@ -50,7 +50,7 @@ fn the_coming_runs_are_printed_in_their_order() {
 2027-03-27 04:00 +01:00  differential  /srv  mon..sat 02:30; postponed from 2027-03-27 02:30 +01:00 by the blackout 02:15-04:00
 2027-03-28 03:00 +02:00  check  verify  30 2 * * *
 2027-03-28 04:00 +02:00  full  /srv  sun 02:00; postponed from 2027-03-28 03:00 +02:00 by the blackout 02:15-04:00
-2027-03-28 20:06:00 -04:00  maintain  last sun monthly 20:00; 6m later by jitter
+2027-03-28 20:04:57 -04:00  maintain  last sun monthly 20:00; 4m 57s later by jitter
 2027-03-29 02:30 +02:00  check  verify  30 2 * * *
 2027-03-29 04:00 +02:00  differential  /srv  mon..sat 02:30; postponed from 2027-03-29 02:30 +02:00 by the blackout 02:15-04:00
 ";
