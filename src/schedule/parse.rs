@@ -184,7 +184,6 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             let begin = format!("{text:?} is no schedule: {why}");
             assert!(error.starts_with(&begin) && error.contains("; write one like \"daily 02:30\""), "{text}: {error}");
-            println!("{error}");
         }
     }
 }
