@@ -21,7 +21,7 @@ pub(super) const ALL_DAYS: usize = 41 * 366;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CronDays {
     text: String,
-    cron: Cron,
+    cron: Box<Cron>,
 }
 
 impl CronDays {
@@ -66,7 +66,7 @@ pub(super) fn read(fields: &[&str]) -> Result<Clock, String> {
     let (hours, in_hour) = (cron.pattern.hours.values(), cron.pattern.minutes.values());
     let minutes: Vec<u16> =
         hours.iter().flat_map(|hour| in_hour.iter().map(move |minute| hour * 60 + minute)).collect();
-    let days = CronDays { text, cron };
+    let days = CronDays { text, cron: Box::new(cron) };
     if minutes.is_empty() || !comes(&days) {
         return Err("there is no such day in any year".to_owned());
     }

@@ -42,15 +42,15 @@ impl Clock {
         let days = std::iter::successors(Some(today.before().unwrap_or(today)), |day| day.next());
         for day in days.take(ALL_DAYS) {
             if self.days.has(day) {
-                let found = match zone.steady(day) {
-                    // All of such a day comes before all of the next, so this is it.
-                    Some(start) if best.is_none() => match self.first_from(start, after) {
-                        Some(found) => return Some(found),
-                        None => None,
-                    },
+                let steady = zone.steady(day);
+                let found = match steady {
                     Some(start) => self.first_from(start, after),
                     None => self.first_shown(day, after, zone),
                 };
+                if best.is_none() && steady.is_some() && found.is_some() {
+                    // All of such a day comes before all of the next.
+                    return found;
+                }
                 best = best.into_iter().chain(found).min();
             }
             beyond += usize::from(best.is_some());

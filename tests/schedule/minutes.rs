@@ -70,7 +70,7 @@ pub(crate) fn expected((_, is, again): Case, shown: &[DateTime]) -> Vec<Instant>
                 if is(left_out) && !again {
                     runs.insert(at);
                 }
-                left_out = left_out + 1.minute();
+                left_out += 1.minute();
             }
         }
         if is(now) && (again || seen.insert(now)) {
