@@ -14,7 +14,7 @@
 //! | 5 | [`mount`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
-//! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`config`] |
+//! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`schedule`], [`config`] |
 //! | 1 | [`types`], [`progress`], [`sys`] |
 //!
 //! # The two trips of a byte
@@ -50,6 +50,7 @@ pub mod progress;
 pub mod repo;
 pub mod restore;
 pub mod retention;
+pub mod schedule;
 pub mod store;
 pub mod sys;
 pub mod types;

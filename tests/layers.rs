@@ -9,7 +9,10 @@ use std::{
 };
 
 /// Rooms on one floor that may use one another all the same, and why.
-const BESIDE: &[(&str, &str, &str)] = &[("sys", "types", "what the system says is told in our values")];
+const BESIDE: &[(&str, &str, &str)] = &[
+    ("config", "schedule", "a schedule is read where it is written, so that an error has its line"),
+    ("sys", "types", "what the system says is told in our values"),
+];
 
 /// Third-party crates and the places that may name them.
 const WALLS: &[(&str, &[&str])] = &[
@@ -18,6 +21,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
+    ("croner", &["schedule/cron.rs"]),
     ("fuser", &["mount/fuse.rs"]),
     ("futures_util", &["store/s3.rs"]),
     ("getrandom", &["crypto/"]),

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, retention,
+    cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, retention, schedule,
     snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
@@ -84,6 +84,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
+        Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
         Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
         Command::Umount(args) => umount::run(args),

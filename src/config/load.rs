@@ -2,17 +2,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
-use super::model::{Capture, Config, KeyFrom, Mount, Remote, Source};
+use super::model::{Capture, Config, JobSettings, KeyFrom, Mount, Remote, Scheduling, Source};
 use super::places::{self, Places};
 use super::ranges;
 use super::retention::Retention;
 use super::values::{self, Absolute, RepositoryAt};
+use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::location::Location;
 
 /// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
@@ -48,7 +50,8 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
     let raw: Raw = toml::from_str(text)
         .map_err(|e| ConfigError::Text { place: at(e.span()), what: e.message().trim_end().replace('\n', ", ") })?;
     let capture = raw.capture.unwrap_or_default();
-    let problems = ranges::problems(&capture, |setting| at(ranges::span(text, "capture", setting)));
+    let mut problems = ranges::problems(&capture, |setting| at(ranges::span(text, "capture", setting)));
+    problems.extend(twice(&raw.job, &at));
     let state = raw.state.map_or_else(|| places.state.clone(), |s| s.0);
     let key = match raw.key {
         None => KeyFrom::File(places.key.clone()),
@@ -68,9 +71,23 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         mount: raw.mount,
         mount_zone_at: at(ranges::span(text, "mount", "zone")),
         retention: raw.retention,
+        schedule: raw.schedule,
         sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
+        jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
     };
     Ok((config, problems))
+}
+
+/// The jobs whose name an earlier one has.
+fn twice(jobs: &[Spanned<JobSettings>], at: &impl Fn(Option<std::ops::Range<usize>>) -> Place) -> Vec<Problem> {
+    let has_name = |n: usize| jobs[..n].iter().any(|job| job.get_ref().name == jobs[n].get_ref().name);
+    let again = (0..jobs.len()).filter(|n| has_name(*n));
+    let problem = |n: usize| Problem {
+        place: at(Some(jobs[n].span())),
+        what: format!("there are two jobs of the name {:?}", jobs[n].get_ref().name),
+        cure: "give each job a name of its own".into(),
+    };
+    again.map(problem).collect()
 }
 
 impl Config {
@@ -96,7 +113,11 @@ struct Raw {
     #[serde(default)]
     retention: Retention,
     #[serde(default)]
+    schedule: Scheduling,
+    #[serde(default)]
     source: Vec<RawSource>,
+    #[serde(default)]
+    job: Vec<Spanned<JobSettings>>,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +167,14 @@ struct RawSource {
     one_file_system: bool,
     cachedir_tag: Option<bool>,
     retention: Option<Retention>,
+    #[serde(default, deserialize_with = "values::schedule_if_any")]
+    full: Option<Schedule>,
+    #[serde(default, deserialize_with = "values::schedule_if_any")]
+    differential: Option<Schedule>,
+    #[serde(default, deserialize_with = "values::blackout")]
+    blackout: Blackout,
+    #[serde(default, deserialize_with = "values::duration")]
+    jitter: Duration,
 }
 
 impl RawSource {
@@ -159,6 +188,10 @@ impl RawSource {
             one_file_system: self.one_file_system,
             cachedir_tag: self.cachedir_tag.unwrap_or(plain.cachedir_tag),
             retention: self.retention,
+            full: self.full,
+            differential: self.differential,
+            blackout: self.blackout,
+            jitter: self.jitter,
             at: place,
             ..plain
         }

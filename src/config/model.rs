@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::Place;
 use super::retention::Retention;
 use super::values;
-use crate::types::location::Location;
+use crate::schedule::{blackout::Blackout, model::Schedule};
+use crate::types::{location::Location, when::zone::Zone};
 
 /// All settings, with nothing left open.
 #[derive(Debug, Clone)]
@@ -33,8 +34,12 @@ pub struct Config {
     pub mount_zone_at: Place,
     /// How long what is kept, of the sources that do not say so themselves.
     pub retention: Retention,
+    /// What holds for all schedules.
+    pub schedule: Scheduling,
     /// What is protected.
     pub sources: Vec<Source>,
+    /// What else is run by a schedule.
+    pub jobs: Vec<JobSettings>,
 }
 
 impl Config {
@@ -174,6 +179,87 @@ pub enum Inodes {
     PerView,
 }
 
+/// What holds for all schedules that do not say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Scheduling {
+    /// The zone; the system's if none.
+    #[serde(deserialize_with = "values::zone")]
+    pub zone: Option<Zone>,
+    /// How often what failed is tried again.
+    #[serde(deserialize_with = "values::retries")]
+    pub retries: u32,
+    /// How long after the first failure; twice as long after each further one.
+    #[serde(deserialize_with = "values::duration")]
+    pub retry_after: Duration,
+}
+
+impl Default for Scheduling {
+    fn default() -> Scheduling {
+        Scheduling { zone: None, retries: 3, retry_after: Duration::from_secs(300) }
+    }
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// It checks the repository.
+    Verify,
+    /// It compacts and collects.
+    Maintain,
+    /// It captures everything that has changed.
+    Snapshot,
+    /// It captures all that differs from the last full snapshot; only by the setting of a source.
+    #[serde(skip_deserializing)]
+    Differential,
+    /// It captures everything and reads every byte; only by the setting of a source.
+    #[serde(skip_deserializing)]
+    Full,
+}
+
+impl Task {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Task::Verify => "verify",
+            Task::Maintain => "maintain",
+            Task::Snapshot => "snapshot",
+            Task::Differential => "differential",
+            Task::Full => "full",
+        }
+    }
+}
+
+/// A job of the settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JobSettings {
+    /// Its name, which no other has.
+    #[serde(deserialize_with = "values::job_name")]
+    pub name: String,
+    /// What it does.
+    pub run: Task,
+    /// When.
+    #[serde(deserialize_with = "values::schedule")]
+    pub schedule: Schedule,
+    /// The zone; that of all schedules if none.
+    #[serde(default, deserialize_with = "values::zone")]
+    pub zone: Option<Zone>,
+    /// When it does not begin.
+    #[serde(default, deserialize_with = "values::blackout")]
+    pub blackout: Blackout,
+    /// How much later than its time it may begin.
+    #[serde(default, deserialize_with = "values::duration")]
+    pub jitter: Duration,
+    /// How often it is tried again; as all schedules if none.
+    #[serde(default, deserialize_with = "values::retries_if_any")]
+    pub retries: Option<u32>,
+    /// How long after the first failure; as all schedules if none.
+    #[serde(default, deserialize_with = "values::duration_if_any")]
+    pub retry_after: Option<Duration>,
+}
+
 /// One protected directory and its policy.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -189,6 +275,14 @@ pub struct Source {
     pub cachedir_tag: bool,
     /// How long what of it is kept, where it says so itself.
     pub retention: Option<Retention>,
+    /// When a full snapshot is taken, if it is by schedule.
+    pub full: Option<Schedule>,
+    /// When a differential snapshot is taken, if it is by schedule.
+    pub differential: Option<Schedule>,
+    /// When neither begins.
+    pub blackout: Blackout,
+    /// How much later than its time either may begin.
+    pub jitter: Duration,
     /// Where the file says so.
     pub at: Place,
 }
@@ -204,6 +298,10 @@ impl Source {
             one_file_system: false,
             cachedir_tag: true,
             retention: None,
+            full: None,
+            differential: None,
+            blackout: Blackout::default(),
+            jitter: Duration::ZERO,
             at,
         }
     }

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::schedule::{
+    blackout::{self, Blackout},
+    model::Schedule,
+};
 use crate::types::{
+    duration::parse_duration,
     location::{Location, S3Url},
-    when::window::Window,
+    when::{window::Window, zone::Zone},
 };
 
 /// A path that is absolute and has no `..`; doubled slashes, `.` and a slash at the end are taken out.
@@ -84,39 +89,56 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// A duration like `500ms`, `5s`, `1m 30s`, `1h` or `2d`: numbers with a unit each. At most ten years.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: write a number and ms, s, m, h or d, such as \"500ms\" or \"1h\"");
-    let mut sum_ms: u64 = 0;
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = rest[digits..].trim_start();
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let unit_ms = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        rest = rest[letters..].trim_start();
-        sum_ms = number.checked_mul(unit_ms).and_then(|ms| sum_ms.checked_add(ms)).ok_or_else(wrong)?;
-    }
-    match sum_ms {
-        0..=315_360_000_000 => Ok(Duration::from_millis(sum_ms)),
-        _ => Err(format!("{text:?} is longer than ten years")),
+pub(super) fn schedule<'de, D: Deserializer<'de>>(from: D) -> Result<Schedule, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+pub(super) fn schedule_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Schedule>, D::Error> {
+    schedule(from).map(Some)
+}
+
+/// A list of blackout windows; an error is at the list.
+pub(super) fn blackout<'de, D: Deserializer<'de>>(from: D) -> Result<Blackout, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let windows = texts.iter().map(|text| blackout::Window::parse(text)).collect::<Result<Vec<_>, _>>();
+    windows.and_then(Blackout::new).map_err(D::Error::custom)
+}
+
+pub(super) fn duration_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration(from).map(Some)
+}
+
+/// The name of a time zone that can be used.
+pub(super) fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zone>, D::Error> {
+    Zone::named(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+/// The name of a job.
+pub(super) fn job_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match !text.is_empty() && text.len() <= 100 && text.chars().all(good) {
+        true => Ok(text),
+        false => {
+            let rule = "it has letters, digits, -, _ and ., and not more than 100 of them";
+            Err(D::Error::custom(format!("{text:?} can't name a job: {rule}")))
+        }
     }
 }
 
 /// A length of time like `48h`, `7y` or `forever`.
 pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Window>, D::Error> {
     String::deserialize(from)?.parse().map(Some).map_err(D::Error::custom)
+}
+
+pub(super) fn retries<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = i64::deserialize(from)?;
+    let wrong = || D::Error::custom(format!("{number} is no number of retries: write one from 0 to 20"));
+    u32::try_from(number).ok().filter(|n| *n <= 20).ok_or_else(wrong)
+}
+
+pub(super) fn retries_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    retries(from).map(Some)
 }
 
 /// Numbers are read as far as they fit, and their ranges checked together afterwards.
@@ -135,20 +157,6 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        let ms = |text| parse_duration(text).map(|d| d.as_millis());
-        assert_eq!(ms("500ms"), Ok(500));
-        assert_eq!(ms(" 1m 30s"), Ok(90_000));
-        assert_eq!(ms("1 h"), Ok(3_600_000));
-        assert_eq!(ms("2d12h"), Ok(216_000_000));
-        for wrong in
-            ["", "5", "s", "5 parsecs", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d", "11000d"]
-        {
-            assert!(ms(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn paths_are_absolute_and_tidied() {

@@ -1,6 +1,7 @@
 //! Small values that every floor speaks of: ids, instants, attributes, paths as bytes, and the wire primitives.
 
 pub mod attr;
+pub mod duration;
 pub mod ids;
 pub mod location;
 pub mod op;

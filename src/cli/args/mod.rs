@@ -2,6 +2,7 @@
 
 pub mod history;
 pub mod retention;
+pub mod schedule;
 pub mod setup;
 pub mod times;
 pub mod top;

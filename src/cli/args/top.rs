@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{history, retention, setup, upkeep};
+use super::{history, retention, schedule, setup, upkeep};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -119,6 +119,9 @@ pub enum Command {
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),
+    /// Show what runs by itself, and when
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Work on the index
     #[command(subcommand)]
     Index(upkeep::Index),

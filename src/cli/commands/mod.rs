@@ -15,6 +15,7 @@ pub mod protect;
 pub mod restore;
 mod restore_first;
 pub mod retention;
+pub mod schedule;
 pub mod snapshot;
 pub mod source;
 pub mod status;

@@ -2,7 +2,7 @@
 //!
 //! A name denotes the **end of the period it names**: the last nanosecond before the next period begins, in the given zone
 //! unless the name carries its own offset. `name` is the strict grammar of a view, `human` the wider one of the command
-//! line, `show` the way back, and `zone` holds the rules about changes of the clock:
+//! line, `show` the way back, `wall` the calendar for those who go through it day by day, and `zone` holds the rules about changes of the clock:
 //!
 //! - A day may have 23 or 25 hours; days, months and years abut exactly.
 //! - Local times that occur twice (the clock was put back) denote their **later** occurrence, so that everything called by
@@ -14,5 +14,6 @@ pub mod human;
 pub mod name;
 pub mod period;
 pub mod show;
+pub mod wall;
 pub mod window;
 pub mod zone;

@@ -3,7 +3,7 @@
 use jiff::{
     Timestamp,
     civil::DateTime,
-    tz::{AmbiguousOffset, Offset, TimeZone},
+    tz::{AmbiguousOffset, AmbiguousTimestamp, Offset, TimeZone},
 };
 
 use crate::types::time::Instant;
@@ -82,6 +82,21 @@ impl Zone {
     /// Whether the clock shows `civil` twice.
     pub(super) fn occurs_twice(&self, civil: DateTime) -> bool {
         matches!(self.0.to_ambiguous_timestamp(civil).offset(), AmbiguousOffset::Fold { .. })
+    }
+
+    /// The instants at which the clock shows `civil`, as far as they are.
+    pub(super) fn ambiguous(&self, civil: DateTime) -> AmbiguousTimestamp {
+        self.0.to_ambiguous_timestamp(civil)
+    }
+
+    /// The instant of the change of the clock that leaves `civil` out; `None` outside the range of instants.
+    pub(super) fn change_over(&self, civil: DateTime) -> Option<Instant> {
+        instant(self.boundary(civil)?)
+    }
+
+    /// Whether the clock is changed after `from` and before `to`.
+    pub(super) fn changes_between(&self, from: Instant, to: Instant) -> bool {
+        self.0.following(stamp(from)).next().is_some_and(|change| change.timestamp() < stamp(to))
     }
 
     /// The instant at which the clock shows exactly `civil`: the later of two; shifted forward in a gap. `None` outside the
@@ -176,7 +191,7 @@ pub(super) fn stamp(at: Instant) -> Timestamp {
 }
 
 /// jiff's own as an instant; `None` outside the years 1677 to 2262.
-fn instant(at: Timestamp) -> Option<Instant> {
+pub(super) fn instant(at: Timestamp) -> Option<Instant> {
     i64::try_from(at.as_nanosecond()).ok().map(Instant)
 }
 

@@ -1,0 +1,60 @@
+//! The jobs that the settings make: those of the sources, and those with a table of their own.
+
+use std::path::PathBuf;
+
+use super::model::{Config, JobSettings, Source, Task};
+use crate::schedule::job::{Job, Retries};
+use crate::schedule::model::Schedule;
+use crate::types::when::zone::Zone;
+
+/// A job, and what it does.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// When it runs. The name of a source's is its task and its path, with a space between them.
+    pub job: Job,
+    /// What it does.
+    pub task: Task,
+    /// The source it is for; all of them if none.
+    pub source: Option<PathBuf>,
+}
+
+/// All jobs: those of the sources in their order, full before differential, and then the others.
+pub fn jobs(config: &Config) -> Vec<Assigned> {
+    let of_sources = config.sources.iter().flat_map(|source| {
+        let tasks = [(Task::Full, &source.full), (Task::Differential, &source.differential)];
+        tasks.into_iter().filter_map(move |(task, schedule)| Some(of_source(config, source, task, schedule.as_ref()?)))
+    });
+    of_sources.chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
+}
+
+/// The zone of schedules that do not name one.
+pub fn zone(config: &Config) -> Zone {
+    config.schedule.zone.clone().unwrap_or_else(Zone::system)
+}
+
+fn of_source(config: &Config, source: &Source, task: Task, schedule: &Schedule) -> Assigned {
+    let job = Job {
+        name: format!("{} {}", task.word(), source.path.display()),
+        schedule: schedule.clone(),
+        zone: zone(config),
+        jitter: source.jitter,
+        blackout: source.blackout.clone(),
+        retries: Retries { count: config.schedule.retries, after: config.schedule.retry_after },
+    };
+    Assigned { job, task, source: Some(source.path.clone()) }
+}
+
+fn of_table(config: &Config, of: &JobSettings) -> Assigned {
+    let job = Job {
+        name: of.name.clone(),
+        schedule: of.schedule.clone(),
+        zone: of.zone.clone().unwrap_or_else(|| zone(config)),
+        jitter: of.jitter,
+        blackout: of.blackout.clone(),
+        retries: Retries {
+            count: of.retries.unwrap_or(config.schedule.retries),
+            after: of.retry_after.unwrap_or(config.schedule.retry_after),
+        },
+    };
+    Assigned { job, task: of.run, source: None }
+}
