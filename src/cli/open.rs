@@ -124,8 +124,16 @@ pub fn attached_with(context: &Context, reads: Reads) -> Result<Arc<Attached>, F
 }
 
 /// Brings the index up to date with the journal, and tells what of the journal could not be read.
+///
+/// Where the store is away and queues what it is given, capture goes on without.
 pub fn catch_up(at: &Attached, progress: &dyn Progress) -> Result<Replayed, Failure> {
-    told(replay::catch_up(at, progress).into_failure()?)
+    match replay::catch_up(at, progress) {
+        Err(e) if e.is_away() && at.repo().store().waiting().is_ok_and(|w| w.is_some()) => {
+            tracing::warn!("what other hosts wrote can't be taken into the index now: {e}");
+            Ok(Replayed::default())
+        }
+        other => told(other.into_failure()?),
+    }
 }
 
 /// The same for a command that only reads. Where the index can't be brought up to date, it is taken as it is, and that is told.

@@ -148,6 +148,11 @@ impl Damage {
 }
 
 impl RepoError {
+    /// Whether the store did not answer, and everything may be well with what is in it.
+    pub fn is_away(&self) -> bool {
+        matches!(self, RepoError::Store(StoreError::Io { .. }))
+    }
+
     /// Whether stored bytes are damaged, cut or missing, rather than out of reach.
     pub fn is_damage(&self) -> bool {
         match self {

@@ -42,6 +42,10 @@ pub struct SourceWriter {
     /// next one.
     doubtful: Option<Sealing>,
     lost: Arc<HashSet<Id>>,
+    /// Whether the store queues what it is given: then nothing here waits for it.
+    queues: bool,
+    /// Whether the record that the first one follows was seen in the journal.
+    head_seen: bool,
     _lock: LockGuard,
 }
 
@@ -68,10 +72,13 @@ impl SourceWriter {
             }
         };
         let head = reader.head(source.num)?;
-        let epoch = next_epoch(&at, source.id)?;
+        let queues = at.repo().store().waiting()?.is_some();
+        let epoch = if_there(queues, next_epoch(&at, source.id))?.map_or_else(|| epoch_after(&head), Ok)?;
         let applier = Applier::open(at.index(), PATIENT)?;
-        let lost = Arc::new(lost_packs(&at)?);
-        Ok(SourceWriter { at, applier, source, head, epoch, seq: 0, doubtful: None, lost, _lock: lock })
+        let lost = Arc::new(if_there(queues, lost_packs(&at))?.unwrap_or_default());
+        let (seq, doubtful) = (0, None);
+        let head_seen = false;
+        Ok(SourceWriter { at, applier, source, head, epoch, seq, doubtful, lost, queues, head_seen, _lock: lock })
     }
 
     /// The source.
@@ -91,7 +98,12 @@ impl SourceWriter {
             self.head = self.at.reader()?.head(self.source.num)?;
         }
         self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
-        self.check_head()
+        // To ask a store that is far away costs a request: there it is done once.
+        if !(self.queues && self.head_seen) {
+            if_there(self.queues, self.check_head())?;
+            self.head_seen = true;
+        }
+        Ok(())
     }
 
     /// The record that the next one follows must be in the journal: on one that is not, nobody else could build.
@@ -159,6 +171,24 @@ impl SourceWriter {
             renames: 0,
         })
     }
+}
+
+/// `None` where the store did not answer and that need not keep a capture, which is queued, from going on.
+fn if_there<T>(queues: bool, looked: Result<T, RepoError>) -> Result<Option<T>, RepoError> {
+    match looked {
+        Err(e) if queues && e.is_away() => {
+            tracing::warn!("what this host knows of the repository is taken as it is: {e}");
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// The epoch after that of the head, where the journal can't be looked at. The random part keeps it apart from any other.
+fn epoch_after(head: &Head) -> Result<Epoch, RepoError> {
+    let last = Epoch::parse(&head.epoch).map_or(0, |epoch| epoch.number());
+    let number = last.checked_add(1).ok_or(RepoError::Full("runs of a source's writer"))?;
+    Ok(Epoch::new(number, random::bytes()?))
 }
 
 /// The file that the writer of the source at `root` locks, in the directory of a repository's state.

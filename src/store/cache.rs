@@ -73,6 +73,29 @@ impl Cached {
         None
     }
 
+    /// What the store says now; where it does not answer, what it said before.
+    fn or_as_before<T>(
+        &self,
+        name: &str,
+        now: Result<T, StoreError>,
+        decode: impl Fn(&[u8]) -> Option<T>,
+        encode: impl Fn(&T) -> Vec<u8>,
+    ) -> Result<T, StoreError> {
+        let key = key_of(name, u64::MAX, 0);
+        match now {
+            Ok(value) => {
+                self.keep(key, &encode(&value));
+                Ok(value)
+            }
+            Err(e @ StoreError::Io { .. }) => {
+                let len = self.lock().files.get(&key).copied().unwrap_or_default() as usize;
+                let kept = self.find(&key, len.saturating_sub(CHECK_LEN)).and_then(|bytes| decode(&bytes));
+                kept.inspect(|_| tracing::warn!("{e}; what was read before is used")).ok_or(e)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     fn forget(&self, key: &str) {
         let mut known = self.lock();
         if let Some(bytes) = known.files.pop(key) {
@@ -129,6 +152,25 @@ impl Cached {
     }
 }
 
+/// What a repository is opened with: kept, so that a host that starts while the store is away can go on capturing. It is
+/// authenticated by whoever reads it.
+fn is_for_opening(name: &str) -> bool {
+    name == "bygone.toml" || name.starts_with("keys/")
+}
+
+fn encode_list(objects: &[Object]) -> Vec<u8> {
+    let lines: Vec<String> = objects.iter().map(|o| format!("{} {}", o.len, o.name)).collect();
+    lines.join("\n").into_bytes()
+}
+
+fn decode_list(bytes: &[u8]) -> Option<Vec<Object>> {
+    let line = |line: &str| {
+        let (len, name) = line.split_once(' ')?;
+        Some(Object { name: name.to_owned(), len: len.parse().ok()? })
+    };
+    std::str::from_utf8(bytes).ok()?.lines().map(line).collect()
+}
+
 /// What is in a cache, the files used last at the end; what is unfinished is removed.
 fn look(dir: &Path) -> io::Result<Known> {
     let mut found = Vec::new();
@@ -176,7 +218,10 @@ impl Store for Cached {
     }
 
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
-        self.behind.get(name, max)
+        if !is_for_opening(name) {
+            return self.behind.get(name, max);
+        }
+        self.or_as_before(name, self.behind.get(name, max), |bytes| Some(bytes.to_vec()), |bytes| bytes.clone())
     }
 
     fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError> {
@@ -193,7 +238,10 @@ impl Store for Cached {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
-        self.behind.list(prefix)
+        if !is_for_opening(prefix) {
+            return self.behind.list(prefix);
+        }
+        self.or_as_before(prefix, self.behind.list(prefix), decode_list, |objects| encode_list(objects))
     }
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {

@@ -9,13 +9,21 @@ use object_store::{
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     path::Path,
 };
-use std::{collections::BTreeMap, error::Error as _, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error as _,
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a read may take, and how long it is tried again: together what a reader waits for a store that is away.
 const READ: Duration = Duration::from_secs(15);
+/// The same for the requests that follow one that got no answer.
+const HASTY: Duration = Duration::from_secs(2);
 /// How long a write may take: an object of 16 MiB over a slow line.
 const WRITE: Duration = Duration::from_secs(600);
 /// How often a request is made again within that time: a server that resets connections uses up a few within a second.
@@ -24,8 +32,11 @@ const TRIES: usize = 20;
 /// Objects in a bucket, below a prefix. Clones of a connection pool: any number of threads may use it at once.
 pub struct S3Store {
     url: S3Url,
-    reading: AmazonS3,
+    patient: AmazonS3,
+    hasty: AmazonS3,
     writing: AmazonS3,
+    /// Whether the last request that read got no answer: then the next one does not wait as long.
+    away: AtomicBool,
     runtime: Runtime,
 }
 
@@ -61,8 +72,20 @@ impl S3Store {
             builder.with_client_options(options).with_bucket_name(&url.bucket).build()
         };
         let made = |built: Result<AmazonS3, Error>| built.map_err(|e| failed(io::Error::other(e)));
-        let (reading, writing) = (made(client(READ, READ))?, made(client(WRITE, READ))?);
-        Ok(S3Store { url, reading, writing, runtime })
+        let (patient, hasty) = (made(client(READ, READ))?, made(client(HASTY, HASTY))?);
+        let writing = made(client(WRITE, READ))?;
+        Ok(S3Store { url, patient, hasty, writing, away: AtomicBool::new(false), runtime })
+    }
+
+    fn reading(&self) -> &AmazonS3 {
+        if self.away.load(Ordering::Relaxed) { &self.hasty } else { &self.patient }
+    }
+
+    /// Runs a request that reads, and remembers whether it was answered.
+    fn read<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let result = self.runtime.block_on(request);
+        self.away.store(matches!(result, Err(Error::Generic { .. })), Ordering::Relaxed);
+        result
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {
@@ -83,7 +106,7 @@ impl S3Store {
 
     /// Whether the object is there with these bytes: so it is after a write whose answer was lost.
     fn has(&self, path: &Path, bytes: &[u8]) -> bool {
-        let got = self.runtime.block_on(async { self.reading.get(path).await?.bytes().await });
+        let got = self.read(async { self.reading().get(path).await?.bytes().await });
         got.is_ok_and(|got| got == bytes)
     }
 }
@@ -111,7 +134,7 @@ impl Store for S3Store {
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.path(name)?;
         let read = async {
-            let got = self.reading.get(&path).await?;
+            let got = self.reading().get(&path).await?;
             let len = got.meta.size;
             if len > max {
                 let source = format!("it has {len} bytes, more than the {max} it may have").into();
@@ -119,7 +142,7 @@ impl Store for S3Store {
             }
             got.bytes().await
         };
-        let bytes = self.runtime.block_on(read).map_err(|e| self.error("read", name, e))?;
+        let bytes = self.read(read).map_err(|e| self.error("read", name, e))?;
         Ok(bytes.into())
     }
 
@@ -131,7 +154,7 @@ impl Store for S3Store {
         }
         let end = offset.saturating_add(len as u64);
         let short = || StoreError::Short { store: self.location(), name: name.to_owned(), end };
-        match self.runtime.block_on(self.reading.get_range(&path, offset..end)) {
+        match self.read(self.reading().get_range(&path, offset..end)) {
             Ok(bytes) if bytes.len() == len => out.extend_from_slice(&bytes),
             Ok(_) => return Err(short()),
             // A range behind the end is refused in several ways: the length of the object tells.
@@ -150,7 +173,7 @@ impl Store for S3Store {
             None if prefix.is_empty() => Path::from(self.url.prefix.as_str()),
             None => return Err(StoreError::Name { name: prefix.to_owned() }),
         };
-        let listed = self.runtime.block_on(self.reading.list(Some(&below)).try_collect::<Vec<_>>());
+        let listed = self.read(self.reading().list(Some(&below)).try_collect::<Vec<_>>());
         let found = listed.map_err(|e| self.error("list", prefix, e))?;
         let named = |meta: object_store::ObjectMeta| {
             let name = self.url.name(meta.location.as_ref())?.to_owned();
@@ -172,7 +195,7 @@ impl Store for S3Store {
 
     fn size(&self, name: &str) -> Result<u64, StoreError> {
         let path = self.path(name)?;
-        let meta = self.runtime.block_on(self.reading.head(&path)).map_err(|e| self.error("read", name, e))?;
+        let meta = self.read(self.reading().head(&path)).map_err(|e| self.error("read", name, e))?;
         Ok(meta.size)
     }
 }

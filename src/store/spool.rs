@@ -21,7 +21,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -49,6 +49,10 @@ pub(super) struct Inner {
     shared: SharedWords,
     max_bytes: u64,
     pub(super) stop: AtomicBool,
+    /// Tells the thread that uploads not to pause any longer.
+    pub(super) hurry: AtomicBool,
+    /// How often that thread has failed, and why the last time.
+    pub(super) failures: Mutex<(u64, String)>,
 }
 
 impl Spool {
@@ -73,6 +77,8 @@ impl Spool {
             shared,
             max_bytes,
             stop: AtomicBool::new(false),
+            hurry: AtomicBool::new(false),
+            failures: Mutex::default(),
             behind,
         };
         Ok(Spool { inner: Arc::new(inner), upload: OnceLock::new() })

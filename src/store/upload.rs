@@ -26,6 +26,8 @@ const AT_ONCE: usize = 4;
 const OBJECT_MAX: u64 = 1 << 32;
 /// How often an empty queue is looked at.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long another process may be at one object.
+const STUCK: Duration = Duration::from_secs(60);
 /// The first and the longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -49,6 +51,10 @@ pub(super) fn run(inner: &Inner) {
             }
             Err(e) => {
                 tracing::warn!("{e}; what is captured waits in {}, tried again in {pause:?}", inner.dir.display());
+                {
+                    let mut failures = inner.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    *failures = (failures.0 + 1, e.to_string());
+                }
                 failing = true;
                 wait(inner, pause);
                 pause = (pause * 2).min(BACKOFF.1);
@@ -57,9 +63,13 @@ pub(super) fn run(inner: &Inner) {
     }
 }
 
-/// Uploads until the queue is empty or the store fails. Where another process uploads, waits for that one.
+/// Uploads until the queue is empty or the store fails. Where a thread of this process or another process uploads, waits for
+/// that one, until it fails or does not come on.
 pub(super) fn drain(inner: &Inner) -> Result<(), StoreError> {
-    let mut lock = None;
+    let failures = || inner.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let before = failures().0;
+    let (mut lock, mut first, mut waited) = (None, None, Duration::ZERO);
+    inner.hurry.store(true, Ordering::Relaxed);
     loop {
         if hold(inner, &mut lock)? {
             if pass(inner)? == 0 {
@@ -67,16 +77,25 @@ pub(super) fn drain(inner: &Inner) -> Result<(), StoreError> {
             }
             continue;
         }
-        if inner.queued().map_err(|e| inner.failed("list", "the spool", e))?.is_empty() {
-            return Ok(());
+        let queued = inner.queued().map_err(|e| inner.failed("list", "the spool", e))?;
+        let Some(now) = queued.into_iter().next() else { return Ok(()) };
+        let (count, why) = failures();
+        if count > before {
+            return Err(inner.failed("empty", "the queue", io::Error::other(why)));
         }
+        waited = if first.as_ref() == Some(&now) { waited + IDLE } else { Duration::ZERO };
+        if waited > STUCK {
+            let why = "another process uploads and does not come on with it";
+            return Err(inner.failed("empty", "the queue", io::Error::other(why)));
+        }
+        first = Some(now);
         std::thread::sleep(IDLE);
     }
 }
 
 fn wait(inner: &Inner, time: Duration) {
     let mut left = time;
-    while !left.is_zero() && !inner.stop.load(Ordering::Relaxed) {
+    while !left.is_zero() && !inner.stop.load(Ordering::Relaxed) && !inner.hurry.swap(false, Ordering::Relaxed) {
         let step = left.min(IDLE);
         std::thread::sleep(step);
         left -= step;
