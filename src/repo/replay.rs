@@ -229,7 +229,8 @@ impl<'a> Replay<'a> {
                 Follows::No => {
                     let (first, count) = self.lost.unwrap_or((number, 0));
                     self.lost = Some((first, count + 1));
-                    self.pass(number, false);
+                    // The next one by its number that follows another one: what follows it is no part of this history either.
+                    self.pass(number, number.0 == self.head.number.0 + 1);
                 }
             }
         }
