@@ -56,12 +56,7 @@ impl Applier {
 
     /// Begins the record of `snap` where the one before it is not known: its statement is taken, and not what it says to have
     /// changed. `base` is the full that the statement builds on, which the index must have; `None` for a full.
-    pub fn begin_stated(
-        &self,
-        source: SourceNum,
-        snap: Snap,
-        base: Option<Snap>,
-    ) -> Result<Applying<'_>, IndexError> {
+    pub fn begin_stated(&self, source: SourceNum, snap: Snap, base: Option<Snap>) -> Result<Applying<'_>, IndexError> {
         let mut applying = self.begin(source, snap)?;
         applying.stage = Stage::Awaiting(base);
         Ok(applying)

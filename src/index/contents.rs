@@ -103,9 +103,8 @@ impl Applying<'_> {
     /// The number in this record of the chunk of a row, where the record brought it.
     pub(super) fn number_of(&self, row: i64) -> Option<u32> {
         let end = |at: usize| self.spans.get(at + 1).map_or(self.new.len() as u32, |(first, _)| *first);
-        let holds = |(at, (first, start)): &(usize, &(u32, i64))| {
-            *start <= row && row < *start + i64::from(end(*at) - *first)
-        };
+        let holds =
+            |(at, (first, start)): &(usize, &(u32, i64))| *start <= row && row < *start + i64::from(end(*at) - *first);
         let (_, (first, start)) = self.spans.iter().enumerate().find(holds)?;
         Some(first + (row - start) as u32)
     }

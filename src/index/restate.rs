@@ -53,14 +53,7 @@ impl Applying<'_> {
     pub fn lose(&self, lost: &Lost) -> Result<(), IndexError> {
         self.run(
             "INSERT OR REPLACE INTO lost VALUES(?1,?2,?3,?4,?5,?6)",
-            params![
-                lost.source.0,
-                lost.first.0 as i64,
-                lost.last.0 as i64,
-                lost.after.0,
-                lost.before.0,
-                lost.why
-            ],
+            params![lost.source.0, lost.first.0 as i64, lost.last.0 as i64, lost.after.0, lost.before.0, lost.why],
         )
         .map(drop)
     }

@@ -118,7 +118,8 @@ impl Reader {
 
     /// The newest full snapshot of a source with the segment that its record ends in.
     pub fn last_full(&self, source: SourceNum) -> Result<Option<(Snap, Hash, String)>, IndexError> {
-        let sql = "SELECT number, hash, segment FROM snapshot WHERE source = ?1 AND tier = ?2 ORDER BY number DESC LIMIT 1";
+        let sql =
+            "SELECT number, hash, segment FROM snapshot WHERE source = ?1 AND tier = ?2 ORDER BY number DESC LIMIT 1";
         self.stmt(sql)?
             .query_row(params![source.0, Tier::Full as u8], |r| {
                 Ok((Snap(r.get::<_, i64>(0)? as u64), Hash(r.get(1)?), r.get(2)?))

@@ -88,8 +88,7 @@ where
     fn since(&mut self, base: Snap) -> Result<(), E> {
         let source = self.of.source;
         let range = params![key(source, base.0), key(source, self.of.snap.0)];
-        let sql =
-            "SELECT DISTINCT parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY parent, name";
+        let sql = "SELECT DISTINCT parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY parent, name";
         let mut stmt = self.of.stmt(sql)?;
         let mut rows = stmt.query(range).map_err(IndexError::at(DOING))?;
         while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
@@ -286,8 +285,7 @@ where
     /// All chunks of the frame of one of them, and the row of the first: they follow one another.
     fn chunks(&self, chunk: i64, frame: i64) -> Result<(i64, Vec<(Hash, u32)>), IndexError> {
         let sql = "SELECT num FROM chunk WHERE num <= ?1 AND off = 0 ORDER BY num DESC LIMIT 1";
-        let first: i64 =
-            self.of.stmt(sql)?.query_row([chunk], |r| r.get(0)).map_err(IndexError::at(DOING))?;
+        let first: i64 = self.of.stmt(sql)?.query_row([chunk], |r| r.get(0)).map_err(IndexError::at(DOING))?;
         let mut chunks = Vec::new();
         let mut stmt = self.of.stmt("SELECT len FROM chunk WHERE num = ?1 AND frame = ?2")?;
         for num in first.. {

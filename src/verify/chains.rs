@@ -90,9 +90,7 @@ fn lost(records: &BTreeMap<u64, Link>, last: u64) -> Vec<(Snap, Snap)> {
     let (mut shown, mut fulls) = (0, BTreeMap::new());
     for number in 1..=last {
         let can = records.get(&number).is_some_and(|link| {
-            shown + 1 == number
-                || link.tier == Tier::Full
-                || link.base.is_some_and(|base| fulls.contains_key(&base))
+            shown + 1 == number || link.tier == Tier::Full || link.base.is_some_and(|base| fulls.contains_key(&base))
         });
         if can {
             shown = number;
