@@ -12,7 +12,7 @@ use bygone::store::{
 
 /// The contract of the trait.
 fn contract(store: &dyn Store, what: &str) {
-    let body: Vec<u8> = (0..300_000u32).map(|n| (n * 7 >> 3) as u8).collect();
+    let body: Vec<u8> = (0..300_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
     let long = format!("packs/ab/{}", "f".repeat(64));
     assert_eq!(store.list("").unwrap(), [], "{what}: it is empty at first");
     for (name, bytes) in [("bygone.toml", &b"text"[..]), (&long, &body), ("keys/one", b""), ("keys/two", b"2")] {
