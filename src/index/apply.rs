@@ -6,8 +6,8 @@ use crate::index::{
     rows::{FUZZY, LINKED, SqlTime, key},
 };
 use crate::types::{
-    ids::{Id, Node, Snap, SourceNum},
-    op::{Entry, Frame, Gap, Op, Version},
+    ids::{Node, Snap, SourceNum},
+    op::{Entry, Gap, Op, Version},
     snapshot::{Head, Snapshot},
     time::Time,
 };
@@ -71,7 +71,7 @@ pub struct Applying<'a> {
     /// Nothing of the source is in the index yet.
     first: bool,
     pub(super) stage: Stage,
-    pack: Option<i64>,
+    pub(super) pack: Option<i64>,
     /// The lengths of the chunks that this record brought, by their numbers in it.
     pub(super) new: Vec<u32>,
     /// Where their rows are: numbers from the first on have rows from the second on, up to the next span.
@@ -226,52 +226,6 @@ impl Applying<'_> {
 
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, IndexError> {
         self.stmt(sql)?.execute(params).map_err(IndexError::at("take a change"))
-    }
-
-    fn pack(&mut self, id: Id) -> Result<(), IndexError> {
-        self.run("INSERT OR IGNORE INTO pack(id) VALUES(?1)", [&id.0[..]])?;
-        let num = self
-            .stmt("SELECT num FROM pack WHERE id = ?1")?
-            .query_row([&id.0[..]], |r| r.get(0))
-            .map_err(IndexError::at("find a pack"))?;
-        self.pack = Some(num);
-        Ok(())
-    }
-
-    fn frame(&mut self, f: &Frame) -> Result<(), IndexError> {
-        let pack = self.pack.ok_or_else(|| IndexError::Contradiction("a frame stands before its pack".into()))?;
-        let first = match self.known_frame(pack, f)? {
-            Some(first) => first,
-            None => self.new_frame(pack, f)?,
-        };
-        let number = self.new.len() as u32;
-        let follows = |(from, row): &(u32, i64)| row + i64::from(number - from) == first;
-        if !f.chunks.is_empty() && !self.spans.last().is_some_and(follows) {
-            self.spans.push((number, first));
-        }
-        self.new.extend(f.chunks.iter().map(|(_, len)| *len));
-        Ok(())
-    }
-
-    /// The row of the first chunk of a frame; the others follow it.
-    fn new_frame(&self, pack: i64, f: &Frame) -> Result<i64, IndexError> {
-        self.run(
-            "INSERT INTO frame(pack, number, offset, sealed, raw, method) VALUES(?1,?2,?3,?4,?5,?6)",
-            params![pack, f.number, f.offset as i64, f.sealed_len, f.raw_len, f.method],
-        )?;
-        let frame = self.conn.last_insert_rowid();
-        let (mut offset, mut first) = (0u32, 0);
-        let mut insert = self.stmt("INSERT INTO chunk(prefix, rest, frame, off, len) VALUES(?1,?2,?3,?4,?5)")?;
-        for (hash, len) in &f.chunks {
-            let num = insert
-                .insert(params![hash.prefix(), &hash.0[8..], frame, offset, len])
-                .map_err(IndexError::at("take a chunk"))?;
-            if offset == 0 {
-                first = num;
-            }
-            offset += len;
-        }
-        Ok(first)
     }
 
     fn add(&mut self, entry: &Entry, v: &Version) -> Result<(), IndexError> {

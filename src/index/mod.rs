@@ -7,6 +7,7 @@ pub mod check;
 pub mod chunks;
 mod contents;
 pub mod error;
+mod frames;
 pub mod history;
 pub mod open;
 pub mod paths;

@@ -10,7 +10,7 @@ use crate::index::{
 };
 use crate::types::{
     ids::{Node, Snap, SourceNum},
-    op::{Content, Entry, Frame, Op, Version},
+    op::{Content, Entry, Op, Version},
     snapshot::Lost,
 };
 use rusqlite::{OptionalExtension, params};
@@ -276,40 +276,5 @@ impl Applying<'_> {
             }
         }
         Ok(true)
-    }
-
-    /// The row of the first chunk of a frame that is known already; the others follow it.
-    pub(super) fn known_frame(&self, pack: i64, f: &Frame) -> Result<Option<i64>, IndexError> {
-        let known: Option<(i64, i64, u32, u32, u8)> = self
-            .stmt("SELECT num, offset, sealed, raw, method FROM frame WHERE pack = ?1 AND number = ?2")?
-            .query_row(params![pack, f.number], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
-            .optional()
-            .map_err(IndexError::at("find a frame"))?;
-        let Some((frame, offset, sealed, raw, method)) = known else { return Ok(None) };
-        let otherwise = || IndexError::Contradiction(format!("the frame {} of a pack is stated in two ways", f.number));
-        if (offset as u64, sealed, raw, method) != (f.offset, f.sealed_len, f.raw_len, f.method) {
-            return Err(otherwise());
-        }
-        let Some((hash, _)) = f.chunks.first() else { return Ok(Some(0)) };
-        let first: Option<i64> = self
-            .stmt("SELECT num FROM chunk WHERE prefix = ?1 AND rest = ?2 AND frame = ?3 AND off = 0")?
-            .query_row(params![hash.prefix(), &hash.0[8..], frame], |r| r.get(0))
-            .optional()
-            .map_err(IndexError::at("find a chunk"))?;
-        let first = first.ok_or_else(otherwise)?;
-        let mut chunk = self.stmt("SELECT prefix, rest, len FROM chunk WHERE num = ?1 AND frame = ?2")?;
-        for ((hash, len), num) in f.chunks.iter().zip(first..) {
-            let same = chunk
-                .query_row(params![num, frame], |r| {
-                    let rest = r.get_ref(1)?.as_blob()? == &hash.0[8..];
-                    Ok(rest && r.get::<_, i64>(0)? == hash.prefix() && r.get::<_, u32>(2)? == *len)
-                })
-                .optional()
-                .map_err(IndexError::at("find a chunk"))?;
-            if same != Some(true) {
-                return Err(otherwise());
-            }
-        }
-        Ok(Some(first))
     }
 }
