@@ -128,6 +128,8 @@ fn bless() {
     let plan = Plan { gaps: vec![gap], ..Plan::everything() };
     third(&lab.root);
     lab.try_capture(&mut lab.writer(), &plan, Tier::Incremental, true).unwrap();
+    lab.snapshot(Tier::Differential);
+    write(&lab.root, "last", b"of the fifth");
     lab.snapshot(Tier::Full);
     let to = v1();
     let _ = std::fs::remove_dir_all(&to);

@@ -87,14 +87,14 @@ pub fn capture(
     let (head, source) = (writer.head().clone(), writer.source().num);
     let at = writer.attached().clone();
     let first = head.number == Snap(0);
-    let tier = if first { Tier::Full } else { settings.tier };
+    let tier = writer.possible(settings.tier)?;
     let shared = Shared {
         root: &root,
         root_path: &root_path,
         source,
         head: head.number,
         scope,
-        full: settings.tier == Tier::Full,
+        full: tier == Tier::Full && !first,
         next: Next::new(head.next),
         links: Mutex::default(),
         moved: Mutex::default(),
@@ -225,6 +225,7 @@ impl Sink<'_> {
                 Out::Seen { parent, name, place, seen } => record.seen(parent, &name, place.dev, place.ino, seen)?,
                 Out::Problem(problem) => self.report.problems.push(problem),
                 Out::Fuzzy(path) => self.report.fuzzy.push(path),
+                Out::Altered(path) => self.report.altered.push(path),
                 Out::Socket => self.report.sockets += 1,
                 Out::Counted { seen, read_bytes } => {
                     self.report.seen += seen;
@@ -258,7 +259,7 @@ fn look_at_root(worker: &mut Worker<'_>, index: &Reader, root: &OwnedFd) -> Resu
             Known::New(node)
         }
     };
-    worker.state(Node::ABOVE, Vec::new(), copied, known)
+    worker.state(Node::ABOVE, Vec::new(), copied, known).map(drop)
 }
 
 /// Another directory at the path of the source is taken for it, but not an empty one: that is what an unmounted file system

@@ -23,6 +23,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Files that never held still while they were read: their content may mix two states.
     pub fuzzy: Vec<Vec<u8>>,
+    /// Files whose bytes a full capture found changed without a change of their times: damage, or somebody who hid a change.
+    pub altered: Vec<Vec<u8>>,
     /// Sockets, which are noted and not captured.
     pub sockets: u64,
     /// Entries that were looked at.

@@ -132,6 +132,7 @@ pub(super) enum Out {
     Seen { parent: Node, name: Vec<u8>, place: Place, seen: Time },
     Problem(Problem),
     Fuzzy(Vec<u8>),
+    Altered(Vec<u8>),
     Socket,
     Counted { seen: u64, read_bytes: u64 },
     Large { path: Vec<u8>, bytes: u64, ns: i64 },
@@ -350,20 +351,25 @@ impl<'a> Worker<'a> {
         if copied.fuzzy {
             self.emit(Out::Fuzzy(path::join(&dir.rel, &name)))?;
         }
+        let unexplained = self.shared.full && is_unexplained(&known, &copied);
+        let path = unexplained.then(|| path::join(&dir.rel, &name));
         self.read_bytes += copied.read_bytes;
         self.shared.progress.add(1, copied.read_bytes);
-        self.state(dir.node, name, copied, known)?;
+        let changed = self.state(dir.node, name, copied, known)?;
+        if let Some(path) = path.filter(|_| changed) {
+            self.emit(Out::Altered(path))?;
+        }
         Ok(true)
     }
 
-    /// States what was read.
+    /// States what was read. Whether its content is new.
     pub(super) fn state(
         &mut self,
         parent: Node,
         name: Vec<u8>,
         copied: Copied,
         known: Known,
-    ) -> Result<(), CaptureError> {
+    ) -> Result<bool, CaptureError> {
         let version = |worker: &Worker<'_>, copied: Copied, content| Version {
             ver: worker.shared.next.ver(),
             place: copied.stat.place,
@@ -377,7 +383,7 @@ impl<'a> Worker<'a> {
                 let mut copied = copied;
                 let content = std::mem::replace(&mut copied.content, Content::None);
                 let op = Op::Add(Entry { parent, name, node }, version(self, copied, content));
-                self.hold(op)
+                self.hold(op).map(|()| true)
             }
             Known::Row(row) => {
                 let mut copied = copied;
@@ -390,10 +396,11 @@ impl<'a> Worker<'a> {
                     if !copied.racy && (row.seen != Some(seen) || row.place != place) {
                         self.emit(Out::Seen { parent, name, place, seen })?;
                     }
-                    return Ok(());
+                    return Ok(false);
                 }
+                let is_new = content != Content::Same;
                 let op = Op::Set(Entry { parent, name, node: row.node }, version(self, copied, content));
-                self.hold(op)
+                self.hold(op).map(|()| is_new)
             }
         }
     }
@@ -448,6 +455,16 @@ impl<'a> Worker<'a> {
         out.push(Out::Counted { seen, read_bytes });
         self.to.send(out).map_err(|_| CaptureError::Stopped)?;
         Ok(stored)
+    }
+}
+
+/// Whether nothing but its bytes could tell that a file has changed: its times, its size and its inode are as they were.
+fn is_unexplained(known: &Known, copied: &Copied) -> bool {
+    match known {
+        Known::Row(row) => {
+            row.attr.kind() == Kind::File && !copied.fuzzy && compare(row, &copied.stat, false) == Verdict::Unchanged
+        }
+        Known::New(_) => false,
     }
 }
 

@@ -123,6 +123,7 @@ impl Past {
     pub fn view(&self, time: &Resolved) -> Result<View, Failure> {
         let view = View::open(&self.index, &self.host, time.instant)?;
         if view.parts.is_empty() {
+            view.check(b"/")?;
             return Err(self.too_early(time)?);
         }
         Ok(view)

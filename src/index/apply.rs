@@ -6,8 +6,8 @@ use crate::index::{
     rows::{FUZZY, LINKED, SqlTime, key},
 };
 use crate::types::{
-    ids::{Id, Node, Snap, SourceNum},
-    op::{Entry, Frame, Gap, Op, Version},
+    ids::{Node, Snap, SourceNum},
+    op::{Entry, Gap, Op, Version},
     snapshot::{Head, Snapshot},
     time::Time,
 };
@@ -37,17 +37,29 @@ impl Applier {
             Some(rusqlite::ErrorCode::DatabaseBusy) => IndexError::Busy,
             _ => IndexError::at("begin a transaction")(e),
         })?;
-        Ok(Applying {
+        let mut applying = Applying {
             conn: &self.conn,
             source,
             snap,
+            first: false,
+            stage: Stage::Changes,
             pack: None,
             new: Vec::new(),
-            first_new: 0,
+            spans: Vec::new(),
             xattrs: HashMap::new(),
             dropped: HashMap::new(),
             open: true,
-        })
+        };
+        applying.first = applying.head_number()? == Snap(0);
+        Ok(applying)
+    }
+
+    /// Begins the record of `snap` where the one before it is not known: its statement is taken, and not what it says to have
+    /// changed. `base` is the full that the statement builds on, which the index must have; `None` for a full.
+    pub fn begin_stated(&self, source: SourceNum, snap: Snap, base: Option<Snap>) -> Result<Applying<'_>, IndexError> {
+        let mut applying = self.begin(source, snap)?;
+        applying.stage = Stage::Awaiting(base);
+        Ok(applying)
     }
 }
 
@@ -56,14 +68,31 @@ pub struct Applying<'a> {
     pub(super) conn: &'a Connection,
     pub(super) source: SourceNum,
     pub(super) snap: Snap,
-    pack: Option<i64>,
-    /// The lengths of the chunks that this record brought; their rows follow one another from `first_new`.
+    /// Nothing of the source is in the index yet.
+    first: bool,
+    pub(super) stage: Stage,
+    pub(super) pack: Option<i64>,
+    /// The lengths of the chunks that this record brought, by their numbers in it.
     pub(super) new: Vec<u32>,
-    pub(super) first_new: i64,
+    /// Where their rows are: numbers from the first on have rows from the second on, up to the next span.
+    pub(super) spans: Vec<(u32, i64)>,
     pub(super) xattrs: HashMap<Vec<u8>, i64>,
     /// Rows that began with this record and were closed by it again, by node: a link may still follow.
     dropped: HashMap<i64, Vec<Value>>,
     open: bool,
+}
+
+/// How the operations of a record are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// What changed since the record before.
+    Changes,
+    /// It was taken so, and its statement says the same.
+    Passing,
+    /// The record before is not known: only what does not rest on it is taken, until the statement begins.
+    Awaiting(Option<Snap>),
+    /// The statement, against this full or nothing.
+    Stating(Option<Snap>),
 }
 
 impl Drop for Applying<'_> {
@@ -78,14 +107,30 @@ impl Drop for Applying<'_> {
 impl Applying<'_> {
     /// Applies one operation.
     pub fn op(&mut self, op: &Op) -> Result<(), IndexError> {
+        match (self.stage, op) {
+            (Stage::Changes, Op::Statement) => {
+                self.stage = Stage::Passing;
+                Ok(())
+            }
+            (Stage::Awaiting(base), Op::Statement) => self.begin_statement(base),
+            (_, Op::Statement) => Err(IndexError::Contradiction("a record states its tree twice".into())),
+            (Stage::Passing, _) => Ok(()),
+            (_, Op::Pack(id)) => self.pack(*id),
+            (_, Op::Frame(frame)) => self.frame(frame),
+            (_, Op::Gap(gap)) => self.gap(gap),
+            (Stage::Awaiting(_), _) => Ok(()),
+            (Stage::Changes, op) => self.change(op),
+            (Stage::Stating(base), op) => self.state(op, base),
+        }
+    }
+
+    fn change(&mut self, op: &Op) -> Result<(), IndexError> {
         match op {
-            Op::Pack(id) => self.pack(*id),
-            Op::Frame(frame) => self.frame(frame),
             Op::Add(entry, version) => self.add(entry, version),
             Op::Set(entry, version) => self.set(entry, version),
             Op::Link(entry) => self.link(entry),
             Op::Close { parent, name } => self.close(*parent, name),
-            Op::Gap(gap) => self.gap(gap),
+            Op::Pack(_) | Op::Frame(_) | Op::Gap(_) | Op::Statement => Ok(()),
         }
     }
 
@@ -110,7 +155,14 @@ impl Applying<'_> {
     }
 
     /// Ends the record: its snapshot and the head of its source are stated, and all of it shows at once.
-    pub fn commit(self, snapshot: &Snapshot, segment: &str, head: &Head) -> Result<(), IndexError> {
+    pub fn commit(mut self, snapshot: &Snapshot, segment: &str, head: &Head) -> Result<(), IndexError> {
+        match self.stage {
+            Stage::Stating(base) => self.end_statement(base)?,
+            Stage::Awaiting(_) => {
+                return Err(IndexError::Contradiction("a record that must state its tree does not".into()));
+            }
+            Stage::Changes | Stage::Passing => {}
+        }
         let c = &snapshot.counts;
         let sql = "INSERT INTO snapshot VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)";
         let counts =
@@ -164,7 +216,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn key(&self, node: Node) -> i64 {
+    pub(super) fn key(&self, node: Node) -> i64 {
         key(self.source, node.0)
     }
 
@@ -176,48 +228,17 @@ impl Applying<'_> {
         self.stmt(sql)?.execute(params).map_err(IndexError::at("take a change"))
     }
 
-    fn pack(&mut self, id: Id) -> Result<(), IndexError> {
-        self.run("INSERT OR IGNORE INTO pack(id) VALUES(?1)", [&id.0[..]])?;
-        let num = self
-            .stmt("SELECT num FROM pack WHERE id = ?1")?
-            .query_row([&id.0[..]], |r| r.get(0))
-            .map_err(IndexError::at("find a pack"))?;
-        self.pack = Some(num);
-        Ok(())
-    }
-
-    fn frame(&mut self, f: &Frame) -> Result<(), IndexError> {
-        let pack = self.pack.ok_or_else(|| IndexError::Contradiction("a frame stands before its pack".into()))?;
-        self.run(
-            "INSERT INTO frame(pack, number, offset, sealed, raw, method) VALUES(?1,?2,?3,?4,?5,?6)",
-            params![pack, f.number, f.offset as i64, f.sealed_len, f.raw_len, f.method],
-        )?;
-        let frame = self.conn.last_insert_rowid();
-        let mut offset = 0u32;
-        let mut insert = self.stmt("INSERT INTO chunk(prefix, rest, frame, off, len) VALUES(?1,?2,?3,?4,?5)")?;
-        let (mut first, mut new) = (self.first_new, Vec::new());
-        for (hash, len) in &f.chunks {
-            let num = insert
-                .insert(params![hash.prefix(), &hash.0[8..], frame, offset, len])
-                .map_err(IndexError::at("take a chunk"))?;
-            if self.new.is_empty() && new.is_empty() {
-                first = num;
-            }
-            new.push(*len);
-            offset += len;
-        }
-        drop(insert);
-        self.first_new = first;
-        self.new.append(&mut new);
-        Ok(())
-    }
-
     fn add(&mut self, entry: &Entry, v: &Version) -> Result<(), IndexError> {
         let content = self.content(v, None)?;
         let xattr = self.xattr(&v.attr.xattrs)?;
         self.insert_ver(entry.node, v, content)?;
-        let node = self.key(entry.node);
-        let a = &v.attr;
+        self.insert_row(entry, v, xattr)?;
+        self.touch(self.key(entry.parent), &entry.name)
+    }
+
+    /// A current row of an entry, from this snapshot on.
+    pub(super) fn insert_row(&self, entry: &Entry, v: &Version, xattr: i64) -> Result<(), IndexError> {
+        let (node, a) = (self.key(entry.node), &v.attr);
         self.stmt(ADD)?
             .execute(params![
                 self.key(entry.parent),
@@ -241,8 +262,8 @@ impl Applying<'_> {
                 v.place.ino as i64,
                 seen(v)
             ])
-            .map_err(|e| self.conflict(e, entry))?;
-        self.touch(self.key(entry.parent), &entry.name)
+            .map(drop)
+            .map_err(|e| self.conflict(e, entry))
     }
 
     fn conflict(&self, e: rusqlite::Error, entry: &Entry) -> IndexError {
@@ -358,8 +379,8 @@ impl Applying<'_> {
     }
 
     /// Notes that this snapshot touched an entry.
-    fn touch(&self, parent: i64, name: &[u8]) -> Result<(), IndexError> {
-        if self.snap.0 <= 1 {
+    pub(super) fn touch(&self, parent: i64, name: &[u8]) -> Result<(), IndexError> {
+        if self.first {
             return Ok(());
         }
         let snap = key(self.source, self.snap.0);
@@ -367,7 +388,7 @@ impl Applying<'_> {
     }
 
     fn touch_at(&self, sql: &At, k1: i64, k2: &[u8]) -> Result<(), IndexError> {
-        if self.snap.0 <= 1 {
+        if self.first {
             return Ok(());
         }
         self.run(&sql.touch, params![k1, k2, key(self.source, self.snap.0)]).map(drop)
@@ -383,9 +404,9 @@ impl Applying<'_> {
 }
 
 /// The statements that change current rows at a place, which parameters 1 and 2 name.
-struct At {
+pub(super) struct At {
     /// Keeps them as closed at snapshot ?3, unless they began with it.
-    close: String,
+    pub(super) close: String,
     /// Gives them a new version.
     update: String,
     /// Notes that the snapshot ?3 touched them.
@@ -410,7 +431,7 @@ impl At {
 }
 
 const ADD: &str = "INSERT INTO cur VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)";
-static AT_NAME: LazyLock<At> = LazyLock::new(|| At::new("parent = ?1 AND name = ?2"));
+pub(super) static AT_NAME: LazyLock<At> = LazyLock::new(|| At::new("parent = ?1 AND name = ?2"));
 static AT_NODE: LazyLock<At> = LazyLock::new(|| At::new("node = ?1 AND ?2 IS NOT NULL"));
 static REMOVE: LazyLock<String> =
     LazyLock::new(|| format!("DELETE FROM cur WHERE parent = ?1 AND name = ?2 RETURNING {COLUMNS}"));

@@ -76,7 +76,24 @@ pub(super) fn pieces_of(conn: &Connection, content: i64) -> Result<Vec<Piece>, I
     Ok(vec![Piece::Chunk { num, len: len.ok_or(IndexError::Damaged("a chunk is missing"))? }])
 }
 
-fn runs(conn: &Connection, content: i64) -> Result<Vec<u8>, IndexError> {
+/// The hash of the chunk of a row.
+pub(super) fn chunk_hash(conn: &Connection, chunk: i64) -> Result<Hash, IndexError> {
+    let mut stmt = conn
+        .prepare_cached("SELECT prefix, rest FROM chunk WHERE num = ?1")
+        .map_err(IndexError::at("prepare a look-up"))?;
+    let found = stmt
+        .query_row([chunk], |r| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&r.get::<_, i64>(0)?.to_be_bytes());
+            hash[8..].copy_from_slice(&r.get::<_, [u8; 24]>(1)?);
+            Ok(Hash(hash))
+        })
+        .optional()
+        .map_err(IndexError::at("find a chunk"))?;
+    found.ok_or(IndexError::Damaged("a chunk is missing"))
+}
+
+pub(super) fn runs(conn: &Connection, content: i64) -> Result<Vec<u8>, IndexError> {
     let mut stmt =
         conn.prepare_cached("SELECT data FROM runs WHERE num = ?1").map_err(IndexError::at("prepare a look-up"))?;
     let data = stmt
@@ -166,17 +183,7 @@ impl Reader {
 
     /// The hash of the chunk of a row.
     pub fn chunk_hash(&self, chunk: i64) -> Result<Hash, IndexError> {
-        let found = self
-            .stmt("SELECT prefix, rest FROM chunk WHERE num = ?1")?
-            .query_row([chunk], |r| {
-                let mut hash = [0; 32];
-                hash[..8].copy_from_slice(&r.get::<_, i64>(0)?.to_be_bytes());
-                hash[8..].copy_from_slice(&r.get::<_, [u8; 24]>(1)?);
-                Ok(Hash(hash))
-            })
-            .optional()
-            .map_err(IndexError::at("find a chunk"))?;
-        found.ok_or(IndexError::Damaged("a chunk is missing"))
+        chunk_hash(&self.conn, chunk)
     }
 
     /// The newest row of a chunk with this hash.

@@ -51,7 +51,7 @@ impl Applying<'_> {
         }
     }
 
-    fn content_code(&self, ver: i64) -> Result<i64, IndexError> {
+    pub(super) fn content_code(&self, ver: i64) -> Result<i64, IndexError> {
         self.stmt("SELECT content FROM ver WHERE num = ?1")?
             .query_row([key(self.source, ver as u64)], |r| r.get(0))
             .map_err(IndexError::at("find a version"))
@@ -70,9 +70,7 @@ impl Applying<'_> {
             match *run {
                 Run::Hole(len) => pieces.push(Piece::Hole(len)),
                 Run::New(n) => {
-                    let len =
-                        *self.new.get(n as usize).ok_or_else(|| contradiction("names a chunk before its frame"))?;
-                    pieces.push(Piece::Chunk { num: self.first_new + i64::from(n), len });
+                    pieces.push(self.brought(n).ok_or_else(|| contradiction("names a chunk before its frame"))?);
                 }
                 Run::Known(hash) => {
                     let found = self.find_chunk(&hash)?;
@@ -93,6 +91,27 @@ impl Applying<'_> {
             }
         }
         Ok(pieces)
+    }
+
+    /// The chunk that this record brought with a number.
+    fn brought(&self, n: u32) -> Option<Piece> {
+        let len = *self.new.get(n as usize)?;
+        let (first, row) = self.spans[..self.spans.partition_point(|(first, _)| *first <= n)].last()?;
+        Some(Piece::Chunk { num: row + i64::from(n - first), len })
+    }
+
+    /// The number in this record of the chunk of a row, where the record brought it.
+    pub(super) fn number_of(&self, row: i64) -> Option<u32> {
+        let end = |at: usize| self.spans.get(at + 1).map_or(self.new.len() as u32, |(first, _)| *first);
+        let holds =
+            |(at, (first, start)): &(usize, &(u32, i64))| *start <= row && row < *start + i64::from(end(*at) - *first);
+        let (_, (first, start)) = self.spans.iter().enumerate().find(holds)?;
+        Some(first + (row - start) as u32)
+    }
+
+    /// The target of a symbolic link.
+    pub(super) fn target(&self, content: i64) -> Result<Vec<u8>, IndexError> {
+        super::chunks::runs(self.conn, content)
     }
 
     fn find_chunk(&self, hash: &Hash) -> Result<Option<Piece>, IndexError> {

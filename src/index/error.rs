@@ -1,5 +1,6 @@
 //! Why the index could not answer or take a change.
 
+use crate::types::ids::Snap;
 use rusqlite::ErrorCode;
 
 /// An error of the index.
@@ -65,6 +66,21 @@ pub enum IndexError {
     /// A record names a chunk that no record before it has brought; one of another source may.
     #[error("a record names a chunk that nothing before it has brought: {0}")]
     NoChunk(String),
+    /// The snapshots that the instant would show are lost.
+    #[error(
+        "the snapshots {first} to {last} of {root} can't be shown: {why}. What was captured before and after them can; `bygone \
+         list` says what there is, and a good copy of the repository's journal brings them back with `bygone index rebuild`"
+    )]
+    Lost {
+        /// The root of the source.
+        root: String,
+        /// The first of them.
+        first: Snap,
+        /// The last of them.
+        last: Snap,
+        /// Why.
+        why: String,
+    },
     /// A row holds something that this program never writes.
     #[error("the index is damaged ({0}): `bygone index rebuild` makes a new one from the repository")]
     Damaged(&'static str),

@@ -4,7 +4,7 @@ use crate::index::{error::IndexError, open::Index, tree::Reader};
 use crate::types::{
     ids::{Hash, Id, Snap, SourceNum},
     op::Gap,
-    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
+    snapshot::{Counters, Counts, Head, Lost, Snapshot, Source, Tier},
     time::Instant,
 };
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
@@ -114,6 +114,43 @@ impl Reader {
             .query_map(params![source.0, from.0, to.0, limit as i64], read_snapshot)
             .map_err(IndexError::at("list snapshots"))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at("list snapshots"))
+    }
+
+    /// The newest full snapshot of a source with the segment that its record ends in.
+    pub fn last_full(&self, source: SourceNum) -> Result<Option<(Snap, Hash, String)>, IndexError> {
+        let sql =
+            "SELECT number, hash, segment FROM snapshot WHERE source = ?1 AND tier = ?2 ORDER BY number DESC LIMIT 1";
+        self.stmt(sql)?
+            .query_row(params![source.0, Tier::Full as u8], |r| {
+                Ok((Snap(r.get::<_, i64>(0)? as u64), Hash(r.get(1)?), r.get(2)?))
+            })
+            .optional()
+            .map_err(IndexError::at("find the last full snapshot"))
+    }
+
+    /// The snapshots of a source that can't be shown, oldest first.
+    pub fn lost(&self, source: SourceNum) -> Result<Vec<Lost>, IndexError> {
+        let sql = "SELECT first, last, after_ns, before_ns, why FROM lost WHERE source = ?1 ORDER BY first";
+        let mut stmt = self.stmt(sql)?;
+        let rows = stmt
+            .query_map([source.0], |r| {
+                let n = |i| r.get::<_, i64>(i).map(|n| n as u64);
+                Ok(Lost {
+                    source,
+                    first: Snap(n(0)?),
+                    last: Snap(n(1)?),
+                    after: Instant(r.get(2)?),
+                    before: Instant(r.get(3)?),
+                    why: r.get(4)?,
+                })
+            })
+            .map_err(IndexError::at("list what is lost"))?;
+        rows.collect::<Result<_, _>>().map_err(IndexError::at("list what is lost"))
+    }
+
+    /// What is lost of a source at an instant: one of those snapshots may be what it showed.
+    pub fn lost_at(&self, source: SourceNum, at: Instant) -> Result<Option<Lost>, IndexError> {
+        Ok(self.lost(source)?.into_iter().find(|lost| lost.after < at && at < lost.before))
     }
 
     /// How many snapshots a source has.

@@ -114,6 +114,7 @@ fn of_index(e: &IndexError) -> i32 {
         | IndexError::Repository { .. }
         | IndexError::Contradiction(_)
         | IndexError::NoChunk(_)
+        | IndexError::Lost { .. }
         | IndexError::Damaged(_) => libc::EIO,
     }
 }

@@ -21,6 +21,7 @@ impl Fs {
     /// The root directory of a view.
     pub(super) fn view_root(&self, index: &Reader, tag: Tag) -> Result<Ino, FsError> {
         let view = self.view(index, tag)?;
+        view.check_place(b"/")?;
         match view.parts.iter().find(|part| part.source.root == b"/") {
             Some(part) => match root_row(index, part)? {
                 Some(row) => Ok(Ino::Dir(tag, part.source.num, row.node)),
@@ -114,7 +115,9 @@ impl Fs {
             let Some(row) = root_row(index, part)? else { return Ok(None) };
             return self.known_row(index, tag, part.snapshot.number, &row, parent).map(Some);
         }
-        match view.parts.iter().any(|part| path::is_within(&part.source.root, path)) {
+        // Where a source is lost, it never looks as if nothing had been there.
+        view.check_place(path)?;
+        match view.is_above(path) {
             true => self.known_above(tag, &view, path, parent).map(Some),
             false => Ok(None),
         }

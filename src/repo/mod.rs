@@ -11,6 +11,7 @@ pub mod moment;
 pub mod names;
 pub mod open;
 pub mod pack;
+mod parts;
 pub mod record;
 pub mod replay;
 pub mod segment;

@@ -1,8 +1,8 @@
 //! Records: what one snapshot says, in one or more parts.
 //!
 //! A part begins with: 1 (the version of this layout), the source's id, the snapshot's number, the part's number, and flags (bit 0: the last
-//! part). Part 0 goes on with the hash of the record before, the tier, the source's number, its host and its root. Then come
-//! operations, up to a zero byte; then, in the last part, the snapshot's time, its counts, and the next numbers that
+//! part). Part 0 goes on with the hash of the record before, the tier, for a differential the number and hash of the full it builds on,
+//! the source's number, its host and its root. Then come operations, up to a zero byte; then, in the last part, the snapshot's time, its counts, and the next numbers that
 //! the writer will give. The hash of a record is the BLAKE3 hash of its parts, each behind its length of 8 bytes,
 //! little-endian.
 
@@ -22,6 +22,8 @@ pub struct Opening {
     pub previous: Hash,
     /// The tier.
     pub tier: Tier,
+    /// The full that a differential builds on: its number, and the hash of its record.
+    pub base: Option<(Snap, Hash)>,
     /// The source.
     pub source: Source,
 }
@@ -60,6 +62,10 @@ pub fn begin_part(place: Place, opening: Option<&Opening>) -> Vec<u8> {
     if let Some(o) = opening {
         out.extend_from_slice(&o.previous.0);
         out.push(o.tier as u8);
+        if let Some((number, hash)) = &o.base {
+            put_u64(&mut out, number.0);
+            out.extend_from_slice(&hash.0);
+        }
         put_u64(&mut out, u64::from(o.source.num.0));
         put_bytes(&mut out, o.source.host.as_bytes());
         put_bytes(&mut out, &o.source.root);
@@ -119,7 +125,7 @@ impl<'a> Part<'a> {
         let number = Snap(r.u64_max((1 << 47) - 1, "a snapshot number above 47 bits")?);
         let part = r.u64()?;
         let last = r.u64_max(1, "unknown flags of a part")? == 1;
-        let opening = if part == 0 { Some(read_opening(&mut r, source)?) } else { None };
+        let opening = if part == 0 { Some(read_opening(&mut r, source, number)?) } else { None };
         Ok(Part { place: Place { source, number, part, last }, opening, rest: r })
     }
 
@@ -144,16 +150,23 @@ impl<'a> Part<'a> {
     }
 }
 
-fn read_opening(r: &mut Reader<'_>, id: Id) -> Result<Opening, WireError> {
+fn read_opening(r: &mut Reader<'_>, id: Id, number: Snap) -> Result<Opening, WireError> {
     let previous = r.hash()?;
     let tier = Tier::from_u8(r.u8()?).ok_or(WireError::Invalid("a tier that this version does not know"))?;
+    let base = match tier {
+        Tier::Differential => {
+            let before = number.0.saturating_sub(1);
+            Some((Snap(r.u64_max(before, "a differential that builds on no snapshot before it")?), r.hash()?))
+        }
+        _ => None,
+    };
     let num = r.u64_max(u64::from(SourceNum::MAX), "a source number above 14 bits")? as u16;
     let host = std::str::from_utf8(r.bytes(255)?).map_err(|_| WireError::Invalid("the name of a host"))?.to_owned();
     let root = r.bytes(1 << 20)?.to_vec();
     if num == 0 || root.first() != Some(&b'/') || root.contains(&0) {
         return Err(WireError::Invalid("a source that can't be"));
     }
-    Ok(Opening { previous, tier, source: Source { id, num: SourceNum(num), host, root } })
+    Ok(Opening { previous, tier, base, source: Source { id, num: SourceNum(num), host, root } })
 }
 
 fn read_closing(r: &mut Reader<'_>) -> Result<Closing, WireError> {

@@ -14,13 +14,19 @@ use crate::repo::{
     segment::{self, SEGMENT_MAX},
 };
 use crate::types::{
-    ids::{Id, Snap},
-    snapshot::{Head, Snapshot, Source},
+    ids::{Hash, Id, Snap},
+    snapshot::{Head, Lost, Snapshot, Source, Tier},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 /// How long a reader waits for a writer of the index.
 const HASTY: Duration = Duration::from_millis(300);
+
+/// So many missing segments are named.
+const NAMED_MAX: usize = 8;
 
 /// What a replay found.
 #[derive(Debug, Default)]
@@ -94,15 +100,30 @@ fn replay_source(
     let mut unseen: Vec<Segment> = segments.to_vec();
     unseen.retain(|s| (s.epoch.as_str(), s.seq) > (head.epoch.as_str(), head.seq) || head.epoch.is_empty());
     unseen.sort();
-    let problems = out.problems.len();
-    let mut replay =
-        Replay { at, reader, applier, head, source, open: None, lost: None, patient, waits: false, out: &mut *out };
+    let told = out.problems.len();
+    let mut replay = Replay {
+        at,
+        reader,
+        applier,
+        head,
+        source,
+        segments: &unseen,
+        open: None,
+        passing: None,
+        foreign: HashSet::new(),
+        lost: None,
+        told,
+        patient,
+        waits: false,
+        out: &mut *out,
+    };
     for segment in &unseen {
         replay.segment(segment, progress)?;
         if replay.waits {
+            // What comes behind the last record that was taken is told when the source is read again.
+            let told = replay.told;
             drop(replay);
-            // It is told when the source is read again.
-            out.problems.truncate(problems);
+            out.problems.truncate(told);
             return Ok(false);
         }
     }
@@ -117,9 +138,17 @@ struct Replay<'a> {
     applier: &'a Applier,
     head: Head,
     source: Option<Source>,
+    /// All that are read, in order.
+    segments: &'a [Segment],
     open: Option<Open<'a>>,
+    /// A record that is not taken.
+    passing: Option<Passing>,
+    /// The hashes of records of another branch of the history: what follows them is of that branch too.
+    foreign: HashSet<Hash>,
     /// The first record that does not follow, and how many there are.
     lost: Option<(Snap, u64)>,
+    /// How many problems had been found when the last record was taken.
+    told: usize,
     /// Whether to wait for a chunk that is not there.
     patient: bool,
     /// It waits.
@@ -134,6 +163,27 @@ struct Open<'a> {
     next_part: u64,
     hasher: RecordHasher,
     opening: Opening,
+    /// The records before it are lost: its statement is taken.
+    stated: bool,
+}
+
+/// A record that is not taken; its hash tells what belongs to it.
+struct Passing {
+    number: Snap,
+    hasher: RecordHasher,
+    foreign: bool,
+}
+
+/// Whether a record can be taken.
+enum Follows {
+    /// It follows the last one.
+    Yes,
+    /// The one before it is not known, but what it needs is: the full that it builds on, or nothing.
+    Stated(Option<Snap>),
+    /// It belongs to another branch of the history.
+    Foreign,
+    /// The one before it is not known.
+    No,
 }
 
 impl<'a> Replay<'a> {
@@ -171,17 +221,30 @@ impl<'a> Replay<'a> {
         let (number, last) = (part.place.number, part.place.last);
         if let Some(opening) = part.opening.clone() {
             // A record that was left open was never finished: its writer ended before it could.
-            self.open = None;
-            if number.0 != self.head.number.0 + 1 || opening.previous != self.head.hash {
-                return self.does_not_follow(number, &opening);
+            (self.open, self.passing) = (None, None);
+            match self.follows(number, &opening)? {
+                Follows::Yes => self.begin(number, opening, None)?,
+                Follows::Stated(base) => self.begin(number, opening, Some(base))?,
+                Follows::Foreign => self.pass(number, true),
+                Follows::No => {
+                    let (first, count) = self.lost.unwrap_or((number, 0));
+                    self.lost = Some((first, count + 1));
+                    // The next one by its number that follows another one: what follows it is no part of this history either.
+                    self.pass(number, number.0 == self.head.number.0 + 1);
+                }
             }
-            self.begin(number, opening)?;
+        }
+        if let Some(passing) = self.passing.as_mut().filter(|p| p.number == number) {
+            passing.hasher.part(item);
+            if last && passing.foreign {
+                self.foreign.insert(passing.hasher.finish());
+            }
+            return Ok(());
         }
         let Some(open) = self.open.as_mut().filter(|o| o.number == number && o.next_part == part.place.part) else {
-            return match self.lost {
-                Some(_) => Ok(()),
-                None if number <= self.head.number => Ok(()),
-                None => {
+            return match number <= self.head.number {
+                true => Ok(()),
+                false => {
                     Err(damaged(Damage::other(format!("the beginning of the record of snapshot {number} is missing"))))
                 }
             };
@@ -196,20 +259,30 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn begin(&mut self, number: Snap, opening: Opening) -> Result<(), RepoError> {
+    fn pass(&mut self, number: Snap, foreign: bool) {
+        self.passing = Some(Passing { number, hasher: RecordHasher::default(), foreign });
+    }
+
+    /// Begins to take a record: what it says to have changed, or its statement against `stated`.
+    fn begin(&mut self, number: Snap, opening: Opening, stated: Option<Option<Snap>>) -> Result<(), RepoError> {
         let source = &opening.source;
         if self.source.as_ref().is_none_or(|s| s.num != source.num) {
             self.at.index().add_source(source)?;
             self.source = Some(source.clone());
         }
-        let applying = self.applier.begin(source.num, number)?;
-        if applying.head_number()?.0 + 1 != number.0 {
+        let applying = match stated {
+            None => self.applier.begin(source.num, number)?,
+            Some(base) => self.applier.begin_stated(source.num, number, base)?,
+        };
+        if applying.head_number()? != self.head.number {
             // Its own writer was faster.
             drop(applying);
             self.head = self.reader.head(source.num)?;
+            self.pass(number, false);
             return Ok(());
         }
-        self.open = Some(Open { applying, number, next_part: 0, hasher: RecordHasher::default(), opening });
+        let (hasher, stated) = (RecordHasher::default(), stated.is_some());
+        self.open = Some(Open { applying, number, next_part: 0, hasher, opening, stated });
         Ok(())
     }
 
@@ -236,31 +309,118 @@ impl<'a> Replay<'a> {
             hash,
             counts: closing.counts,
         };
+        let passed_over = match open.stated {
+            true => Some(self.passed_over(&snapshot, segment)),
+            false => None,
+        };
+        if let Some(lost) = &passed_over {
+            open.applying.lose(lost)?;
+        }
         open.applying.commit(&snapshot, name, &head)?;
+        if let Some(lost) = passed_over {
+            let why = format!(
+                "snapshots {} to {} can't be shown: {}. The history goes on with the {} snapshot {}, which needs none of them",
+                lost.first,
+                lost.last,
+                lost.why,
+                snapshot.tier.word(),
+                snapshot.number
+            );
+            let problem = self.problem(&why, segment.source);
+            self.out.problems.push(problem);
+            self.lost = None;
+        }
         self.head = head;
+        self.told = self.out.problems.len();
         self.out.snapshots += 1;
         Ok(())
     }
 
-    fn does_not_follow(&mut self, number: Snap, opening: &Opening) -> Result<(), RepoError> {
-        let before = match &self.source {
-            Some(source) if number <= self.head.number => {
-                self.reader.snapshot(source.num, Snap(number.0.saturating_sub(1)))?
-            }
-            _ => None,
-        };
-        if before.is_some_and(|s| s.hash == opening.previous) {
-            let why = format!(
-                "a second writer continued the history after snapshot {}: its snapshot {number} is kept in the \
-                 repository but does not show",
-                number.0 - 1
-            );
-            self.out.problems.push(self.problem(&why, opening.source.id));
-        } else {
-            let first = self.lost.map_or(number, |(first, _)| first);
-            self.lost = Some((first, self.lost.map_or(0, |(_, n)| n) + 1));
+    /// What is lost between the last record that was taken and one that does without those between them.
+    fn passed_over(&self, snapshot: &Snapshot, at: &Segment) -> Lost {
+        let missing = self.missing(at);
+        let mut why = "their records are missing or damaged, or need one that is".to_owned();
+        if !missing.is_empty() {
+            let some: Vec<&str> = missing.iter().take(NAMED_MAX).map(String::as_str).collect();
+            let more = if missing.len() > NAMED_MAX { " and others" } else { "" };
+            why.push_str(&format!("; not there: {}{more}", some.join(", ")));
         }
-        Ok(())
+        Lost {
+            source: snapshot.source,
+            first: Snap(self.head.number.0 + 1),
+            last: Snap(snapshot.number.0 - 1),
+            after: self.head.time,
+            before: snapshot.time,
+            why,
+        }
+    }
+
+    /// The segments that are not there between the last record that was taken and `upto`, as far as numbers tell: whole epochs and
+    /// the ends of epochs may be missing too.
+    fn missing(&self, upto: &Segment) -> Vec<String> {
+        let mut next = (self.head.epoch.clone(), self.head.seq + 1);
+        let mut missing = Vec::new();
+        for segment in self.segments.iter().take_while(|segment| *segment <= upto) {
+            if (segment.epoch.as_str(), segment.seq) <= (self.head.epoch.as_str(), self.head.seq)
+                && !self.head.epoch.is_empty()
+            {
+                continue;
+            }
+            if segment.epoch.as_str() != next.0 {
+                next = (segment.epoch.as_str().to_owned(), 0);
+            }
+            let absent = (next.1..segment.seq).take(NAMED_MAX + 1);
+            missing.extend(absent.map(|seq| Segment { seq, ..segment.clone() }.name()));
+            next.1 = segment.seq + 1;
+        }
+        missing
+    }
+
+    fn follows(&mut self, number: Snap, opening: &Opening) -> Result<Follows, RepoError> {
+        if self.foreign.contains(&opening.previous) {
+            return Ok(Follows::Foreign);
+        }
+        if number <= self.head.number {
+            return self.is_behind(number, opening);
+        }
+        let next = number.0 == self.head.number.0 + 1;
+        if next && opening.previous == self.head.hash {
+            return Ok(Follows::Yes);
+        }
+        // A record that is the next by its number follows another one than the last: no tier makes it part of this history.
+        if next {
+            return Ok(Follows::No);
+        }
+        Ok(match (opening.tier, opening.base) {
+            (Tier::Full, _) => Follows::Stated(None),
+            (Tier::Differential, Some((base, hash))) => match self.known(base)? {
+                Some(known) if known.hash == hash => Follows::Stated(Some(base)),
+                _ => Follows::No,
+            },
+            _ => Follows::No,
+        })
+    }
+
+    /// A record with a number that the history has already.
+    fn is_behind(&mut self, number: Snap, opening: &Opening) -> Result<Follows, RepoError> {
+        let before = self.known(Snap(number.0.saturating_sub(1)))?;
+        if before.is_none_or(|s| s.hash != opening.previous) {
+            return Ok(Follows::No);
+        }
+        let why = format!(
+            "a second writer continued the history after snapshot {}: its snapshot {number} is kept in the repository but does \
+             not show",
+            number.0 - 1
+        );
+        self.out.problems.push(self.problem(&why, opening.source.id));
+        Ok(Follows::Foreign)
+    }
+
+    fn known(&self, number: Snap) -> Result<Option<Snapshot>, RepoError> {
+        match &self.source {
+            Some(source) => Ok(self.reader.snapshot(source.num, number)?),
+            None => Ok(None),
+        }
     }
 
     fn problem(&self, why: &str, source: Id) -> RepoError {

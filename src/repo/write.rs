@@ -1,6 +1,5 @@
 //! Writing the history of one source: one writer a source and host, one record a snapshot.
 
-use crate::chunk::compress::Compressor;
 use crate::crypto::random;
 use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::repo::{
@@ -9,12 +8,12 @@ use crate::repo::{
     ingest::{Claim, Claims},
     moment::Sealing,
     names::{self, Epoch, Segment},
-    record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
-    segment::SegmentBuilder,
+    parts::PartWriter,
+    record::{Closing, Opening},
 };
 use crate::sys::durable::{self, LockGuard};
 use crate::types::{
-    ids::{Id, Node, Snap, SourceNum},
+    ids::{Hash, Id, Node, Snap, SourceNum},
     op::{Content, Entry, Op, Run, Version},
     snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
     time::Time,
@@ -24,11 +23,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// A part is closed when its operations measure this many bytes.
-const PART_TARGET: usize = 512 << 10;
-/// A segment is put into the store when it measures this many bytes, also in the middle of a record.
-const SEGMENT_TARGET: usize = 16 << 20;
 
 /// The one writer of a source on this host; a lock keeps others out.
 pub struct SourceWriter {
@@ -137,32 +131,46 @@ impl SourceWriter {
         &self.at
     }
 
-    /// Begins the next record.
+    /// The tier that the next record can have: a differential is a full where there is no full to build on.
+    pub fn possible(&self, tier: Tier) -> Result<Tier, RepoError> {
+        Ok(match tier {
+            _ if self.head.number == Snap(0) => Tier::Full,
+            Tier::Differential if self.base()?.is_none() => Tier::Full,
+            tier => tier,
+        })
+    }
+
+    /// The full that a differential can build on: the newest one, if its record is there.
+    fn base(&self) -> Result<Option<(Snap, Hash)>, RepoError> {
+        let Some((number, hash, segment)) = self.at.reader()?.last_full(self.source.num)? else { return Ok(None) };
+        match self.at.repo().store().size(&segment) {
+            Ok(_) => Ok(Some((number, hash))),
+            Err(e) if e.is_missing() => {
+                tracing::error!(
+                    "the record of the last full snapshot ({number}) is missing: {segment}; nothing is built on it any more"
+                );
+                Ok(None)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Begins the next record. A tier that is not [possible](SourceWriter::possible) becomes one that is.
     pub fn begin(&mut self, tier: Tier, claims: Arc<Claims>) -> Result<RecordWriter<'_>, RepoError> {
         self.settle()?;
         let number = Snap(self.head.number.0 + 1);
-        let opening = Opening { previous: self.head.hash, tier, source: self.source.clone() };
-        let compressor = Compressor::new(3).map_err(|source| RepoError::State {
-            doing: "set up compression for",
-            path: "the journal".into(),
-            source,
-        })?;
+        let tier = self.possible(tier)?;
+        let base = if tier == Tier::Differential { self.base()? } else { None };
+        let opening = Opening { previous: self.head.hash, tier, base, source: self.source.clone() };
         Ok(RecordWriter {
             applying: self.applier.begin(self.source.num, number)?,
+            parts: PartWriter::new(&self.at, (&self.epoch, &mut self.seq), number, opening)?,
             at: &self.at,
-            source: &self.source,
             head: &mut self.head,
             epoch: &self.epoch,
-            seq: &mut self.seq,
             doubtful: &mut self.doubtful,
             number,
-            opening,
-            compressor,
             claims,
-            segment: None,
-            ops: Vec::new(),
-            part: 0,
-            hasher: RecordHasher::default(),
             pack: None,
             chunks: 0,
             parked: Vec::new(),
@@ -238,20 +246,13 @@ fn next_epoch(at: &Attached, source: Id) -> Result<Epoch, RepoError> {
 /// A record being written: into the journal and, at the same time, into the index, where it shows when it is durable.
 pub struct RecordWriter<'a> {
     applying: Applying<'a>,
+    parts: PartWriter<'a>,
     at: &'a Attached,
-    source: &'a Source,
     head: &'a mut Head,
     epoch: &'a Epoch,
-    seq: &'a mut u64,
     doubtful: &'a mut Option<Sealing>,
     number: Snap,
-    opening: Opening,
-    compressor: Compressor,
     claims: Arc<Claims>,
-    segment: Option<SegmentBuilder>,
-    ops: Vec<u8>,
-    part: u64,
-    hasher: RecordHasher,
     pack: Option<Id>,
     /// How many chunks this record brought.
     chunks: u32,
@@ -327,7 +328,7 @@ impl RecordWriter<'_> {
 
     /// Whether nothing was recorded.
     pub fn is_empty(&self) -> bool {
-        self.part == 0 && self.ops.is_empty() && self.parked.is_empty() && self.links.is_empty()
+        self.parts.is_empty() && self.parked.is_empty() && self.links.is_empty()
     }
 
     /// Ends without a record: only what [`RecordWriter::seen`] noted is kept.
@@ -358,21 +359,31 @@ impl RecordWriter<'_> {
             removed: self.counts.removed.saturating_sub(self.renames),
             ..counts
         };
+        self.state()?;
         let sealing = self.at.moment().seal(self.head.time)?;
         let time = sealing.time;
         *self.doubtful = Some(sealing);
-        let closing = Closing { time, counts, next };
-        self.close_part(Some(&closing))?;
-        let segment = self.close_segment()?;
-        let hash = self.hasher.finish();
-        let head =
-            Head { number: self.number, hash, time, epoch: self.epoch.as_str().to_owned(), seq: *self.seq - 1, next };
-        let snapshot =
-            Snapshot { source: self.source.num, number: self.number, time, tier: self.opening.tier, hash, counts };
+        let Opening { tier, source, .. } = self.parts.opening();
+        let (tier, source) = (*tier, source.num);
+        let (hash, segment, seq) = self.parts.finish(&Closing { time, counts, next })?;
+        let head = Head { number: self.number, hash, time, epoch: self.epoch.as_str().to_owned(), seq, next };
+        let snapshot = Snapshot { source, number: self.number, time, tier, hash, counts };
         self.applying.commit(&snapshot, &segment, &head)?;
         *self.head = head;
         self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
         Ok(snapshot)
+    }
+
+    /// States the tree where the tier asks for it. What the first record of a source says to have changed is its tree.
+    fn state(&mut self) -> Result<(), RepoError> {
+        let opening = self.parts.opening();
+        let base = opening.base.map(|(number, _)| number);
+        if opening.tier == Tier::Incremental || self.number == Snap(1) {
+            return Ok(());
+        }
+        let parts = &mut self.parts;
+        parts.op(&Op::Statement)?;
+        self.applying.statement(base, |op| parts.op(op))
     }
 
     fn is_new(&self, node: Node) -> bool {
@@ -398,43 +409,7 @@ impl RecordWriter<'_> {
     }
 
     fn put(&mut self, op: &Op) -> Result<(), RepoError> {
-        op.encode(&mut self.ops);
-        self.applying.op(op)?;
-        if self.ops.len() >= PART_TARGET { self.close_part(None) } else { Ok(()) }
-    }
-
-    fn close_part(&mut self, closing: Option<&Closing>) -> Result<(), RepoError> {
-        let place = Place { source: self.source.id, number: self.number, part: self.part, last: closing.is_some() };
-        let mut bytes = begin_part(place, (self.part == 0).then_some(&self.opening));
-        bytes.append(&mut self.ops);
-        end_part(&mut bytes, closing);
-        self.hasher.part(&bytes);
-        self.part += 1;
-        let mut segment = match self.segment.take() {
-            Some(segment) => segment,
-            None => SegmentBuilder::new(self.at.repo().keys(), &self.segment_name())?,
-        };
-        segment.push(&mut self.compressor, &bytes);
-        let full = segment.len() >= SEGMENT_TARGET;
-        self.segment = Some(segment);
-        if full && closing.is_none() {
-            self.close_segment()?;
-        }
-        Ok(())
-    }
-
-    fn segment_name(&self) -> Segment {
-        Segment { source: self.source.id, epoch: self.epoch.clone(), seq: *self.seq }
-    }
-
-    fn close_segment(&mut self) -> Result<String, RepoError> {
-        let name = self.segment_name().name();
-        if let Some(segment) = self.segment.take() {
-            let (name, bytes) = segment.finish(&mut self.compressor);
-            // A number is used once, also when the store fails: what it says of a put that failed may be wrong.
-            *self.seq += 1;
-            self.at.repo().store().put(&name, &bytes)?;
-        }
-        Ok(name)
+        self.parts.op(op)?;
+        Ok(self.applying.op(op)?)
     }
 }

@@ -40,6 +40,9 @@ pub enum Op {
     },
     /// A time in which changes below a directory may not have been captured one by one.
     Gap(Gap),
+    /// From here on the record states the tree of its snapshot for whoever lacks the record before: [`Op::Add`] says what an entry
+    /// leads to, [`Op::Link`] that it leads to a node stated before, [`Op::Close`] that it is not there.
+    Statement,
 }
 
 /// A name in a directory that leads to a node.
@@ -169,6 +172,7 @@ impl Op {
                 put_i64(out, gap.to.0);
                 put_bytes(out, gap.why.as_bytes());
             }
+            Op::Statement => out.push(8),
         }
     }
 
@@ -187,6 +191,7 @@ impl Op {
                 to: Instant(r.i64()?),
                 why: String::from_utf8(r.bytes(4096)?.to_vec()).map_err(|_| WireError::Invalid("a reason"))?,
             }),
+            8 => Op::Statement,
             _ => return Err(WireError::Invalid("an operation that this version does not know")),
         })
     }

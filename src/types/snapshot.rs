@@ -125,3 +125,20 @@ impl Head {
         }
     }
 }
+
+/// Snapshots that can't be shown, because their records are missing or damaged, or need one that is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// The source.
+    pub source: SourceNum,
+    /// The first of them.
+    pub first: Snap,
+    /// The last of them.
+    pub last: Snap,
+    /// The time of the snapshot before them; the smallest instant where there is none.
+    pub after: Instant,
+    /// The time of the snapshot behind them: at that instant the tree is known again.
+    pub before: Instant,
+    /// Why, in words.
+    pub why: String,
+}

@@ -11,10 +11,14 @@ use crate::repo::{
 };
 use crate::types::{
     ids::{Hash, Id, Snap},
-    snapshot::Source,
+    snapshot::{Source, Tier},
     time::Instant,
 };
-use crate::verify::{check::VerifyError, report::Report};
+use crate::verify::{
+    chains::{Chains, Link},
+    check::VerifyError,
+    report::Report,
+};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::atomic::{AtomicBool, Ordering},
@@ -54,6 +58,7 @@ pub(super) fn check(
             skipping: None,
             seen: source.map(|s| index.segments(s.num)).transpose()?.unwrap_or_default(),
             told: false,
+            records: BTreeMap::new(),
             report,
         };
         chain.names(&segments);
@@ -80,6 +85,7 @@ struct Open {
     number: Snap,
     next_part: u64,
     hasher: RecordHasher,
+    link: Link,
 }
 
 struct Chain<'a> {
@@ -94,6 +100,8 @@ struct Chain<'a> {
     seen: Vec<SegmentRow>,
     /// Whether it has been told why the next record may not follow.
     told: bool,
+    /// The records that were read and belong to the history, by number.
+    records: BTreeMap<u64, Link>,
     report: &'a mut Report,
 }
 
@@ -136,9 +144,10 @@ impl Chain<'_> {
         self.told = true;
         let lost = match self.seen.iter().find(|row| row.name == name) {
             Some(SegmentRow { first, last, count, .. }) => format!(
-                "the records of {count} snapshot(s), {first} to {last}; without them none after them can be read by a new machine"
+                "the records of {count} snapshot(s), {first} to {last}; a new machine can't show them, nor those after them up to \
+                 the next differential or full that does not need them"
             ),
-            None => "a record, or a part of one, that this host has not seen; none after it can be read".into(),
+            None => "a record, or a part of one, that this host has not seen; what needs it can't be shown".into(),
         };
         self.report.problem(name, part, why).lost(lost).advise(TO_DO);
     }
@@ -171,7 +180,8 @@ impl Chain<'_> {
 
     fn begin(&mut self, number: Snap, opening: &Opening, name: &str) -> Result<(), Stop> {
         // A record that was left open was never finished: its writer ended before it could.
-        self.open = Some(Open { number, next_part: 0, hasher: RecordHasher::default() });
+        let link = Link { tier: opening.tier, base: opening.base.map(|(base, _)| base) };
+        self.open = Some(Open { number, next_part: 0, hasher: RecordHasher::default(), link });
         self.skipping = None;
         if number.0 == self.at.number.0 + 1 && opening.previous == self.at.hash {
             return Ok(());
@@ -183,7 +193,8 @@ impl Chain<'_> {
         };
         let follows = match &before {
             Some(before) => before.hash == opening.previous,
-            None => number.0 <= 1 && opening.previous == Hash::ZERO,
+            // Where this host has not seen the one before either, what counts is that this one does without it.
+            None => (number.0 <= 1 && opening.previous == Hash::ZERO) || self.is_stated(number, opening)?,
         };
         if follows && number > self.at.number {
             if !std::mem::take(&mut self.told) {
@@ -213,6 +224,17 @@ impl Chain<'_> {
         Ok(())
     }
 
+    /// Whether a record needs none of those that are missing before it.
+    fn is_stated(&self, number: Snap, opening: &Opening) -> Result<bool, IndexError> {
+        if number.0 <= self.at.number.0 + 1 {
+            return Ok(false);
+        }
+        let (Some(source), Some((base, hash))) = (self.source, opening.base) else {
+            return Ok(opening.tier == Tier::Full);
+        };
+        Ok(self.index.snapshot(source.num, base)?.is_some_and(|known| known.hash == hash))
+    }
+
     fn missing(&mut self, first: Snap, last: Snap, name: &str) {
         let why = match first == last {
             true => format!("the record of snapshot {first} is missing before it"),
@@ -220,7 +242,10 @@ impl Chain<'_> {
         };
         self.report
             .problem(name, "chain of records", why)
-            .lost("what those snapshots brought, and all after them, can't be read by a new machine")
+            .lost(
+                "what those snapshots showed, and those after them up to the next differential or full that does not need them, \
+                 can't be read by a new machine",
+            )
             .advise(TO_DO);
     }
 
@@ -228,6 +253,7 @@ impl Chain<'_> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let hash = open.hasher.finish();
         self.report.snapshots += 1;
+        self.records.insert(open.number.0, open.link);
         if closing.time <= self.at.time {
             let why = format!("the time of snapshot {} is not after the one before", open.number);
             self.report.problem(name, "record", why).advise("report this: a writer of bygone never does it");
@@ -248,6 +274,12 @@ impl Chain<'_> {
     }
 
     fn finish(self, id: Id) -> Result<(), VerifyError> {
+        let known = match self.source {
+            Some(source) => self.index.head(source.num)?.number,
+            None => Snap(0),
+        };
+        let last = known.max(self.at.number).0;
+        self.report.chains.push(Chains::of(id, self.source, &self.records, last));
         let Some(source) = self.source else { return Ok(()) };
         let seen = self.index.head(source.num)?;
         if seen.number > self.at.number {

@@ -1,6 +1,7 @@
 //! What a check found.
 
 use crate::types::ids::Id;
+use crate::verify::chains::Chains;
 
 /// Something that is not as it must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,8 @@ pub struct Report {
     pub read_bytes: u64,
     /// The number that a random part was chosen by.
     pub seed: Option<u64>,
+    /// What the history of each source rests on.
+    pub chains: Vec<Chains>,
     /// Packs that no record names: left by captures that were interrupted, or in the making. No problem.
     pub unreferenced: Vec<Id>,
     /// Objects whose names mean nothing here. No problem.

@@ -65,6 +65,8 @@ pub fn diff<E: From<IndexError>>(
     within: &[u8],
     mut each: impl FnMut(Change) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
+    a.check(within)?;
+    b.check(within)?;
     let part = |view: &View, source: &Source| view.parts.iter().find(|p| p.source.num == source.num).cloned();
     let mut sources: Vec<&Source> = a.parts.iter().chain(&b.parts).map(|p| &p.source).collect();
     sources.sort_by(|x, y| (&x.root, x.num).cmp(&(&y.root, y.num)));

@@ -4,7 +4,7 @@ use crate::index::{error::IndexError, rows::Row, tree::Reader};
 use crate::types::{
     ids::Node,
     path,
-    snapshot::{Snapshot, Source},
+    snapshot::{Lost, Snapshot, Source},
     time::Instant,
 };
 
@@ -24,6 +24,8 @@ pub struct View {
     pub at: Instant,
     /// The sources that had a snapshot by then, in the order of their paths.
     pub parts: Vec<Part>,
+    /// The sources that can't be shown: which snapshot the instant falls on is not known, because records are lost.
+    pub lost: Vec<(Source, Lost)>,
 }
 
 /// What stands at a path of a view.
@@ -38,26 +40,58 @@ pub enum Object {
 impl View {
     /// The tree of `host` as of `at`. It has no parts where the first snapshot is later.
     pub fn open(index: &Reader, host: &str, at: Instant) -> Result<View, IndexError> {
-        let mut parts = Vec::new();
-        for source in index.sources()? {
-            if source.host == host
-                && let Some(snapshot) = index.snapshot_at(source.num, at)?
-            {
+        let (mut parts, mut lost) = (Vec::new(), Vec::new());
+        for source in index.sources()?.into_iter().filter(|source| source.host == host) {
+            if let Some(what) = index.lost_at(source.num, at)? {
+                lost.push((source, what));
+            } else if let Some(snapshot) = index.snapshot_at(source.num, at)? {
                 parts.push(Part { source, snapshot });
             }
         }
         parts.sort_by(|a, b| a.source.root.cmp(&b.source.root));
-        Ok(View { at, parts })
+        Ok(View { at, parts, lost })
+    }
+
+    /// An error where what stands at or below a path can't be shown.
+    pub fn check(&self, absolute: &[u8]) -> Result<(), IndexError> {
+        self.check_if(|root| path::is_within(absolute, root) || path::is_within(root, absolute))
+    }
+
+    fn check_if(&self, concerned: impl Fn(&[u8]) -> bool) -> Result<(), IndexError> {
+        match self.lost.iter().find(|(source, _)| concerned(&source.root)) {
+            Some((source, lost)) => Err(IndexError::Lost {
+                root: path::show(&source.root),
+                first: lost.first,
+                last: lost.last,
+                why: lost.why.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The roots of all sources, also of those that can't be shown.
+    fn roots(&self) -> impl Iterator<Item = &[u8]> {
+        let shown = self.parts.iter().map(|part| part.source.root.as_slice());
+        shown.chain(self.lost.iter().map(|(source, _)| source.root.as_slice()))
+    }
+
+    /// Whether a path leads to the root of a source without being one.
+    pub fn is_above(&self, absolute: &[u8]) -> bool {
+        self.roots().any(|root| root != absolute && path::is_within(root, absolute))
+    }
+
+    /// An error where a path lies in a source that can't be shown.
+    pub fn check_place(&self, absolute: &[u8]) -> Result<(), IndexError> {
+        self.check_if(|root| path::is_within(absolute, root))
     }
 
     /// The names in a directory above the roots of sources: the next component on the way to each of them.
     pub fn names_above(&self, dir: &[u8]) -> Vec<Vec<u8>> {
         let depth = path::components(dir).count();
         let mut names: Vec<Vec<u8>> = self
-            .parts
-            .iter()
-            .filter(|p| path::is_within(&p.source.root, if dir.is_empty() { b"/" } else { dir }))
-            .filter_map(|p| path::components(&p.source.root).nth(depth).map(<[u8]>::to_vec))
+            .roots()
+            .filter(|root| path::is_within(root, if dir.is_empty() { b"/" } else { dir }))
+            .filter_map(|root| path::components(root).nth(depth).map(<[u8]>::to_vec))
             .collect();
         names.sort();
         names.dedup();
@@ -76,7 +110,8 @@ impl View {
                 return Ok(Some(Object::Above));
             }
         }
-        Ok(None)
+        self.check_place(absolute)?;
+        Ok(self.is_above(absolute).then_some(Object::Above))
     }
 
     fn descend(&self, index: &Reader, at: usize, below: &[&[u8]]) -> Result<Option<Row>, IndexError> {

@@ -7,12 +7,16 @@ use clap_complete::Shell;
 
 use super::times::TIMES;
 use crate::config::model;
+use crate::types::snapshot;
 
 /// Its description.
 pub(super) const SNAPSHOT: &str = "\
 Capture everything that has changed, once.\n\n\
 Says what is new, changed and removed, how many bytes were read and stored, and what could not be read or changed \
-while it was read. Exit status 3 says that something could not be read.";
+while it was read. Exit status 3 says that something could not be read, or that a file has other bytes than its times tell.\n\n\
+The tier says what is needed to read the snapshot later: incremental, the record before; differential, the last full; full, \
+nothing. A full snapshot reads every byte again, and names each file whose bytes have changed without a change of its times. The \
+first snapshot of a source is always full, and a differential is full where there is no full to build on.";
 
 /// `bygone snapshot`.
 #[derive(Debug, Args)]
@@ -20,6 +24,31 @@ pub struct Snapshot {
     /// Only these sources; all if none is given
     #[arg(value_name = "SOURCE", value_hint = ValueHint::DirPath)]
     pub sources: Vec<PathBuf>,
+    /// What it needs to be read later
+    #[arg(long, value_name = "TIER", value_enum, default_value_t)]
+    pub tier: Tier,
+}
+
+/// The tiers of snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Tier {
+    /// The record before
+    #[default]
+    Incremental,
+    /// The last full
+    Differential,
+    /// Nothing
+    Full,
+}
+
+impl From<Tier> for snapshot::Tier {
+    fn from(tier: Tier) -> snapshot::Tier {
+        match tier {
+            Tier::Incremental => snapshot::Tier::Incremental,
+            Tier::Differential => snapshot::Tier::Differential,
+            Tier::Full => snapshot::Tier::Full,
+        }
+    }
 }
 
 /// Its description.

@@ -59,7 +59,9 @@ fn places(past: &Past, args: &Find) -> Result<Vec<(Source, When)>, Failure> {
         return Ok(past.sources()?.into_iter().map(|s| (s, When::Ever)).collect());
     }
     let time = past.time(args.at.as_deref().unwrap_or("latest"))?;
-    let parts = past.view(&time)?.parts.into_iter();
+    let view = past.view(&time)?;
+    view.check(b"/")?;
+    let parts = view.parts.into_iter();
     let place = |source: Source, snap: Snap| -> Result<(Source, When), Failure> {
         let newest = past.index.head(source.num)?.number;
         let when = match args.deleted {

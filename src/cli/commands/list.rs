@@ -13,7 +13,7 @@ use crate::cli::sizes::show_size;
 use crate::types::{
     op::Gap,
     path,
-    snapshot::{Counts, Snapshot, Source},
+    snapshot::{Counts, Lost, Snapshot, Source},
     time::Instant,
     when::show,
 };
@@ -22,6 +22,7 @@ use crate::types::{
 enum Item {
     Snapshot(Snapshot),
     Gap(Gap),
+    Lost(Lost),
 }
 
 impl Item {
@@ -29,6 +30,8 @@ impl Item {
         match self {
             Item::Snapshot(snapshot) => snapshot.time,
             Item::Gap(gap) => gap.to,
+            // Before the snapshot at which the tree is known again.
+            Item::Lost(lost) => Instant(lost.before.0.saturating_sub(1)),
         }
     }
 }
@@ -87,6 +90,8 @@ fn items<'a>(past: &Past, args: &List, sources: &'a [Source]) -> Result<Vec<(&'a
         items.extend(snapshots.into_iter().map(|s| (source, Item::Snapshot(s))));
         let gaps = past.index.gaps(source.num, since, until)?;
         items.extend(gaps.into_iter().map(|g| (source, Item::Gap(g))));
+        let lost = past.index.lost(source.num)?.into_iter().filter(|l| l.before > since && l.after < end);
+        items.extend(lost.map(|l| (source, Item::Lost(l))));
     }
     items.sort_by_key(|(_, item)| item.time());
     let snapshots = items.iter().filter(|(_, item)| matches!(item, Item::Snapshot(_))).count();
@@ -117,6 +122,17 @@ fn as_text(past: &Past, source: &Source, item: &Item) -> String {
             past.show(g.from),
             path::show(g.why.as_bytes())
         ),
+        Item::Lost(l) => {
+            let since = if l.after == Instant(i64::MIN) { "the beginning".into() } else { past.show(l.after) };
+            format!(
+                "{}  {}  lost: snapshots {} to {}, after {since}: {}",
+                past.show(l.before),
+                path::show(&source.root),
+                l.first,
+                l.last,
+                path::show(l.why.as_bytes())
+            )
+        }
     }
 }
 
@@ -155,6 +171,10 @@ fn as_json(source: &Source, item: &Item) -> Value {
             "kind": "gap", "source": root, "path": json_bytes(&path::join(&source.root, &g.subtree)),
             "from": json_time(g.from), "to": json_time(g.to), "why": g.why,
         }),
+        Item::Lost(l) => json!({
+            "kind": "lost", "source": root, "first": l.first.0, "last": l.last.0,
+            "after": (l.after.0 != i64::MIN).then(|| json_time(l.after)), "before": json_time(l.before), "why": l.why,
+        }),
     }
 }
 
@@ -163,6 +183,7 @@ fn as_json(source: &Source, item: &Item) -> Value {
 struct Sum {
     snapshots: u64,
     gaps: u64,
+    lost: u64,
     first: Option<Instant>,
     last: Option<Instant>,
     counts: Counts,
@@ -170,9 +191,10 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, item: &Item) {
-        let Item::Snapshot(s) = item else {
-            self.gaps += 1;
-            return;
+        let s = match item {
+            Item::Snapshot(s) => s,
+            Item::Gap(_) => return self.gaps += 1,
+            Item::Lost(l) => return self.lost += l.last.0 - l.first.0 + 1,
         };
         self.snapshots += 1;
         self.first = self.first.or(Some(s.time));
@@ -193,12 +215,13 @@ impl Sum {
 
     fn text(&self) -> String {
         let gaps = if self.gaps > 0 { format!(", {} gap(s)", self.gaps) } else { String::new() };
-        format!("{} snapshot(s): {}{gaps}", self.snapshots, counts_text(&self.counts))
+        let lost = if self.lost > 0 { format!(", {} lost", self.lost) } else { String::new() };
+        format!("{} snapshot(s): {}{gaps}{lost}", self.snapshots, counts_text(&self.counts))
     }
 
     fn json(&self) -> Value {
         json!({
-            "snapshots": self.snapshots, "gaps": self.gaps, "first": self.first.map(json_time), "last": self.last.map(json_time),
+            "snapshots": self.snapshots, "gaps": self.gaps, "lost": self.lost, "first": self.first.map(json_time), "last": self.last.map(json_time),
             "counts": counts_json(&self.counts),
         })
     }

@@ -54,6 +54,7 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
     let index = at.reader().into_failure()?;
     let view = View::open(&index, &context.config.host, when.instant).into_failure()?;
     if view.parts.is_empty() {
+        view.check(b"/").into_failure()?;
         return Err(nothing(context, &at, &when)?);
     }
     tell_time(context, &view, &when, &zone)?;

@@ -39,9 +39,9 @@ pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     lower_priority(context);
     at.repo().store().start();
     for source in wanted {
-        let report = take(context, &at, source, &*bar, &signals.flag())?;
+        let report = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()))?;
         tell(context, source, &report)?;
-        if !report.problems.is_empty() || !report.fuzzy.is_empty() {
+        if !report.problems.is_empty() || !report.fuzzy.is_empty() || !report.altered.is_empty() {
             outcome = Outcome::Partial;
         }
     }
@@ -89,15 +89,15 @@ pub fn take(
     context: &Context,
     at: &Arc<Attached>,
     source: &Source,
-    progress: &dyn Progress,
-    stop: &AtomicBool,
+    tier: Tier,
+    (progress, stop): (&dyn Progress, &AtomicBool),
 ) -> Result<Report, Failure> {
     let what = || format!("cannot capture {}", source.path.display());
     let scope = open::scope(context, source)?;
     let root = path_bytes(&source.path);
     let mut writer = SourceWriter::open(at.clone(), &context.config.host, root).explain(what)?;
     progress.start(&format!("capturing {}", source.path.display()), None);
-    let settings = Settings { capture: &context.config.capture, tier: Tier::Incremental, always: true, progress, stop };
+    let settings = Settings { capture: &context.config.capture, tier, always: true, progress, stop };
     let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings).explain(what);
     progress.finish();
     report
@@ -117,9 +117,10 @@ pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), F
         if let Some(s) = &report.snapshot {
             let c = &s.counts;
             out.line(format_args!(
-                "{}  {}  {} new, {} changed, {} removed; read {}, stored {}",
+                "{}  {}  {}: {} new, {} changed, {} removed; read {}, stored {}",
                 show::show(s.time, &Zone::system()),
                 source.path.display(),
+                s.tier.word(),
                 c.new,
                 c.changed,
                 c.removed,
@@ -145,6 +146,17 @@ pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), F
         let path = path::join(root, fuzzy);
         tracing::warn!("{}: changed all the time while it was read: its content may mix two states", path::show(&path));
     }
+    for altered in &report.altered {
+        let path = path::join(root, altered);
+        tracing::error!(
+            "{}: its bytes have changed, and neither its times nor its size: its disk may be failing, or somebody hid a change. \
+             The snapshot has it as it is now, the one before as it was",
+            path::show(&path)
+        );
+    }
+    if !report.altered.is_empty() {
+        tracing::error!("{} file(s) changed without a change of their times", report.altered.len());
+    }
     Ok(())
 }
 
@@ -158,9 +170,10 @@ fn as_json(source: &Source, report: &Report) -> Value {
     });
     let problems: Vec<Value> =
         report.problems.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
+    let altered: Vec<String> = report.altered.iter().map(|p| path::show(p)).collect();
     let fuzzy: Vec<String> = report.fuzzy.iter().map(|p| path::show(p)).collect();
     json!({
         "source": source.path, "snapshot": snapshot, "looked_at": report.seen, "sockets": report.sockets,
-        "unreadable": problems, "fuzzy": fuzzy,
+        "unreadable": problems, "fuzzy": fuzzy, "altered": altered,
     })
 }

@@ -95,6 +95,15 @@ pub(super) struct History {
     pub(super) gaps: u64,
     pub(super) gaps_recent: u64,
     pub(super) last_gaps: Vec<GapShown>,
+    pub(super) lost: Vec<LostShown>,
+}
+
+/// Snapshots that can't be shown, for people and programs.
+#[derive(Debug, Serialize)]
+pub(super) struct LostShown {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) why: String,
 }
 
 /// A gap for people and programs.
@@ -272,6 +281,12 @@ fn history(reader: &Reader, source: &snapshot::Source, now: Instant) -> Result<O
         version_bytes: versions.bytes,
         gaps,
         gaps_recent,
+        lost: reader
+            .lost(source.num)
+            .explain(what)?
+            .into_iter()
+            .map(|l| LostShown { first: l.first.0, last: l.last.0, why: l.why })
+            .collect(),
         last_gaps: last_gaps.into_iter().map(|gap| shown(&source.root, gap)).collect(),
     }))
 }

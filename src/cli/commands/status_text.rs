@@ -85,6 +85,9 @@ fn history(out: &mut Out, h: &History, now: Instant, zone: &Zone) -> Result<(), 
     if h.fuzzy > 0 {
         out.line(format_args!("  fuzzy       {} changed while it was read, in the last snapshot", thousands(h.fuzzy)))?;
     }
+    for lost in &h.lost {
+        out.line(format_args!("  lost        snapshots {} to {}: {}", lost.first, lost.last, lost.why))?;
+    }
     Ok(())
 }
 

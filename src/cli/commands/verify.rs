@@ -11,8 +11,9 @@ use crate::cli::sizes::show_size;
 use crate::crypto::random;
 use crate::repo::error::RepoError;
 use crate::sys::process::Signals;
-use crate::types::path;
+use crate::types::{path, snapshot::Tier};
 use crate::verify::{
+    chains::Chains,
     check::{self, Options},
     report::{AffectedFile, Problem, Report},
 };
@@ -108,6 +109,7 @@ fn summary(r: &Report) -> Vec<String> {
         }
         None => {}
     }
+    r.chains.iter().for_each(|chains| lines.extend(chains_text(chains)));
     if !r.unreferenced.is_empty() {
         lines.push(format!(
             "{} pack(s) are named by no record: left by interrupted captures, or being written now",
@@ -122,11 +124,51 @@ fn summary(r: &Report) -> Vec<String> {
     lines
 }
 
+/// What the history of a source rests on.
+fn chains_text(c: &Chains) -> Vec<String> {
+    let of = match &c.of {
+        Some((host, root)) => format!("{} on {host}", path::show(root)),
+        None => format!("the source {}", c.id),
+    };
+    let tiers = [Tier::Full, Tier::Differential, Tier::Incremental];
+    let had: Vec<Tier> = tiers.into_iter().filter(|tier| c.counts[*tier as usize] > 0).collect();
+    let counts: Vec<String> = had.iter().map(|t| format!("{} {}", c.counts[*t as usize], t.word())).collect();
+    let costs: Vec<String> = had.iter().map(|t| format!("{} of a {}", c.worst(*t), t.word())).collect();
+    let mut lines = Vec::new();
+    if !had.is_empty() {
+        lines.push(format!(
+            "{of}: {} record(s); the loss of one would cost, in instants at most, {}",
+            counts.join(", "),
+            costs.join(", ").replace("of a incremental", "of an incremental")
+        ));
+    }
+    lines.extend(c.lost.iter().map(|(first, last)| match first == last {
+        true => format!("{of}: snapshot {first} can't be shown from the repository alone"),
+        false => format!("{of}: snapshots {first} to {last} can't be shown from the repository alone"),
+    }));
+    lines
+}
+
+fn chains_json(c: &Chains) -> Value {
+    let costs: Vec<Value> = c
+        .costs
+        .iter()
+        .map(|cost| json!({ "snapshot": cost.number.0, "tier": cost.tier.word(), "instants": cost.instants }))
+        .collect();
+    let lost: Vec<Value> = c.lost.iter().map(|(a, b)| json!({ "first": a.0, "last": b.0 })).collect();
+    let [incremental, differential, full] = c.counts;
+    json!({
+        "id": c.id.to_string(), "host": c.of.as_ref().map(|(host, _)| host), "root": c.of.as_ref().map(|(_, r)| path::show(r)),
+        "full": full, "differential": differential, "incremental": incremental, "loss_would_cost": costs,
+        "loss_of_an_incremental_would_cost_at_most": c.worst_incremental, "lost": lost,
+    })
+}
+
 fn summary_json(r: &Report) -> Value {
     let unreferenced: Vec<String> = r.unreferenced.iter().map(ToString::to_string).collect();
     json!({
         "slots": r.slots, "packs": r.packs, "frames": r.frames, "segments": r.segments, "snapshots": r.snapshots,
         "files": r.files, "read_frames": r.read_frames, "read_bytes": r.read_bytes, "seed": r.seed,
-        "unreferenced": unreferenced, "strangers": r.strangers, "problems": r.problems.len(), "interrupted": r.stopped,
+        "chains": r.chains.iter().map(chains_json).collect::<Vec<_>>(), "unreferenced": unreferenced, "strangers": r.strangers, "problems": r.problems.len(), "interrupted": r.stopped,
     })
 }

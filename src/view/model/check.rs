@@ -48,7 +48,7 @@ fn trees_agree(world: &World, index: &Reader) {
 
 fn view(world: &World, index: &Reader, snap: Snap) -> View {
     let snapshot = index.snapshot(world.source.num, snap).unwrap().unwrap();
-    View { at: snapshot.time, parts: vec![Part { source: world.source.clone(), snapshot }] }
+    View { at: snapshot.time, parts: vec![Part { source: world.source.clone(), snapshot }], lost: Vec::new() }
 }
 
 fn told(changes: &[Change]) -> BTreeSet<oracle::Told> {
@@ -76,7 +76,7 @@ fn diffs_agree(world: &World, index: &Reader) {
             assert_eq!(told(&streamed), wanted, "streamed diff {a} {b}");
             assert_eq!(streamed.len(), wanted.len(), "nothing twice: streamed diff {a} {b}");
         }
-        let (mut changes, never) = (0, View { at: Instant(0), parts: Vec::new() });
+        let (mut changes, never) = (0, View { at: Instant(0), parts: Vec::new(), lost: Vec::new() });
         diff::diff(index, &never, &view(world, index, a), b"/", |_| -> Result<_, IndexError> {
             changes += 1;
             Ok(Continue(()))

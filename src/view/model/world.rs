@@ -79,6 +79,15 @@ pub(super) fn attach(repo: Arc<Repository>, state: &Path) -> Arc<Attached> {
     Arc::new(Attached::open(repo, state, Arc::new(ManualClock::new(Instant(1_000)))).unwrap())
 }
 
+/// The tier of the snapshot behind so many: each tier states the same history.
+fn tier_of(before: usize) -> Tier {
+    match before % 7 {
+        2 | 5 => Tier::Differential,
+        6 => Tier::Full,
+        _ => Tier::Incremental,
+    }
+}
+
 impl World {
     /// Applies the steps of each snapshot.
     pub(super) fn new(snapshots: &[Vec<Step>]) -> World {
@@ -93,7 +102,7 @@ impl World {
         let mut tree = Tree::default();
         for steps in snapshots {
             let next = writer.head().next;
-            let mut record = writer.begin(Tier::Incremental, Arc::new(Claims::default())).unwrap();
+            let mut record = writer.begin(tier_of(trees.len()), Arc::new(Claims::default())).unwrap();
             let mut change = Change { tree: &mut tree, record: &mut record, next, fresh: BTreeSet::new() };
             if trees.is_empty() {
                 change.add((Node::ABOVE, Vec::new()), true);
