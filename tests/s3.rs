@@ -123,7 +123,8 @@ fn capture_does_not_wait_for_the_network() {
         fs::write(host.path("src/file"), format!("while it was cut {n}")).unwrap();
         wait("captured all the same", &|| snapshots() == 2 + n);
     }
-    assert_eq!(queue(), 6, "a pack and a record each: {}", told());
+    let waiting = queue();
+    assert_eq!(waiting, 6, "a pack and a record each: {}", told());
     // After a kill it goes on, and what was captured is stored when the line is back.
     watch.kill().unwrap();
     watch.wait().unwrap();
