@@ -132,6 +132,8 @@ fn capture_does_not_wait_for_the_network() {
     let (status, _, told) = host.run(&server, &["snapshot"]);
     assert!(status == 3 && told.contains("captured on this host and not stored yet: 8 objects"), "{told}");
     server.set(s3::Mode::Up);
+    let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
+    assert_eq!(status["waiting"]["objects"], 8, "{status}");
     host.ok(&server, &["snapshot"]);
     assert_eq!(queue(), 0);
     fs::remove_dir_all(host.path("state")).unwrap();

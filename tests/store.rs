@@ -205,10 +205,11 @@ fn a_full_spool_makes_writers_wait_and_loses_nothing() {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(waiting(&spool), 10, "the eleventh waits");
-        assert!(!writer.is_finished());
+        let (held, finished) = (waiting(&spool), writer.is_finished());
         server.set(s3::Mode::Up);
         writer.join().unwrap();
+        // One more may have been on its way when what waits was counted.
+        assert!((10..=11).contains(&held) && !finished, "{held} wait, finished: {finished}");
     });
     spool.settle().unwrap();
     for n in 0..30 {

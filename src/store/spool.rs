@@ -56,8 +56,8 @@ pub(super) struct Inner {
 }
 
 impl Spool {
-    /// The spool in `dir`, made where it is not there, before `behind`. At most some `max_bytes` wait in it: a writer waits
-    /// while it is full. Nothing is uploaded before the first [`Store::start`] or [`Store::settle`].
+    /// The spool in `dir`, made where it is not there, before `behind`. At most `max_bytes` wait in it, and what was being written
+    /// when they were counted, one object a writer: a writer waits while it is full. Nothing is uploaded before the first [`Store::start`] or [`Store::settle`].
     pub fn open(behind: Arc<dyn Store>, dir: &Path, max_bytes: u64) -> Result<Spool, StoreError> {
         let failed = |source: io::Error| StoreError::Io {
             store: behind.location(),

@@ -53,8 +53,8 @@ struct Line {
     mode: AtomicU8,
     /// Connections that were made.
     connections: AtomicU64,
-    /// Added to each new connection, in milliseconds.
-    delay_ms: AtomicU64,
+    /// Connections that pass now.
+    passing: AtomicU64,
 }
 
 impl Server {
@@ -107,14 +107,12 @@ impl Server {
         Path::new(self.dir.path()).join(BUCKET).join(key)
     }
 
-    /// What the line does from now on.
+    /// What the line does from now on: when this returns, nothing passes in another way any more.
     pub fn set(&self, mode: Mode) {
         self.state.mode.store(mode as u8, Ordering::SeqCst);
-    }
-
-    /// Makes every request wait.
-    pub fn delay(&self, by: Duration) {
-        self.state.delay_ms.store(by.as_millis() as u64, Ordering::SeqCst);
+        while mode != Mode::Up && self.state.passing.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -123,26 +121,24 @@ async fn pass(front: TcpListener, behind: SocketAddr, state: Arc<Line>) {
         state.connections.fetch_add(1, Ordering::SeqCst);
         let state = state.clone();
         tokio::spawn(async move {
-            if state.mode.load(Ordering::SeqCst) == Mode::Cut as u8 {
-                return;
-            }
-            let through = async {
-                let mut far = TcpStream::connect(behind).await?;
-                copy_bidirectional(&mut near, &mut far).await
-            };
-            let started = state.mode.load(Ordering::SeqCst);
-            let interrupted = async {
-                loop {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                    if state.mode.load(Ordering::SeqCst) != started || started == Mode::Hole as u8 {
-                        return;
+            // Counted first: whoever changes the mode sees it, or it sees the mode.
+            state.passing.fetch_add(1, Ordering::SeqCst);
+            if state.mode.load(Ordering::SeqCst) == Mode::Up as u8 {
+                let through = async {
+                    let mut far = TcpStream::connect(behind).await?;
+                    copy_bidirectional(&mut near, &mut far).await
+                };
+                let interrupted = async {
+                    while state.mode.load(Ordering::SeqCst) == Mode::Up as u8 {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
+                };
+                tokio::select! {
+                    _ = through => {}
+                    () = interrupted => {}
                 }
-            };
-            tokio::select! {
-                _ = through, if started == Mode::Up as u8 => {}
-                () = interrupted => {}
             }
+            state.passing.fetch_sub(1, Ordering::SeqCst);
             while state.mode.load(Ordering::SeqCst) == Mode::Hole as u8 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

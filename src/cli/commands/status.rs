@@ -31,6 +31,8 @@ pub(super) struct Status {
     pub(super) repository: Location,
     pub(super) id: String,
     pub(super) stored: Stored,
+    /// Where the store is far away: what is captured and not stored yet.
+    pub(super) waiting: Option<WaitingStatus>,
     pub(super) index: IndexFile,
     pub(super) keys: u64,
     pub(super) damaged_keys: u64,
@@ -57,6 +59,15 @@ pub(super) struct Stored {
     pub(super) dedup_ratio: Option<f64>,
     /// `chunk_bytes` to `sealed_bytes`.
     pub(super) compression_ratio: Option<f64>,
+}
+
+/// What waits on this host until it is stored.
+#[derive(Debug, Serialize)]
+pub(super) struct WaitingStatus {
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
+    /// How long the oldest of it has waited.
+    pub(super) lag_seconds: Option<i64>,
 }
 
 /// The index of this host.
@@ -184,7 +195,13 @@ fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Fail
     let stored = reader.stored().explain(what)?;
     let version_bytes = sources.iter().filter_map(|s| s.history.as_ref()).map(|h| h.version_bytes).sum();
     let index = IndexFile { path: at.index().path().to_owned(), bytes: at.index().size().explain(what)? };
+    let waiting = at.repo().store().waiting().explain(what)?.map(|w| WaitingStatus {
+        objects: w.objects,
+        bytes: w.bytes,
+        lag_seconds: w.since.map(|since| (now.0 - since.0) / 1_000_000_000),
+    });
     Ok(Status {
+        waiting,
         repository: context.config.repository.clone(),
         id: at.repo().id().to_string(),
         stored: Stored {

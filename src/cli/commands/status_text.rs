@@ -32,6 +32,11 @@ fn repository(out: &mut Out, status: &Status) -> Result<(), Failure> {
     let times = |ratio: Option<f64>| ratio.map_or_else(String::new, |r| format!("  ({r:.2} : 1)"));
     out.line(format_args!("repository  {}  (id {})", status.repository, status.id))?;
     out.line(format_args!("  stored      {} in {}", show_size(s.pack_bytes), count(s.packs, "pack")))?;
+    if let Some(w) = &status.waiting {
+        let lag = w.lag_seconds.map_or_else(String::new, |s| format!(", the oldest for {s} s"));
+        let (objects, bytes) = (count(w.objects, "object"), show_size(w.bytes));
+        out.line(format_args!("  waiting     {objects} captured and not stored yet, {bytes}{lag}"))?;
+    }
     let journal = show_size(s.journal_bytes);
     out.line(format_args!("  journal     {journal} in {}", count(s.journal_segments, "segment")))?;
     out.line(format_args!("  versions    {} as plain copies", show_size(s.version_bytes)))?;
