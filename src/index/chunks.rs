@@ -31,6 +31,21 @@ pub struct Location {
     pub chunk_len: u32,
 }
 
+/// A row of frame, pack, number in it, offset, sealed and raw length, method, and the chunk's offset and length.
+fn read_location(r: &rusqlite::Row<'_>) -> rusqlite::Result<Location> {
+    Ok(Location {
+        frame: r.get(0)?,
+        pack: Id(r.get(1)?),
+        number: r.get(2)?,
+        offset: r.get::<_, i64>(3)? as u64,
+        sealed_len: r.get(4)?,
+        raw_len: r.get(5)?,
+        method: r.get(6)?,
+        chunk_offset: r.get(7)?,
+        chunk_len: r.get(8)?,
+    })
+}
+
 /// What a version is of, and what it contains.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VersionRow {
@@ -136,48 +151,20 @@ impl Reader {
     pub fn location(&self, chunk: i64) -> Result<Location, IndexError> {
         let sql = "SELECT f.num, p.id, f.number, f.offset, f.sealed, f.raw, f.method, c.off, c.len \
                    FROM chunk c JOIN frame f ON f.num = c.frame JOIN pack p ON p.num = f.pack WHERE c.num = ?1";
-        let found = self
-            .stmt(sql)?
-            .query_row([chunk], |r| {
-                Ok(Location {
-                    frame: r.get(0)?,
-                    pack: Id(r.get(1)?),
-                    number: r.get(2)?,
-                    offset: r.get::<_, i64>(3)? as u64,
-                    sealed_len: r.get(4)?,
-                    raw_len: r.get(5)?,
-                    method: r.get(6)?,
-                    chunk_offset: r.get(7)?,
-                    chunk_len: r.get(8)?,
-                })
-            })
-            .optional()
-            .map_err(IndexError::at("find a chunk"))?;
+        let found =
+            self.stmt(sql)?.query_row([chunk], read_location).optional().map_err(IndexError::at("find a chunk"))?;
         found.ok_or(IndexError::Damaged("a chunk is missing"))
     }
 
     /// Up to `count` frames that follow one in its pack, in order, without chunks. What was read one after another lies so.
     pub fn frames_after(&self, frame: i64, count: usize) -> Result<Vec<Location>, IndexError> {
         // Several packs are written at a time, and their frames mixed in the order of rows: but never far apart.
-        let sql = "SELECT f.num, p.id, f.number, f.offset, f.sealed, f.raw, f.method FROM frame f \
+        let sql = "SELECT f.num, p.id, f.number, f.offset, f.sealed, f.raw, f.method, 0, 0 FROM frame f \
                    JOIN pack p ON p.num = f.pack WHERE f.num > ?1 AND f.num <= ?1 + 64 \
                    AND f.pack = (SELECT pack FROM frame WHERE num = ?1) ORDER BY f.num LIMIT ?2";
-        let read = |r: &rusqlite::Row<'_>| {
-            Ok(Location {
-                frame: r.get(0)?,
-                pack: Id(r.get(1)?),
-                number: r.get(2)?,
-                offset: r.get::<_, i64>(3)? as u64,
-                sealed_len: r.get(4)?,
-                raw_len: r.get(5)?,
-                method: r.get(6)?,
-                chunk_offset: 0,
-                chunk_len: 0,
-            })
-        };
         let doing = "find the frames that follow";
         let mut stmt = self.stmt(sql)?;
-        let rows = stmt.query_map([frame, count as i64], read).map_err(IndexError::at(doing))?;
+        let rows = stmt.query_map([frame, count as i64], read_location).map_err(IndexError::at(doing))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at(doing))
     }
 

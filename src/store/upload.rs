@@ -26,8 +26,8 @@ const AT_ONCE: usize = 4;
 const OBJECT_MAX: u64 = 1 << 32;
 /// How often an empty queue is looked at.
 const IDLE: Duration = Duration::from_millis(100);
-/// How long another process may be at one object.
-const STUCK: Duration = Duration::from_secs(60);
+/// How long whoever uploads may be at one object: a little longer than a store may take for it.
+const STUCK: Duration = Duration::from_secs(660);
 /// The first and the longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -85,7 +85,7 @@ pub(super) fn drain(inner: &Inner) -> Result<(), StoreError> {
         }
         waited = if first.as_ref() == Some(&now) { waited + IDLE } else { Duration::ZERO };
         if waited > STUCK {
-            let why = "another process uploads and does not come on with it";
+            let why = "whoever uploads does not come on with it";
             return Err(inner.failed("empty", "the queue", io::Error::other(why)));
         }
         first = Some(now);

@@ -112,8 +112,12 @@ pub fn go_to_background(log: &Path) -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(&file)?)
 }
 
-/// Signals that ask the process to stop: SIGINT, SIGTERM and SIGHUP. The first one is told to the program, a second one
-/// ends the process at once with status 130.
+/// How long after the first signal another one means more than the first.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Signals that ask the process to stop: SIGINT, SIGTERM and SIGHUP. The first one is told to the program, one that comes more
+/// than a second later ends the process at once with status 130. One that comes sooner is the same wish, told twice: by the
+/// terminal and by a program that hands signals on.
 #[derive(Debug)]
 pub struct Signals {
     stop: Arc<AtomicBool>,
@@ -126,12 +130,21 @@ impl Signals {
     pub fn install() -> io::Result<Signals> {
         let stop = Arc::new(AtomicBool::new(false));
         let (reader, writer) = UnixStream::pair()?;
+        let (mut first, told) = UnixStream::pair()?;
+        let armed = Arc::new(AtomicBool::new(false));
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // In this order: the first signal finds the flag down.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&armed))?;
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+            signal_hook::low_level::pipe::register(signal, told.try_clone()?)?;
         }
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            // It fails only where nothing more can come.
+            if io::Read::read_exact(&mut first, &mut [0]).is_ok() {
+                std::thread::sleep(AGAIN);
+                armed.store(true, Ordering::Relaxed);
+            }
+        })?;
         Ok(Signals { stop, reader, _writer: writer })
     }
 
