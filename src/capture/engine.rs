@@ -13,6 +13,7 @@ use crate::config::model::Capture;
 use crate::index::{rows::Row, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
+    collect::attend,
     ingest::{Claims, Ingest},
     write::{RecordWriter, SourceWriter},
 };
@@ -84,6 +85,7 @@ pub fn capture(
         .map_err(|source| CaptureError::Root { root: root_path.clone(), source })?;
     tracing::info!("capturing {}", path::show(&root_path));
     writer.settle()?;
+    let _capturing = attend::capturing(writer.attached())?;
     let (head, source) = (writer.head().clone(), writer.source().num);
     let at = writer.attached().clone();
     let first = head.number == Snap(0);
@@ -104,13 +106,13 @@ pub fn capture(
         progress: settings.progress,
         stop: settings.stop,
     };
-    let lost = writer.lost_packs().clone();
+    let avoid = writer.avoid()?;
     let claims = Arc::new(Claims::default());
     let (to, from) = crossbeam_channel::bounded(64);
     let mut workers = Vec::new();
     for _ in 0..threads_for(plan, settings.capture.threads) {
         let ingest =
-            Ingest::new(at.repo().clone(), at.reader()?, claims.clone(), settings.capture.level)?.without(lost.clone());
+            Ingest::new(at.repo().clone(), at.reader()?, claims.clone(), settings.capture.level)?.without(avoid.clone());
         workers.push(Worker::new(&shared, ingest, to.clone()));
     }
     drop(to);

@@ -24,6 +24,8 @@ pub enum ObjectKind {
     Pack = 1,
     /// A journal segment.
     Journal = 2,
+    /// What collection states.
+    Collection = 5,
 }
 
 /// A piece did not open: it was altered, cut, moved, or sealed with another key.

@@ -6,10 +6,10 @@ use crate::index::{
     rows::{Piece, encode_pieces, key},
 };
 use crate::types::{
-    ids::{Hash, Node},
+    ids::{Hash, Node, SourceNum},
     op::{Content, Run, Version, encode_xattrs},
 };
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// How many sets of extended attributes are remembered while a record is applied.
 const XATTR_CACHE: usize = 4096;
@@ -52,9 +52,7 @@ impl Applying<'_> {
     }
 
     pub(super) fn content_code(&self, ver: i64) -> Result<i64, IndexError> {
-        self.stmt("SELECT content FROM ver WHERE num = ?1")?
-            .query_row([key(self.source, ver as u64)], |r| r.get(0))
-            .map_err(IndexError::at("find a version"))
+        content_code(self.conn, self.source, ver)
     }
 
     fn insert_runs(&self, data: &[u8]) -> Result<i64, IndexError> {
@@ -109,11 +107,6 @@ impl Applying<'_> {
         Some(first + (row - start) as u32)
     }
 
-    /// The target of a symbolic link.
-    pub(super) fn target(&self, content: i64) -> Result<Vec<u8>, IndexError> {
-        super::chunks::runs(self.conn, content)
-    }
-
     fn find_chunk(&self, hash: &Hash) -> Result<Option<Piece>, IndexError> {
         super::chunks::find_chunk(self.conn, hash).map(|c| c.map(|(num, len)| Piece::Chunk { num, len }))
     }
@@ -146,4 +139,11 @@ impl Applying<'_> {
         self.xattrs.insert(data, num);
         Ok(num)
     }
+}
+
+/// The code of the content of a version.
+pub(super) fn content_code(conn: &Connection, source: SourceNum, ver: i64) -> Result<i64, IndexError> {
+    conn.prepare_cached("SELECT content FROM ver WHERE num = ?1")
+        .and_then(|mut stmt| stmt.query_row([key(source, ver as u64)], |r| r.get(0)))
+        .map_err(IndexError::at("find a version"))
 }

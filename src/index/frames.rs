@@ -58,7 +58,9 @@ impl Applying<'_> {
             .query_row(params![pack, f.number], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
             .optional()
             .map_err(IndexError::at("find a frame"))?;
-        let Some((frame, offset, sealed, raw, method)) = known else { return Ok(None) };
+        let Some((frame, offset, sealed, raw, method)) = known else {
+            return super::packs::moved_frame(self.conn, pack, f).map_err(IndexError::at("find a frame"));
+        };
         let otherwise = || IndexError::Contradiction(format!("the frame {} of a pack is stated in two ways", f.number));
         if (offset as u64, sealed, raw, method) != (f.offset, f.sealed_len, f.raw_len, f.method) {
             return Err(otherwise());

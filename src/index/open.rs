@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::path::{Path, PathBuf};
 
 /// The layout this program writes. The index is derived, so another layout is rebuilt and not migrated.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// Columns that current and closed rows share, in this order: `rows.rs` reads them.
 pub(super) const COLUMNS: &str = "parent, name, node, ver, from_snap, mode, uid, gid, size, blocks, rdev, mtime, ctime, btime, \
@@ -19,7 +19,7 @@ const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE source(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, host TEXT NOT NULL, root BLOB NOT NULL,
     number INTEGER NOT NULL, hash BLOB NOT NULL, time_ns INTEGER NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL,
-    next_dir INTEGER NOT NULL, next_other INTEGER NOT NULL, next_ver INTEGER NOT NULL);
+    next_dir INTEGER NOT NULL, next_other INTEGER NOT NULL, next_ver INTEGER NOT NULL, merged TEXT NOT NULL);
 CREATE TABLE snapshot(source INTEGER NOT NULL, number INTEGER NOT NULL, time_ns INTEGER NOT NULL, tier INTEGER NOT NULL,
     hash BLOB NOT NULL, segment TEXT NOT NULL, files_new INTEGER, files_changed INTEGER, files_removed INTEGER, bytes_read INTEGER,
     bytes_stored INTEGER, unreadable INTEGER, fuzzy INTEGER, PRIMARY KEY(source, number)) WITHOUT ROWID;
@@ -43,15 +43,19 @@ CREATE INDEX xattr_hash ON xattr(hash);
 CREATE TABLE pack(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
 CREATE TABLE frame(num INTEGER PRIMARY KEY, pack INTEGER NOT NULL, number INTEGER NOT NULL, offset INTEGER NOT NULL,
     sealed INTEGER NOT NULL, raw INTEGER NOT NULL, method INTEGER NOT NULL);
-CREATE UNIQUE INDEX frame_place ON frame(pack, number);
+CREATE INDEX frame_place ON frame(pack, number);
 CREATE TABLE chunk(num INTEGER PRIMARY KEY, prefix INTEGER NOT NULL, rest BLOB NOT NULL, frame INTEGER NOT NULL, off INTEGER NOT NULL,
     len INTEGER NOT NULL);
 CREATE INDEX chunk_prefix ON chunk(prefix);
 CREATE TABLE gap(num INTEGER PRIMARY KEY, source INTEGER NOT NULL, snap INTEGER NOT NULL, subtree BLOB NOT NULL, from_ns INTEGER NOT NULL,
     to_ns INTEGER NOT NULL, why TEXT NOT NULL);
 CREATE INDEX gap_source ON gap(source, to_ns);
+CREATE INDEX gap_snap ON gap(source, snap);
 CREATE TABLE lost(source INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, after_ns INTEGER NOT NULL,
     before_ns INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY(source, first)) WITHOUT ROWID;
+CREATE TABLE marked(pack BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE moved(pack BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE collected(name TEXT PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// The database of one host and repository. Cheap: connections are made from it.

@@ -5,7 +5,7 @@ use crate::index::{
     apply::{AT_NAME, Applying, Stage},
     chunks::{chunk_hash, pieces_of},
     error::IndexError,
-    open::COLUMNS,
+    open::{COLUMNS, Index},
     rows::{LINKED, Piece, key},
 };
 use crate::types::{
@@ -13,7 +13,7 @@ use crate::types::{
     op::{Content, Entry, Op, Version},
     snapshot::Lost,
 };
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::sync::LazyLock;
 
 /// What a statement has said so far. It may be a million names, so they are not kept in memory.
@@ -42,6 +42,21 @@ fn reopened(from: &str) -> String {
     format!("INSERT INTO cur({COLUMNS}) SELECT ?1, ?2, node, ver, ?3, {rest} FROM {from}")
 }
 
+impl Index {
+    /// Notes snapshots that can't be shown.
+    pub fn note_lost(&self, lost: &Lost) -> Result<(), IndexError> {
+        lose(&self.writer()?, lost).map_err(IndexError::at("note what is lost"))
+    }
+}
+
+fn lose(conn: &Connection, lost: &Lost) -> rusqlite::Result<()> {
+    conn.execute(
+        "INSERT OR REPLACE INTO lost VALUES(?1,?2,?3,?4,?5,?6)",
+        params![lost.source.0, lost.first.0 as i64, lost.last.0 as i64, lost.after.0, lost.before.0, lost.why],
+    )
+    .map(drop)
+}
+
 impl Applying<'_> {
     pub(super) fn begin_statement(&mut self, base: Option<Snap>) -> Result<(), IndexError> {
         self.conn.execute_batch(STATED).map_err(IndexError::at("take a statement"))?;
@@ -51,11 +66,7 @@ impl Applying<'_> {
 
     /// Notes which snapshots this record passes over.
     pub fn lose(&self, lost: &Lost) -> Result<(), IndexError> {
-        self.run(
-            "INSERT OR REPLACE INTO lost VALUES(?1,?2,?3,?4,?5,?6)",
-            params![lost.source.0, lost.first.0 as i64, lost.last.0 as i64, lost.after.0, lost.before.0, lost.why],
-        )
-        .map(drop)
+        lose(self.conn, lost).map_err(IndexError::at("note what is lost"))
     }
 
     /// Takes one operation of a statement.
@@ -84,7 +95,7 @@ impl Applying<'_> {
 
     fn state_entry(&mut self, entry: &Entry, v: &Version, base: Option<Snap>) -> Result<(), IndexError> {
         self.mark(entry.parent, &entry.name)?;
-        let before = base.map_or(Ok(None), |base| self.version_at(entry.node, base))?;
+        let before = base.map_or(Ok(None), |base| version_at(self.conn, self.key(entry.node), base))?;
         let known: Option<(i64, i64, i64)> = self
             .stmt("SELECT node, size, content FROM ver WHERE num = ?1")?
             .query_row([key(self.source, v.ver.0)], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
@@ -224,21 +235,6 @@ impl Applying<'_> {
         self.run(sql, params![node, LINKED]).map(drop)
     }
 
-    /// The version of a node as of a snapshot.
-    pub(super) fn version_at(&self, node: Node, snap: Snap) -> Result<Option<i64>, IndexError> {
-        let params = params![self.key(node), snap.0 as i64];
-        for sql in [
-            "SELECT ver FROM cur WHERE node = ?1 AND from_snap <= ?2 LIMIT 1",
-            "SELECT ver FROM old WHERE node = ?1 AND to_snap > ?2 AND from_snap <= ?2 ORDER BY to_snap LIMIT 1",
-        ] {
-            let found = self.stmt(sql)?.query_row(params, |r| r.get(0)).optional();
-            if let Some(ver) = found.map_err(IndexError::at("find a version"))? {
-                return Ok(Some(ver));
-            }
-        }
-        Ok(None)
-    }
-
     /// Whether two contents are the same: a chunk may be in several packs.
     fn is_same_content(&self, a: i64, b: i64) -> Result<bool, IndexError> {
         if a == b {
@@ -277,4 +273,19 @@ impl Applying<'_> {
         }
         Ok(true)
     }
+}
+
+/// The version of a node, by its key, as of a snapshot.
+pub(super) fn version_at(conn: &Connection, node: i64, snap: Snap) -> Result<Option<i64>, IndexError> {
+    let params = params![node, snap.0 as i64];
+    for sql in [
+        "SELECT ver FROM cur WHERE node = ?1 AND from_snap <= ?2 LIMIT 1",
+        "SELECT ver FROM old WHERE node = ?1 AND to_snap > ?2 AND from_snap <= ?2 ORDER BY to_snap LIMIT 1",
+    ] {
+        let mut stmt = conn.prepare_cached(sql).map_err(IndexError::at("prepare a look-up"))?;
+        if let Some(ver) = stmt.query_row(params, |r| r.get(0)).optional().map_err(IndexError::at("find a version"))? {
+            return Ok(Some(ver));
+        }
+    }
+    Ok(None)
 }

@@ -19,7 +19,7 @@ impl Index {
         let doing = "add a source";
         self.writer()?
             .execute(
-                "INSERT OR IGNORE INTO source VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+                "INSERT OR IGNORE INTO source VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,'')",
                 params![
                     source.num.0,
                     &source.id.0[..],
@@ -160,17 +160,27 @@ impl Reader {
             .map_err(IndexError::at("count snapshots"))
     }
 
+    /// The gaps that the record of a snapshot states.
+    pub fn gaps_of(&self, source: SourceNum, number: Snap) -> Result<Vec<Gap>, IndexError> {
+        let sql = "SELECT subtree, from_ns, to_ns, why FROM gap WHERE source = ?1 AND snap = ?2 ORDER BY num";
+        let mut stmt = self.stmt(sql)?;
+        let rows = stmt.query_map(params![source.0, number.0 as i64], read_gap).map_err(IndexError::at("list gaps"))?;
+        rows.collect::<Result<_, _>>().map_err(IndexError::at("list gaps"))
+    }
+
     /// The gaps of a source that overlap the times `from..=to`, oldest first.
     pub fn gaps(&self, source: SourceNum, from: Instant, to: Instant) -> Result<Vec<Gap>, IndexError> {
         let sql = "SELECT subtree, from_ns, to_ns, why FROM gap WHERE source = ?1 AND to_ns >= ?2 AND from_ns <= ?3 ORDER BY num";
         let mut stmt = self.stmt(sql)?;
         let rows = stmt
-            .query_map(params![source.0, from.0, to.0], |r| {
-                Ok(Gap { subtree: r.get(0)?, from: Instant(r.get(1)?), to: Instant(r.get(2)?), why: r.get(3)? })
-            })
+            .query_map(params![source.0, from.0, to.0], read_gap)
             .map_err(IndexError::at("list gaps"))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at("list gaps"))
     }
+}
+
+fn read_gap(r: &SqlRow<'_>) -> rusqlite::Result<Gap> {
+    Ok(Gap { subtree: r.get(0)?, from: Instant(r.get(1)?), to: Instant(r.get(2)?), why: r.get(3)? })
 }
 
 fn read_snapshot(r: &SqlRow<'_>) -> rusqlite::Result<Snapshot> {

@@ -3,11 +3,13 @@
 
 use crate::index::{
     apply::Applying,
-    chunks::{chunk_hash, pieces_of},
+    chunks::{chunk_hash, pieces_of, runs},
+    contents::content_code,
     error::IndexError,
     open::COLUMNS,
+    restate::version_at,
     rows::{Piece, Row, key},
-    tree::{concat_sql, read_closed},
+    tree::{Reader, concat_sql, read_closed},
 };
 use crate::types::{
     attr::{Kind, Xattrs},
@@ -15,17 +17,36 @@ use crate::types::{
     op::{Content, Entry, Frame, Op, Run, Version, decode_xattrs},
     wire,
 };
-use rusqlite::{OptionalExtension, params};
-use std::collections::{HashMap, HashSet};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 /// Runs are stated as kept where at least so many follow one another.
 const KEEP_MIN: usize = 4;
 const DOING: &str = "state the tree";
 
+/// Closed rows of the source from ?1 up to ?2 as of ?3.
+static CLOSED_AT: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS} FROM old WHERE parent >= ?1 AND parent < ?2 AND from_snap <= ?3 AND to_snap > ?3")
+});
+
+fn prepare<'a>(conn: &'a Connection, sql: &str) -> Result<CachedStatement<'a>, IndexError> {
+    conn.prepare_cached(sql).map_err(IndexError::at("prepare a statement of the tree"))
+}
+
 /// A statement on its way out. What it keeps in memory is a few words a frame and a node with several names.
 struct Statement<'a, F> {
-    of: &'a Applying<'a>,
+    conn: &'a Connection,
+    source: SourceNum,
+    /// The snapshot whose tree it is; the current rows where none is named.
+    at: Option<Snap>,
+    /// The record that it is part of, whose own chunks need no frame.
+    of: Option<&'a Applying<'a>>,
     base: Option<Snap>,
+    /// The frames that records before it stated: their chunks are named by their hashes.
+    before: &'a mut HashSet<i64>,
     /// The frames that were stated: the number of the first chunk, and its row.
     frames: HashMap<i64, (u32, i64)>,
     /// The rows of the chunks of the frame that was used last, and the number of the first.
@@ -48,9 +69,14 @@ impl Applying<'_> {
         each: impl FnMut(&Op) -> Result<(), E>,
     ) -> Result<(), E> {
         let next_number = self.new.len() as u32;
+        let mut before = HashSet::new();
         let mut statement = Statement {
-            of: self,
+            conn: self.conn,
+            source: self.source,
+            at: None,
+            of: Some(self),
             base,
+            before: &mut before,
             frames: HashMap::new(),
             last: (0..0, 0),
             next_number,
@@ -61,8 +87,44 @@ impl Applying<'_> {
         };
         match base {
             None => statement.whole(),
-            Some(base) => statement.since(base),
+            Some(base) => statement.since(base, self.snap),
         }
+    }
+}
+
+impl Reader {
+    /// Hands out the statement of the tree of a snapshot: all of it, or what differs from the one before it, `base`, where no
+    /// snapshot lies between them. Frames that are in `stated` are not stated again, and those that are stated are added to it.
+    pub fn statement<E: From<IndexError>>(
+        &self,
+        source: SourceNum,
+        at: Snap,
+        base: Option<Snap>,
+        stated: &mut HashSet<i64>,
+        each: impl FnMut(&Op) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = Statement {
+            conn: &self.conn,
+            source,
+            at: Some(at),
+            of: None,
+            base,
+            before: stated,
+            frames: HashMap::new(),
+            last: (0..0, 0),
+            next_number: 0,
+            pack: None,
+            linked: HashSet::new(),
+            xattrs: (0, Vec::new()),
+            each,
+        };
+        match base {
+            None => statement.whole()?,
+            Some(base) => statement.since(base, at)?,
+        }
+        let frames = std::mem::take(&mut statement.frames);
+        statement.before.extend(frames.into_keys());
+        Ok(())
     }
 }
 
@@ -72,12 +134,24 @@ where
     F: FnMut(&Op) -> Result<(), E>,
 {
     fn whole(&mut self) -> Result<(), E> {
-        let source = self.of.source;
-        let range = params![key(source, 0), key(SourceNum(source.0 + 1), 0)];
-        let mut stmt = self
-            .of
-            .stmt(concat_sql!("SELECT ", " FROM cur WHERE parent >= ?1 AND parent < ?2 ORDER BY parent, name"))?;
-        let mut rows = stmt.query(range).map_err(IndexError::at(DOING))?;
+        let (from, to) = (key(self.source, 0), key(SourceNum(self.source.0 + 1), 0));
+        match self.at {
+            None => {
+                let sql = concat_sql!("SELECT ", " FROM cur WHERE parent >= ?1 AND parent < ?2 ORDER BY parent, name");
+                self.entries(sql, params![from, to])
+            }
+            Some(at) => {
+                let at = at.0 as i64;
+                let sql = concat_sql!("SELECT ", " FROM cur WHERE parent >= ?1 AND parent < ?2 AND from_snap <= ?3");
+                self.entries(&format!("{} UNION ALL {} ORDER BY parent, name", &**sql, &*CLOSED_AT), params![from, to, at])
+            }
+        }
+    }
+
+    fn entries(&mut self, sql: &str, params: &[&dyn ToSql]) -> Result<(), E> {
+        let conn = self.conn;
+        let mut stmt = prepare(conn, sql)?;
+        let mut rows = stmt.query(params).map_err(IndexError::at(DOING))?;
         while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
             let row = Row::read(r, None).map_err(IndexError::at(DOING))?;
             self.entry(row, None)?;
@@ -85,11 +159,11 @@ where
         Ok(())
     }
 
-    fn since(&mut self, base: Snap) -> Result<(), E> {
-        let source = self.of.source;
-        let range = params![key(source, base.0), key(source, self.of.snap.0)];
+    fn since(&mut self, base: Snap, upto: Snap) -> Result<(), E> {
+        let range = params![key(self.source, base.0), key(self.source, upto.0)];
         let sql = "SELECT DISTINCT parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY parent, name";
-        let mut stmt = self.of.stmt(sql)?;
+        let conn = self.conn;
+        let mut stmt = prepare(conn, sql)?;
         let mut rows = stmt.query(range).map_err(IndexError::at(DOING))?;
         while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
             let parent: i64 = r.get(0).map_err(IndexError::at(DOING))?;
@@ -100,31 +174,38 @@ where
     }
 
     fn touched(&mut self, parent: i64, name: &[u8], base: Snap) -> Result<(), E> {
-        let now = self
-            .of
-            .stmt(concat_sql!("SELECT ", " FROM cur WHERE parent = ?1 AND name = ?2"))?
+        let current = prepare(self.conn, concat_sql!("SELECT ", " FROM cur WHERE parent = ?1 AND name = ?2"))?
             .query_row(params![parent, name], |r| Row::read(r, None))
             .optional()
             .map_err(IndexError::at(DOING))?;
+        if current.as_ref().is_some_and(|row| row.from <= base) {
+            return Ok(());
+        }
+        let now = match self.at {
+            Some(at) if current.as_ref().is_none_or(|row| row.from > at) => self.closed_at(parent, name, at)?,
+            _ => current,
+        };
         if now.as_ref().is_some_and(|row| row.from <= base) {
             return Ok(());
         }
-        let then = self
-            .of
-            .stmt(concat_sql!(
-                "SELECT ",
-                ", to_snap FROM old WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 AND from_snap <= ?3 \
-                 ORDER BY to_snap LIMIT 1"
-            ))?
-            .query_row(params![parent, name, base.0 as i64], read_closed)
-            .optional()
-            .map_err(IndexError::at(DOING))?;
+        let then = self.closed_at(parent, name, base)?;
         match (now, then) {
             (None, None) => Ok(()),
             (None, Some(then)) => (self.each)(&Op::Close { parent: then.parent, name: then.name }),
             (Some(now), Some(then)) if (now.node, now.ver) == (then.node, then.ver) => Ok(()),
             (Some(now), then) => self.entry(now, then),
         }
+    }
+
+    fn closed_at(&self, parent: i64, name: &[u8], at: Snap) -> Result<Option<Row>, IndexError> {
+        let sql = concat_sql!(
+            "SELECT ",
+            ", to_snap FROM old WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 AND from_snap <= ?3 ORDER BY to_snap LIMIT 1"
+        );
+        prepare(self.conn, sql)?
+            .query_row(params![parent, name, at.0 as i64], read_closed)
+            .optional()
+            .map_err(IndexError::at(DOING))
     }
 
     /// One entry; `then` is what stood there in the full.
@@ -146,9 +227,7 @@ where
             return Ok(Vec::new());
         }
         if self.xattrs.0 != num {
-            let found = self
-                .of
-                .stmt("SELECT data FROM xattr WHERE num = ?1")?
+            let found = prepare(self.conn, "SELECT data FROM xattr WHERE num = ?1")?
                 .query_row([num], |r| Ok(decode_xattrs(&mut wire::Reader::new(r.get_ref(0)?.as_blob()?))))
                 .optional()
                 .map_err(IndexError::at(DOING))?;
@@ -161,23 +240,23 @@ where
     }
 
     fn content(&mut self, row: &Row, then: Option<Row>) -> Result<Content, E> {
-        let code = self.of.content_code(row.ver.0 as i64)?;
+        let code = content_code(self.conn, self.source, row.ver.0 as i64)?;
         let kind = row.attr.kind();
         if code == 0 || !matches!(kind, Kind::File | Kind::Symlink) {
             return Ok(Content::None);
         }
         let before = match self.version_before(row, then)? {
-            Some(ver) => self.of.content_code(ver)?,
+            Some(ver) => content_code(self.conn, self.source, ver)?,
             None => 0,
         };
         if code == before {
             return Ok(Content::Same);
         }
         if kind == Kind::Symlink {
-            return Ok(Content::Target(self.of.target(code)?));
+            return Ok(Content::Target(runs(self.conn, code)?));
         }
-        let pieces = pieces_of(self.of.conn, code)?;
-        let kept = if pieces.len() < 2 * KEEP_MIN { Vec::new() } else { pieces_of(self.of.conn, before)? };
+        let pieces = pieces_of(self.conn, code)?;
+        let kept = if pieces.len() < 2 * KEEP_MIN { Vec::new() } else { pieces_of(self.conn, before)? };
         Ok(Content::Runs(self.runs(&pieces, &kept)?))
     }
 
@@ -186,7 +265,7 @@ where
         match (self.base, then) {
             (None, _) => Ok(None),
             (Some(_), Some(then)) if then.node == row.node => Ok(Some(then.ver.0 as i64)),
-            (Some(base), _) => self.of.version_at(row.node, base),
+            (Some(base), _) => version_at(self.conn, key(self.source, row.node.0), base),
         }
     }
 
@@ -214,32 +293,38 @@ where
                 runs.push(Run::Keep { from: from as u32, count: same as u32 });
                 at += same;
             } else {
-                runs.push(Run::New(self.number(num)?));
+                runs.push(self.named(num)?);
                 at += 1;
             }
         }
         Ok(runs)
     }
 
-    /// The number of a chunk in the record; its frame is stated where it was not yet.
-    fn number(&mut self, chunk: i64) -> Result<u32, E> {
-        if let Some(number) = self.of.number_of(chunk) {
-            return Ok(number);
+    /// A chunk by its number in the record; its frame is stated where it was not yet. By its hash, where a record before stated the
+    /// frame.
+    fn named(&mut self, chunk: i64) -> Result<Run, E> {
+        if let Some(number) = self.of.and_then(|of| of.number_of(chunk)) {
+            return Ok(Run::New(number));
         }
         if !self.last.0.contains(&chunk) {
-            self.last = self.frame_of(chunk)?;
+            let frame = self.frame_row(chunk)?;
+            if self.before.contains(&frame) {
+                return Ok(Run::Known(chunk_hash(self.conn, chunk)?));
+            }
+            self.last = self.frame_of(chunk, frame)?;
         }
-        Ok(self.last.1 + (chunk - self.last.0.start) as u32)
+        Ok(Run::New(self.last.1 + (chunk - self.last.0.start) as u32))
     }
 
-    fn frame_of(&mut self, chunk: i64) -> Result<(std::ops::Range<i64>, u32), E> {
-        let frame: i64 = self
-            .of
-            .stmt("SELECT frame FROM chunk WHERE num = ?1")?
+    fn frame_row(&self, chunk: i64) -> Result<i64, IndexError> {
+        prepare(self.conn, "SELECT frame FROM chunk WHERE num = ?1")?
             .query_row([chunk], |r| r.get(0))
             .optional()
             .map_err(IndexError::at(DOING))?
-            .ok_or(IndexError::Damaged("a chunk is missing"))?;
+            .ok_or(IndexError::Damaged("a chunk is missing"))
+    }
+
+    fn frame_of(&mut self, chunk: i64, frame: i64) -> Result<(std::ops::Range<i64>, u32), E> {
         if let Some((number, first)) = self.frames.get(&frame) {
             // How many chunks follow in the frame does not matter here.
             return Ok((*first..chunk + 1, *number));
@@ -264,8 +349,7 @@ where
     fn frame(&self, frame: i64) -> Result<(Id, Frame), IndexError> {
         let sql = "SELECT p.id, f.number, f.offset, f.sealed, f.raw, f.method FROM frame f \
                    JOIN pack p ON p.num = f.pack WHERE f.num = ?1";
-        self.of
-            .stmt(sql)?
+        prepare(self.conn, sql)?
             .query_row([frame], |r| {
                 let frame = Frame {
                     number: r.get(1)?,
@@ -285,13 +369,13 @@ where
     /// All chunks of the frame of one of them, and the row of the first: they follow one another.
     fn chunks(&self, chunk: i64, frame: i64) -> Result<(i64, Vec<(Hash, u32)>), IndexError> {
         let sql = "SELECT num FROM chunk WHERE num <= ?1 AND off = 0 ORDER BY num DESC LIMIT 1";
-        let first: i64 = self.of.stmt(sql)?.query_row([chunk], |r| r.get(0)).map_err(IndexError::at(DOING))?;
+        let first: i64 = prepare(self.conn, sql)?.query_row([chunk], |r| r.get(0)).map_err(IndexError::at(DOING))?;
         let mut chunks = Vec::new();
-        let mut stmt = self.of.stmt("SELECT len FROM chunk WHERE num = ?1 AND frame = ?2")?;
+        let mut stmt = prepare(self.conn, "SELECT len FROM chunk WHERE num = ?1 AND frame = ?2")?;
         for num in first.. {
             let len = stmt.query_row([num, frame], |r| r.get(0)).optional().map_err(IndexError::at(DOING))?;
             match len {
-                Some(len) => chunks.push((chunk_hash(self.of.conn, num)?, len)),
+                Some(len) => chunks.push((chunk_hash(self.conn, num)?, len)),
                 None => break,
             }
         }

@@ -131,6 +131,8 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Random(_)
         | RepoError::Locked { .. }
         | RepoError::RolledBack { .. }
+        | RepoError::Uncollectable { .. }
+        | RepoError::Retired { .. }
         | RepoError::State { .. }
         | RepoError::InUse { .. }
         | RepoError::Rebuilding { .. }

@@ -73,6 +73,26 @@ pub enum RepoError {
         /// The snapshot in it.
         number: crate::types::ids::Snap,
     },
+    /// Nobody can tell what is needed.
+    #[error(
+        "nothing is collected, since not all that the repository says can be read, and what can't be read may be needed: {why}. `bygone \
+         verify` says more"
+    )]
+    Uncollectable {
+        /// What could not be read.
+        why: String,
+    },
+    /// This host is not waited for any more.
+    #[error(
+        "this host (id {id}) was retired from the repository {location}: what it had captured and not stored yet may rest on what has been \
+         deleted. It is a new host from now on: start again, and run `bygone verify`"
+    )]
+    Retired {
+        /// Where the store is.
+        location: String,
+        /// The host's id.
+        id: String,
+    },
     /// Another process captures this source.
     #[error(
         "another process (number {holder}, holding {lock}) captures this source already: stop it first, or let it do the work"

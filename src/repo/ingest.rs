@@ -133,8 +133,16 @@ pub struct Ingest {
     window: Vec<u8>,
     framed: Vec<Framed>,
     stored_bytes: u64,
-    /// Packs that are gone: what lies in them is stored again.
-    lost: Arc<HashSet<Id>>,
+    avoid: Arc<Avoid>,
+}
+
+/// What nothing is deduplicated against: what lies there is stored again.
+#[derive(Debug, Default)]
+pub struct Avoid {
+    /// Packs that are gone, or that will be deleted.
+    pub packs: HashSet<Id>,
+    /// All that is stored: the repository does not know yet that this host writes.
+    pub all: bool,
 }
 
 impl Ingest {
@@ -158,13 +166,13 @@ impl Ingest {
             window: Vec::new(),
             framed: Vec::new(),
             stored_bytes: 0,
-            lost: Arc::default(),
+            avoid: Arc::default(),
         })
     }
 
-    /// Stores again what lies in these packs, which are gone.
-    pub fn without(mut self, lost: Arc<HashSet<Id>>) -> Ingest {
-        self.lost = lost;
+    /// Stores again what lies there.
+    pub fn without(mut self, avoid: Arc<Avoid>) -> Ingest {
+        self.avoid = avoid;
         self
     }
 
@@ -233,12 +241,15 @@ impl Ingest {
         Ok(hash)
     }
 
-    /// Whether a chunk is stored in a pack that is there.
+    /// Whether a chunk is stored in a pack that is there, and stays.
     fn is_stored(&self, hash: &Hash) -> Result<bool, RepoError> {
+        if self.avoid.all {
+            return Ok(false);
+        }
         match self.index.find_chunk(hash)? {
             None => Ok(false),
-            Some(_) if self.lost.is_empty() => Ok(true),
-            Some(num) => Ok(!self.lost.contains(&self.index.location(num)?.pack)),
+            Some(_) if self.avoid.packs.is_empty() => Ok(true),
+            Some(num) => Ok(!self.avoid.packs.contains(&self.index.location(num)?.pack)),
         }
     }
 

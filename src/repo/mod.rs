@@ -1,6 +1,7 @@
 //! The repository: the only room that knows store, index, chunks and keys together.
 
 pub mod attach;
+pub mod collect;
 pub mod error;
 pub mod fetch;
 pub mod frames;

@@ -10,6 +10,8 @@ pub const KEYS: &str = "keys/";
 pub const PACKS: &str = "packs/";
 /// Where journals are.
 pub const JOURNAL: &str = "journal/";
+/// Where collection keeps what it states.
+pub const COLLECTION: &str = "gc/";
 
 /// A pack: `packs/<first two digits>/<id>`.
 pub fn pack(id: Id) -> String {
@@ -34,7 +36,7 @@ pub fn journal(source: Id) -> String {
 }
 
 /// One run of one writer: a number that grows with every run, and a random part, since two writers could choose the same.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Epoch(String);
 
 impl Epoch {
@@ -57,6 +59,32 @@ impl Epoch {
     /// As it stands in names.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A part of the merged history of a source: `journal/<source>/merged-<epoch>-<seq>`. Number 0 is its head, which is written last
+/// and names the others; the epoch is its generation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Merged {
+    /// The source.
+    pub source: Id,
+    /// The generation.
+    pub generation: Epoch,
+    /// Its number: 0 for the head, from 1 on for the segments.
+    pub seq: u64,
+}
+
+impl Merged {
+    /// Its object's name.
+    pub fn name(&self) -> String {
+        format!("{}merged-{}-{:012x}", journal(self.source), self.generation.0, self.seq)
+    }
+
+    /// The part with this name; `None` for any other name.
+    pub fn parse(name: &str) -> Option<Merged> {
+        let (source, rest) = name.strip_prefix(JOURNAL)?.split_once('/')?;
+        let segment = Segment::parse(&format!("{JOURNAL}{source}/{}", rest.strip_prefix("merged-")?))?;
+        Some(Merged { source: segment.source, generation: segment.epoch, seq: segment.seq })
     }
 }
 
@@ -107,5 +135,9 @@ mod tests {
         assert_eq!(parse_pack(&pack(Id([0xab; 16]))), Some(Id([0xab; 16])));
         assert_eq!(parse_pack("packs/00/abababababababababababababababab"), None);
         assert_eq!(Segment::parse("journal/x/y-z"), None);
+        let merged = Merged { source: Id([1; 16]), generation: Epoch::new(3, [1, 2, 3, 4]), seq: 7 };
+        assert_eq!(Merged::parse(&merged.name()), Some(merged.clone()));
+        assert_eq!(Segment::parse(&merged.name()), None);
+        assert_eq!(Merged::parse(&segment(9, 255).name()), None);
     }
 }

@@ -4,7 +4,7 @@
 //! and its chunks (count, then hash and length each). The last eight bytes are the sealed length of the table (4 bytes, little-endian)
 //! and `PACK`.
 
-use crate::chunk::compress::Compressor;
+use crate::chunk::compress::{Compressor, Method};
 use crate::crypto::{
     random::{self, RandomError},
     seal::{Keys, ObjectKey, ObjectKind, TAG_LEN},
@@ -63,13 +63,25 @@ impl PackBuilder {
     /// Compresses and seals a frame of these chunks, which lie one behind the other in `raw`.
     pub fn add(&mut self, compressor: &mut Compressor, raw: &[u8], chunks: Vec<(Hash, u32)>) -> Frame {
         let offset = self.bytes.len();
-        let method = compressor.compress(raw, &mut self.bytes) as u8;
+        let method = compressor.compress(raw, &mut self.bytes);
+        self.close(offset, (method, raw.len() as u32), chunks)
+    }
+
+    /// Seals a frame of these chunks that is compressed already.
+    pub fn add_stored(&mut self, stored: &[u8], how: (Method, u32), chunks: &[(Hash, u32)]) -> Frame {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(stored);
+        self.close(offset, how, chunks.to_vec())
+    }
+
+    fn close(&mut self, offset: usize, (method, raw_len): (Method, u32), chunks: Vec<(Hash, u32)>) -> Frame {
+        let method = method as u8;
         self.key.seal(u64::from(self.frames), &mut self.bytes, offset);
         let frame = Frame {
             number: self.frames,
             offset: offset as u64,
             sealed_len: (self.bytes.len() - offset) as u32,
-            raw_len: raw.len() as u32,
+            raw_len,
             method,
             chunks,
         };

@@ -5,7 +5,7 @@ use crate::repo::{
     attach::Attached,
     error::RepoError,
     names::{Epoch, Segment},
-    record::{Closing, Opening, Place, RecordHasher, begin_part, end_part},
+    record::{Closing, Layout, Opening, Place, RecordHasher, begin_part, end_part},
     segment::SegmentBuilder,
 };
 use crate::types::{
@@ -86,14 +86,14 @@ impl<'a> PartWriter<'a> {
     fn close_part(&mut self, closing: Option<&Closing>) -> Result<(), RepoError> {
         let place =
             Place { source: self.opening.source.id, number: self.number, part: self.part, last: closing.is_some() };
-        let mut bytes = begin_part(place, (self.part == 0).then_some(&self.opening));
+        let mut bytes = begin_part(place, (self.part == 0).then_some(&self.opening), Layout::Record);
         bytes.append(&mut self.ops);
         end_part(&mut bytes, closing);
         self.hasher.part(&bytes);
         self.part += 1;
         let mut segment = match self.segment.take() {
             Some(segment) => segment,
-            None => SegmentBuilder::new(self.at.repo().keys(), &self.segment_name())?,
+            None => SegmentBuilder::new(self.at.repo().keys(), self.segment_name().name())?,
         };
         segment.push(&mut self.compressor, &bytes);
         let full = segment.len() >= SEGMENT_TARGET;

@@ -3,7 +3,12 @@
 //! A part begins with: 1 (the version of this layout), the source's id, the snapshot's number, the part's number, and flags (bit 0: the last
 //! part). Part 0 goes on with the hash of the record before, the tier, for a differential the number and hash of the full it builds on,
 //! the source's number, its host and its root. Then come operations, up to a zero byte; then, in the last part, the snapshot's time, its counts, and the next numbers that
-//! the writer will give. The hash of a record is the BLAKE3 hash of its parts, each behind its length of 8 bytes,
+//! the writer will give.
+//!
+//! A part of a merged record begins with 2 instead of 1. It says the same, but for part 0: behind the tier come the number and hash of the
+//! snapshot that it follows (number 0 and zeros for the first one, which states a whole tree) and the hash of the record that it stands
+//! for. The hash of the record before is that of the merged one.
+//! The hash of a record is the BLAKE3 hash of its parts, each behind its length of 8 bytes,
 //! little-endian.
 
 use crate::repo::error::{Damage, RepoError};
@@ -24,6 +29,8 @@ pub struct Opening {
     pub tier: Tier,
     /// The full that a differential builds on: its number, and the hash of its record.
     pub base: Option<(Snap, Hash)>,
+    /// For a merged record, the hash of the record that it stands for.
+    pub stands_for: Option<Hash>,
     /// The source.
     pub source: Source,
 }
@@ -37,6 +44,15 @@ pub struct Closing {
     pub counts: Counts,
     /// The next numbers to give.
     pub next: Counters,
+}
+
+/// What a part is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// A record as its writer sealed it.
+    Record = 1,
+    /// A record of a merged history.
+    Merged = 2,
 }
 
 /// Where a part stands.
@@ -53,8 +69,8 @@ pub struct Place {
 }
 
 /// Begins a part: what stands before its operations.
-pub fn begin_part(place: Place, opening: Option<&Opening>) -> Vec<u8> {
-    let mut out = vec![1];
+pub fn begin_part(place: Place, opening: Option<&Opening>, layout: Layout) -> Vec<u8> {
+    let mut out = vec![layout as u8];
     out.extend_from_slice(&place.source.0);
     put_u64(&mut out, place.number.0);
     put_u64(&mut out, place.part);
@@ -62,8 +78,12 @@ pub fn begin_part(place: Place, opening: Option<&Opening>) -> Vec<u8> {
     if let Some(o) = opening {
         out.extend_from_slice(&o.previous.0);
         out.push(o.tier as u8);
-        if let Some((number, hash)) = &o.base {
+        let base = o.base.or_else(|| o.stands_for.map(|_| (Snap(0), Hash::ZERO)));
+        if let Some((number, hash)) = base {
             put_u64(&mut out, number.0);
+            out.extend_from_slice(&hash.0);
+        }
+        if let Some(hash) = &o.stands_for {
             out.extend_from_slice(&hash.0);
         }
         put_u64(&mut out, u64::from(o.source.num.0));
@@ -107,6 +127,8 @@ impl RecordHasher {
 
 /// A part, opened as far as what stands before its operations.
 pub struct Part<'a> {
+    /// What it is of.
+    pub layout: Layout,
     /// Where it stands.
     pub place: Place,
     /// What part 0 states.
@@ -118,15 +140,17 @@ impl<'a> Part<'a> {
     /// Reads what stands before the operations.
     pub fn read(bytes: &'a [u8]) -> Result<Part<'a>, WireError> {
         let mut r = Reader::new(bytes);
-        if r.u8()? != 1 {
-            return Err(WireError::Invalid("a layout of records that this version does not know"));
-        }
+        let layout = match r.u8()? {
+            1 => Layout::Record,
+            2 => Layout::Merged,
+            _ => return Err(WireError::Invalid("a layout of records that this version does not know")),
+        };
         let source = r.id()?;
         let number = Snap(r.u64_max((1 << 47) - 1, "a snapshot number above 47 bits")?);
         let part = r.u64()?;
         let last = r.u64_max(1, "unknown flags of a part")? == 1;
-        let opening = if part == 0 { Some(read_opening(&mut r, source, number)?) } else { None };
-        Ok(Part { place: Place { source, number, part, last }, opening, rest: r })
+        let opening = if part == 0 { Some(read_opening(&mut r, source, number, layout)?) } else { None };
+        Ok(Part { layout, place: Place { source, number, part, last }, opening, rest: r })
     }
 
     /// Hands each operation to `f`; then gives what the last part states.
@@ -150,23 +174,25 @@ impl<'a> Part<'a> {
     }
 }
 
-fn read_opening(r: &mut Reader<'_>, id: Id, number: Snap) -> Result<Opening, WireError> {
+fn read_opening(r: &mut Reader<'_>, id: Id, number: Snap, layout: Layout) -> Result<Opening, WireError> {
     let previous = r.hash()?;
     let tier = Tier::from_u8(r.u8()?).ok_or(WireError::Invalid("a tier that this version does not know"))?;
-    let base = match tier {
-        Tier::Differential => {
+    let base = match (layout, tier) {
+        (Layout::Merged, _) | (_, Tier::Differential) => {
             let before = number.0.saturating_sub(1);
-            Some((Snap(r.u64_max(before, "a differential that builds on no snapshot before it")?), r.hash()?))
+            Some((Snap(r.u64_max(before, "a record that builds on no snapshot before it")?), r.hash()?))
         }
         _ => None,
     };
+    let stands_for = if layout == Layout::Merged { Some(r.hash()?) } else { None };
+    let base = base.filter(|(number, _)| stands_for.is_none() || *number != Snap(0));
     let num = r.u64_max(u64::from(SourceNum::MAX), "a source number above 14 bits")? as u16;
     let host = std::str::from_utf8(r.bytes(255)?).map_err(|_| WireError::Invalid("the name of a host"))?.to_owned();
     let root = r.bytes(1 << 20)?.to_vec();
     if num == 0 || root.first() != Some(&b'/') || root.contains(&0) {
         return Err(WireError::Invalid("a source that can't be"));
     }
-    Ok(Opening { previous, tier, base, source: Source { id, num: SourceNum(num), host, root } })
+    Ok(Opening { previous, tier, base, stands_for, source: Source { id, num: SourceNum(num), host, root } })
 }
 
 fn read_closing(r: &mut Reader<'_>) -> Result<Closing, WireError> {

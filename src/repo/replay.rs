@@ -8,6 +8,7 @@ use crate::index::{
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
+    collect::{attend, tables, take},
     error::{Damage, RepoError},
     names::{self, Segment},
     record::{Closing, Opening, Part, RecordHasher},
@@ -55,16 +56,21 @@ pub fn catch_up_unless_busy(at: &Attached, progress: &dyn Progress) -> Result<Re
 
 fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -> Result<Replayed, RepoError> {
     let abandoned = at.moment().abandoned()?;
+    let objects = at.repo().store().list(names::JOURNAL)?;
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
-    for object in at.repo().store().list(names::JOURNAL)? {
-        if let Some(segment) = Segment::parse(&object.name) {
-            journals.entry(segment.source).or_default().push(segment);
+    for segment in objects.iter().filter_map(|object| Segment::parse(&object.name)) {
+        journals.entry(segment.source).or_default().push(segment);
+    }
+    let mut out = Replayed::default();
+    for merged in take::newest(objects.iter().map(|o| o.name.as_str())) {
+        match take::take(at, &merged, progress) {
+            Err(e) if e.is_damage() || is_contradiction(&e) => out.problems.push(e),
+            other => drop(other?),
         }
     }
     let reader = at.reader()?;
     let applier = Applier::open(at.index(), patience)?;
-    let mut out = Replayed::default();
-    let mut patient = true;
+    let (mut patient, mut learned) = (true, false);
     while !journals.is_empty() {
         let before = out.snapshots;
         let mut waiting = BTreeMap::new();
@@ -73,11 +79,18 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
                 waiting.insert(id, segments);
             }
         }
-        // A source may name chunks that another one brought. Where no source has come further, they are missing.
+        // A source may name chunks that another one brought, or that were in no record any more when the index was made.
         patient = out.snapshots > before;
+        if !patient && !learned && !waiting.is_empty() {
+            (patient, learned) = (tables::learn(at)?, true);
+        }
         journals = waiting;
     }
     at.moment().forget(&abandoned)?;
+    match attend::attend(at) {
+        Err(e @ RepoError::Retired { .. }) => tracing::warn!("{e}"),
+        other => drop(other?),
+    }
     let (snapshots, problems) = (out.snapshots, out.problems.len());
     tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
     Ok(out)

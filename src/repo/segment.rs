@@ -10,7 +10,6 @@ use crate::crypto::{
 use crate::repo::{
     error::{Damage, RepoError},
     header,
-    names::Segment,
 };
 use crate::sys::buffer::Buffer;
 use crate::types::wire::{Reader, WireError, put_bytes, put_u64};
@@ -31,10 +30,15 @@ pub struct SegmentBuilder {
 
 impl SegmentBuilder {
     /// An empty segment.
-    pub fn new(keys: &Keys, segment: &Segment) -> Result<SegmentBuilder, RepoError> {
-        let (id, name) = (random::id()?, segment.name());
-        let key = keys.object(ObjectKind::Journal, id, &name);
-        let bytes = header::write(ObjectKind::Journal, id).to_vec();
+    pub fn new(keys: &Keys, name: String) -> Result<SegmentBuilder, RepoError> {
+        SegmentBuilder::of(ObjectKind::Journal, keys, name)
+    }
+
+    /// An empty object of another kind, in the same form.
+    pub fn of(kind: ObjectKind, keys: &Keys, name: String) -> Result<SegmentBuilder, RepoError> {
+        let id = random::id()?;
+        let key = keys.object(kind, id, &name);
+        let bytes = header::write(kind, id).to_vec();
         Ok(SegmentBuilder { name, key, bytes, blocks: 0, pending: Vec::new() })
     }
 
@@ -84,13 +88,24 @@ pub fn read<E: From<RepoError>>(
     location: &str,
     name: &str,
     bytes: &[u8],
+    f: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    read_kind(ObjectKind::Journal, keys, (location, name), bytes, f)
+}
+
+/// The same for an object of another kind.
+pub fn read_kind<E: From<RepoError>>(
+    kind: ObjectKind,
+    keys: &Keys,
+    (location, name): (&str, &str),
+    bytes: &[u8],
     mut f: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let damaged = |what: String, why: Damage| {
         E::from(RepoError::Damaged { location: location.to_owned(), object: name.to_owned(), what, why })
     };
-    let id = header::read(bytes, ObjectKind::Journal).map_err(|why| damaged("header".into(), why))?;
-    let key = keys.object(ObjectKind::Journal, id, name);
+    let id = header::read(bytes, kind).map_err(|why| damaged("header".into(), why))?;
+    let key = keys.object(kind, id, name);
     let mut decompressor =
         Decompressor::new().map_err(|e| damaged("decompression".into(), Damage::other(e.to_string())))?;
     let mut rest = &bytes[header::LEN..];

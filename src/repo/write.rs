@@ -1,11 +1,15 @@
 //! Writing the history of one source: one writer a source and host, one record a snapshot.
 
 use crate::crypto::random;
-use crate::index::apply::{Applier, Applying, PATIENT};
+use crate::index::{
+    apply::{Applier, Applying, PATIENT},
+    live::PackUse,
+};
 use crate::repo::{
     attach::Attached,
+    collect::attend,
     error::RepoError,
-    ingest::{Claim, Claims},
+    ingest::{Avoid, Claim, Claims},
     moment::Sealing,
     names::{self, Epoch, Segment},
     parts::PartWriter,
@@ -16,13 +20,16 @@ use crate::types::{
     ids::{Hash, Id, Node, Snap, SourceNum},
     op::{Content, Entry, Op, Run, Version},
     snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
-    time::Time,
+    time::{Instant, Time},
 };
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// How often, in nanoseconds, a writer looks at what collection has stated: five minutes.
+const ATTEND_NS: i64 = 300 * 1_000_000_000;
 
 /// The one writer of a source on this host; a lock keeps others out.
 pub struct SourceWriter {
@@ -35,7 +42,11 @@ pub struct SourceWriter {
     /// The time of a record that may be in the journal although its writing failed: the journal must be read before the
     /// next one.
     doubtful: Option<Sealing>,
-    lost: Arc<HashSet<Id>>,
+    lost: HashSet<Id>,
+    /// Whether the repository knows that this host writes.
+    known: bool,
+    /// When this host has last looked at what collection states.
+    attended: Instant,
     /// Whether the store queues what it is given: then nothing here waits for it.
     queues: bool,
     /// Whether the record that the first one follows was seen in the journal.
@@ -69,10 +80,29 @@ impl SourceWriter {
         let queues = at.repo().store().waiting()?.is_some();
         let epoch = if_there(queues, next_epoch(&at, source.id))?.map_or_else(|| epoch_after(&head), Ok)?;
         let applier = Applier::open(at.index(), PATIENT)?;
-        let lost = Arc::new(if_there(queues, lost_packs(&at))?.unwrap_or_default());
+        let known = if_there(queues, attend::register(&at, host))?.unwrap_or(false);
+        if known {
+            if_there(queues, attend::attend(&at))?;
+        }
+        let attended = at.moment().now();
+        let lost = if_there(queues, lost_packs(&at))?.unwrap_or_default();
         let (seq, doubtful) = (0, None);
         let head_seen = false;
-        Ok(SourceWriter { at, applier, source, head, epoch, seq, doubtful, lost, queues, head_seen, _lock: lock })
+        Ok(SourceWriter {
+            at,
+            applier,
+            source,
+            head,
+            epoch,
+            seq,
+            doubtful,
+            lost,
+            known,
+            attended,
+            queues,
+            head_seen,
+            _lock: lock,
+        })
     }
 
     /// The source.
@@ -96,6 +126,22 @@ impl SourceWriter {
         if !(self.queues && self.head_seen) {
             if_there(self.queues, self.check_head())?;
             self.head_seen = true;
+        }
+        self.attend()
+    }
+
+    /// Looks at what collection has stated, now and then: a host that does not keeps it waiting, and nothing else.
+    fn attend(&mut self) -> Result<(), RepoError> {
+        let now = self.at.moment().now();
+        if !self.known {
+            let host = self.source.host.clone();
+            self.known = if_there(self.queues, attend::register(&self.at, &host))?.unwrap_or(false);
+        } else if (now.0 - self.attended.0).abs() < ATTEND_NS {
+            return Ok(());
+        }
+        if self.known {
+            if_there(self.queues, attend::attend(&self.at))?;
+            self.attended = now;
         }
         Ok(())
     }
@@ -121,9 +167,12 @@ impl SourceWriter {
         &self.head
     }
 
-    /// Packs that the index names and the store does not have: nothing is deduplicated against them.
-    pub fn lost_packs(&self) -> &Arc<HashSet<Id>> {
-        &self.lost
+    /// What a capture that begins now is not to be deduplicated against: packs that the index names and the store does not have, and
+    /// those that will be deleted. To be asked for behind [`attend::capturing`].
+    pub fn avoid(&self) -> Result<Arc<Avoid>, RepoError> {
+        let mut packs = self.at.reader()?.marked()?;
+        packs.extend(&self.lost);
+        Ok(Arc::new(Avoid { packs, all: !self.known }))
     }
 
     /// The repository and index it writes to.
@@ -161,7 +210,7 @@ impl SourceWriter {
         let number = Snap(self.head.number.0 + 1);
         let tier = self.possible(tier)?;
         let base = if tier == Tier::Differential { self.base()? } else { None };
-        let opening = Opening { previous: self.head.hash, tier, base, source: self.source.clone() };
+        let opening = Opening { previous: self.head.hash, tier, base, stands_for: None, source: self.source.clone() };
         Ok(RecordWriter {
             applying: self.applier.begin(self.source.num, number)?,
             parts: PartWriter::new(&self.at, (&self.epoch, &mut self.seq), number, opening)?,
@@ -208,8 +257,17 @@ pub fn writer_lock(dir: &Path, root: &[u8]) -> PathBuf {
 fn lost_packs(at: &Attached) -> Result<HashSet<Id>, RepoError> {
     let there: HashSet<Id> =
         at.repo().store().list(names::PACKS)?.iter().filter_map(|o| names::parse_pack(&o.name)).collect();
-    let known = at.reader()?.packs()?;
-    let lost: HashSet<Id> = known.into_iter().map(|(id, _)| id).filter(|id| !there.contains(id)).collect();
+    let reader = at.reader()?;
+    let known = reader.packs()?;
+    let missing: HashSet<Id> = known.into_iter().map(|(id, _)| id).filter(|id| !there.contains(id)).collect();
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    // What collection deleted nothing needs.
+    let (needed, free): (Vec<PackUse>, Vec<PackUse>) =
+        reader.pack_uses()?.into_iter().filter(|u| missing.contains(&u.id)).partition(|u| u.live_frames > 0);
+    at.index().drop_packs(&free.iter().map(|u| u.id).collect::<Vec<_>>(), PATIENT)?;
+    let lost: HashSet<Id> = needed.iter().map(|u| u.id).collect();
     if !lost.is_empty() {
         tracing::error!(
             "{} pack(s) of the repository {} are missing; what is captured from now on does without them, and `bygone verify` \

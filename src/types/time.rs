@@ -22,5 +22,5 @@ impl Time {
 }
 
 /// An instant of history in nanoseconds since 1970: the time of a snapshot, or the end of a period that a name denotes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Instant(pub i64);

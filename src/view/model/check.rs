@@ -5,6 +5,8 @@ use super::{
     world::{Step, Tree, World},
 };
 use crate::index::{error::IndexError, tree::Reader};
+use crate::progress::Quiet;
+use crate::repo::{collect::sweep::Collector, replay};
 use crate::types::{
     ids::{Node, Snap},
     time::Instant,
@@ -173,10 +175,37 @@ fn all_agree(snapshots: &[Vec<Step>]) {
     diffs_agree(&world, &index);
     finds_agree(&world, &index);
     logs_agree(&world, &index);
-    let again = world.rebuilt();
+    let again = world.rebuilt("again");
     let (one, two) = (world.at.index().dump().unwrap(), again.index().dump().unwrap());
     one.iter().zip(&two).for_each(|(x, y)| assert_eq!(x, y, "the rebuilt index differs"));
     assert_eq!(one.len(), two.len());
+}
+
+/// What is kept shows what it showed, in this index, in one that had seen all of it and learns of the release, and in one
+/// that knows nothing but the merged history.
+fn all_agree_after_release(snapshots: &[Vec<Step>], first: u64, second: u64) {
+    let mut world = World::new(snapshots);
+    let other = world.rebuilt("other");
+    for (which, state) in [(first, "third"), (second, "fourth")] {
+        world.release(which);
+        let index = world.at.reader().unwrap();
+        trees_agree(&world, &index);
+        diffs_agree(&world, &index);
+        let mut collector = Collector::begin(&world.at, "host", &Quiet).unwrap();
+        collector.merge(&world.source).unwrap().expect("there is something to merge");
+        collector.mark(false, &Quiet).unwrap();
+        collector.sweep(&Quiet).unwrap();
+        let fresh = world.rebuilt(state);
+        replay::catch_up(&other, &Quiet).unwrap();
+        for at in [&fresh, &other] {
+            let index = at.reader().unwrap();
+            let numbers: Vec<Snap> = oracle::snaps(&world).collect();
+            let all = index.snapshots(world.source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1).unwrap();
+            assert_eq!(all.iter().map(|s| s.number).collect::<Vec<_>>(), numbers);
+            trees_agree(&world, &index);
+            diffs_agree(&world, &index);
+        }
+    }
 }
 
 proptest! {
@@ -187,5 +216,14 @@ proptest! {
         snapshots in proptest::collection::vec(proptest::collection::vec(any::<Step>(), 0..14), 1..9)
     ) {
         all_agree(&snapshots);
+    }
+
+    #[test]
+    fn what_is_kept_stays_as_it_was(
+        snapshots in proptest::collection::vec(proptest::collection::vec(any::<Step>(), 0..14), 1..9),
+        first in any::<u64>(),
+        second in any::<u64>()
+    ) {
+        all_agree_after_release(&snapshots, first, second);
     }
 }

@@ -83,5 +83,5 @@ pub(super) fn names_ever(world: &World, path: &[u8]) -> BTreeMap<Vec<u8>, (bool,
 
 /// The snapshots of a world.
 pub(super) fn snaps(world: &World) -> impl Iterator<Item = Snap> {
-    (1..=world.trees.len() as u64).map(Snap)
+    (1..=world.trees.len() as u64).map(Snap).filter(|snap| !world.released.contains(snap))
 }

@@ -1,6 +1,7 @@
 //! A tree as plain maps, changed by random operations that go into a record at the same time.
 
 use crate::crypto::slots::{Secret, SlotKind};
+use crate::index::apply::PATIENT;
 use crate::progress;
 use crate::repo::{
     attach::Attached,
@@ -73,6 +74,8 @@ pub(super) struct World {
     pub(super) at: Arc<Attached>,
     pub(super) source: Source,
     pub(super) trees: Vec<Tree>,
+    /// Snapshots that were released.
+    pub(super) released: BTreeSet<Snap>,
 }
 
 pub(super) fn attach(repo: Arc<Repository>, state: &Path) -> Arc<Attached> {
@@ -115,7 +118,7 @@ impl World {
             trees.push(tree.clone());
         }
         let source = writer.source().clone();
-        World { dir, at, source, trees }
+        World { dir, at, source, trees, released: BTreeSet::new() }
     }
 
     /// The tree as of a snapshot.
@@ -123,9 +126,17 @@ impl World {
         &self.trees[snap.0 as usize - 1]
     }
 
+    /// Releases some of the snapshots: every one whose bit is set, but never the newest.
+    pub(super) fn release(&mut self, which: u64) {
+        let newest = Snap(self.trees.len() as u64);
+        self.released.extend((1..newest.0).filter(|n| which >> (n % 64) & 1 == 1).map(Snap));
+        let kept: Vec<Snap> = (1..=newest.0).map(Snap).filter(|snap| !self.released.contains(snap)).collect();
+        self.at.index().release(self.source.num, (newest, &kept), PATIENT).unwrap();
+    }
+
     /// An index made from the journal alone.
-    pub(super) fn rebuilt(&self) -> Arc<Attached> {
-        let again = attach(self.at.repo().clone(), &self.dir.path().join("again"));
+    pub(super) fn rebuilt(&self, state: &str) -> Arc<Attached> {
+        let again = attach(self.at.repo().clone(), &self.dir.path().join(state));
         let replayed = replay::catch_up(&again, &progress::Quiet).unwrap();
         assert!(replayed.problems.is_empty(), "{:?}", replayed.problems);
         again

@@ -1,0 +1,223 @@
+//! What every host does for collection: those that write are known, learn what will be deleted, and say that they have.
+//!
+//! A host says that it has seen a statement when nothing that it captured before can still come into the repository: no capture that
+//! began before goes on, and what is queued is stored before the word of it is, since a queue keeps its order. What it captures from
+//! then on is not deduplicated against what is marked. So when all hosts have seen a statement, the journals name all that needs
+//! what it marks.
+
+use crate::crypto::random;
+use crate::index::{apply::PATIENT, packs::Collection};
+use crate::repo::{
+    attach::Attached,
+    collect::statement::{self, Named},
+    error::{Damage, RepoError},
+    names::{self, COLLECTION, Epoch},
+    pack::{self, FOOTER_LEN},
+};
+use crate::store::api::{Object, StoreError};
+use crate::sys::durable::{self, LockGuard};
+use crate::types::{ids::Id, op::Frame};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
+
+/// Locked, shared, by every capture on this host, and alone by who says that none goes on.
+const CAPTURES: &str = "captures.lock";
+/// This host's id in the repository.
+const HOST: &str = "host";
+/// There when the repository is known to know this host.
+const KNOWN: &str = "host-known";
+
+/// What there is of collection in a repository, by the names of its objects.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Present {
+    /// The statements, in order.
+    pub statements: Vec<Epoch>,
+    /// The hosts that are waited for.
+    pub hosts: HashSet<Id>,
+    /// The hosts that are not.
+    pub retired: HashSet<Id>,
+    /// Which host has seen which statement.
+    pub seen: HashSet<(Id, Epoch)>,
+}
+
+impl Present {
+    /// From a list of objects.
+    pub fn of(objects: &[Object]) -> Present {
+        let mut present = Present::default();
+        for named in objects.iter().filter_map(|o| Named::parse(&o.name)) {
+            match named {
+                Named::Statement(epoch) => present.statements.push(epoch),
+                Named::Host(id) => drop(present.hosts.insert(id)),
+                Named::Seen(id, epoch) => drop(present.seen.insert((id, epoch))),
+                Named::Retired(id) => drop(present.retired.insert(id)),
+            }
+        }
+        present.statements.sort();
+        present.hosts.retain(|id| !present.retired.contains(id));
+        present
+    }
+
+    /// The hosts that a statement still waits for.
+    pub fn awaited<'a>(&'a self, epoch: &'a Epoch) -> impl Iterator<Item = Id> + 'a {
+        self.hosts.iter().copied().filter(move |id| !self.seen.contains(&(*id, epoch.clone())))
+    }
+}
+
+/// Lists what there is.
+pub fn present(at: &Attached) -> Result<Present, RepoError> {
+    Ok(Present::of(&at.repo().store().list(COLLECTION)?))
+}
+
+/// Held while a capture goes on: as long as one does, this host has seen no statement that came since it began.
+#[derive(Debug)]
+pub struct Capturing(#[expect(dead_code, reason = "held, not read")] LockGuard);
+
+/// Says that a capture begins. Waits while another process says that none goes on, which takes a moment.
+pub fn capturing(at: &Attached) -> Result<Capturing, RepoError> {
+    let path = at.dir().join(CAPTURES);
+    loop {
+        match durable::lock_shared(&path).map_err(|e| state("lock", &path, e.into()))? {
+            Some(lock) => return Ok(Capturing(lock)),
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// This host's id in the repository; `None` where it never wrote.
+pub fn host_id(at: &Attached) -> Result<Option<Id>, RepoError> {
+    let path = at.dir().join(HOST);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match Id::parse(text.trim()) {
+            Some(id) => Ok(Some(id)),
+            None => Err(state("read", &path, std::io::Error::other("it holds no id; remove it to get a new one"))),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(state("read", &path, e)),
+    }
+}
+
+/// This host is a new one from now on.
+fn forget_host(at: &Attached) -> Result<(), RepoError> {
+    for name in [KNOWN, HOST] {
+        let path = at.dir().join(name);
+        durable::remove(&path).map_err(|e| state("remove", &path, e.into()))?;
+    }
+    Ok(())
+}
+
+/// Makes this host known to the repository as one that writes. Gives whether it is known there: until then nothing is deduplicated,
+/// since what a host builds on that nobody knows of could be deleted.
+pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
+    let known = at.dir().join(KNOWN);
+    if known.exists() {
+        return Ok(true);
+    }
+    let id = match host_id(at)? {
+        Some(id) => id,
+        None => {
+            let (id, path) = (random::id()?, at.dir().join(HOST));
+            durable::replace(&path, format!("{id}\n").as_bytes(), 0o600).map_err(|e| state("write", &path, e.into()))?;
+            id
+        }
+    };
+    let named = Named::Host(id);
+    match statement::note(at.repo(), &named, at.moment().now(), host) {
+        Ok(()) => {}
+        Err(RepoError::Store(StoreError::Exists { .. })) => {}
+        Err(e) => return Err(e),
+    }
+    // Queued is not known.
+    if at.repo().store().waiting()?.is_some_and(|w| w.objects > 0) {
+        return Ok(false);
+    }
+    let present = attend(at)?;
+    if present.retired.contains(&id) {
+        return Err(RepoError::Retired { location: at.repo().store().location(), id: id.to_string() });
+    }
+    durable::replace(&known, b"", 0o600).map_err(|e| state("write", &known, e.into()))?;
+    Ok(true)
+}
+
+/// Takes in what collection has stated since, and says so where this host writes and no capture of it goes on.
+pub fn attend(at: &Attached) -> Result<Present, RepoError> {
+    let present = present(at)?;
+    let host = host_id(at)?;
+    if let Some(id) = host.filter(|id| present.retired.contains(id)) {
+        // What it captures may rest on what is deleted: it is a new host from now on, and asks before it writes.
+        forget_host(at)?;
+        return Err(RepoError::Retired { location: at.repo().store().location(), id: id.to_string() });
+    }
+    for epoch in &present.statements {
+        take_in(at, epoch)?;
+    }
+    if let Some(id) = host {
+        see(at, id, &present)?;
+    }
+    Ok(present)
+}
+
+/// Says that this host has seen all that was stated, if no capture goes on.
+fn see(at: &Attached, id: Id, present: &Present) -> Result<(), RepoError> {
+    let unseen = present.statements.iter().filter(|epoch| !present.seen.contains(&(id, (*epoch).clone())));
+    let unseen: Vec<&Epoch> = unseen.collect();
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let path = at.dir().join(CAPTURES);
+    let Some(_alone) = durable::lock_file(&path).map_err(|e| state("lock", &path, e.into()))? else {
+        return Ok(());
+    };
+    for epoch in unseen {
+        let named = Named::Seen(id, epoch.clone());
+        match statement::note(at.repo(), &named, at.moment().now(), "") {
+            Ok(()) => tracing::debug!("said that {} was seen", named.name()),
+            // Queued already, or said by another process of this host.
+            Err(RepoError::Store(StoreError::Exists { .. })) => {}
+            Err(e) => {
+                // Whoever only reads may not be allowed to; a collection waits until it is said.
+                tracing::warn!("the collection of {} waits for this host: {e}", at.repo().store().location());
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes one statement in.
+fn take_in(at: &Attached, epoch: &Epoch) -> Result<(), RepoError> {
+    let reader = at.reader()?;
+    let name = Named::Statement(epoch.clone()).name();
+    if reader.is_collected(&name)? {
+        return Ok(());
+    }
+    let statement = match statement::read(at.repo(), epoch) {
+        // Another statement has taken its place in this moment.
+        Err(RepoError::Store(e)) if e.is_missing() => return Ok(()),
+        other => other?,
+    };
+    let there: HashSet<Id> =
+        at.repo().store().list(names::PACKS)?.iter().filter_map(|o| names::parse_pack(&o.name)).collect();
+    let known = reader.moved()?;
+    let mut moved = Vec::new();
+    for id in statement.moved.iter().filter(|id| !known.contains(id) && there.contains(id)) {
+        moved.push((*id, read_table(at, *id)?));
+    }
+    let gone = reader.packs()?.into_iter().map(|(id, _)| id).filter(|id| !there.contains(id)).collect();
+    let collection = Collection { name: &name, moved: &moved, marked: &statement.packs, gone: &gone };
+    Ok(at.index().collect(&collection, PATIENT)?)
+}
+
+/// The frames of a pack, from its own table.
+pub fn read_table(at: &Attached, id: Id) -> Result<Vec<Frame>, RepoError> {
+    let (repo, name) = (at.repo(), names::pack(id));
+    let damaged = |why: Damage| repo.damaged(&name, "table", why);
+    let len = repo.store().size(&name)?;
+    let end = len.checked_sub(FOOTER_LEN as u64).ok_or_else(|| damaged(Damage::other("it is too short")))?;
+    let footer = repo.store().get_range(&name, end, FOOTER_LEN)?;
+    let table = pack::table_len(&footer, len).map_err(damaged)?;
+    let mut sealed = repo.store().get_range(&name, end - table, table as usize)?;
+    pack::read_table(repo.keys(), id, &mut sealed).map_err(damaged)
+}
+
+fn state(doing: &'static str, path: &std::path::Path, source: std::io::Error) -> RepoError {
+    RepoError::State { doing, path: PathBuf::from(path).display().to_string(), source }
+}

@@ -1,0 +1,10 @@
+//! Collection: merged histories take the place of segments, and what nothing needs any more is deleted, in two phases.
+
+pub mod attend;
+pub mod merged;
+mod repack;
+pub mod statement;
+mod strangers;
+pub mod sweep;
+pub mod tables;
+pub mod take;

@@ -1,0 +1,90 @@
+//! Making packs of which little is needed, and small ones, into others. Frames are moved whole: opened and sealed again, as they are.
+
+use crate::chunk::compress::Method;
+use crate::crypto::seal::ObjectKind;
+use crate::index::live::PackUse;
+use crate::progress::Progress;
+use crate::repo::{
+    attach::Attached,
+    collect::attend::read_table,
+    error::{Damage, RepoError},
+    names,
+    pack::PackBuilder,
+};
+use crate::types::{ids::Id, op::Frame};
+use std::collections::HashMap;
+
+/// A pack is put into the store when it holds this many bytes.
+const PACK_TARGET: usize = 8 << 20;
+/// A pack below this length is small.
+const SMALL: u64 = 2 << 20;
+/// Small packs are made into others when there are at least so many of them,
+const SMALL_MIN: usize = 64;
+/// and packs of which at most this share, in percent, is needed.
+const SPARSE: u64 = 60;
+/// The most that is read to be written anew in one run, in bytes.
+const MOVED_MAX: u64 = 4 << 30;
+
+/// The packs to be made into others; `thorough` also where it is worth little.
+pub(super) fn choose(uses: &[PackUse], thorough: bool) -> Vec<Id> {
+    let live = uses.iter().filter(|u| u.live_frames > 0);
+    let small: Vec<&PackUse> = live.clone().filter(|u| u.bytes < SMALL).collect();
+    let enough = small.len() >= if thorough { 2 } else { SMALL_MIN };
+    let sparse = live.filter(|u| u.live_bytes * 100 <= u.bytes * SPARSE && (u.bytes >= SMALL || !enough));
+    let mut chosen: Vec<&PackUse> = sparse.collect();
+    chosen.extend(small.into_iter().filter(|_| enough));
+    chosen.sort_unstable_by_key(|u| u.live_bytes);
+    let mut total = 0;
+    let fits = |u: &&PackUse| {
+        total += u.live_bytes;
+        total <= MOVED_MAX
+    };
+    let chosen: Vec<Id> = chosen.into_iter().take_while(fits).map(|u| u.id).collect();
+    chosen
+}
+
+/// Makes packs into others with the frames of them that are needed. Gives the new ones, which are durable and known to nobody yet.
+pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Result<Vec<Id>, RepoError> {
+    let (repo, reader) = (at.repo(), at.reader()?);
+    let mut out = Vec::new();
+    if packs.is_empty() {
+        return Ok(out);
+    }
+    let (mut building, mut table): (Option<PackBuilder>, Option<(Id, HashMap<u32, Frame>)>) = (None, None);
+    for (pack, row) in reader.live_frames_of(packs)? {
+        if table.as_ref().is_none_or(|(id, _)| *id != pack) {
+            table = Some((pack, read_table(at, pack)?.into_iter().map(|f| (f.number, f)).collect()));
+        }
+        // The table of the pack is the truth about its chunks.
+        let frame = table.as_ref().and_then(|(_, frames)| frames.get(&row.number));
+        let name = names::pack(pack);
+        let damaged = |why: Damage| repo.damaged(&name, format!("frame {}", row.number), why);
+        let frame = frame.filter(|f| (f.offset, f.sealed_len, f.raw_len) == (row.offset, row.sealed_len, row.raw_len));
+        let frame = frame.ok_or_else(|| damaged(Damage::other("its table says otherwise than the journal")))?;
+        let mut sealed = repo.store().get_range(&name, frame.offset, frame.sealed_len as usize)?;
+        let key = repo.keys().object(ObjectKind::Pack, pack, &name);
+        let stored = key.open_part(u64::from(frame.number), &mut sealed).map_err(|e| damaged(e.into()))?;
+        let method = Method::from_u8(frame.method).ok_or_else(|| damaged(Damage::other("its compression is not known")))?;
+        let mut builder = match building.take() {
+            Some(builder) => builder,
+            None => PackBuilder::new(repo.keys(), PACK_TARGET + (1 << 20))?,
+        };
+        builder.add_stored(stored, (method, frame.raw_len), &frame.chunks);
+        progress.add(1, stored.len() as u64);
+        match builder.len() >= PACK_TARGET {
+            true => out.push(put(at, builder)?),
+            false => building = Some(builder),
+        }
+    }
+    if let Some(builder) = building {
+        out.push(put(at, builder)?);
+    }
+    Ok(out)
+}
+
+fn put(at: &Attached, builder: PackBuilder) -> Result<Id, RepoError> {
+    let id = builder.id();
+    let (name, bytes) = builder.finish();
+    at.repo().store().put(&name, &bytes)?;
+    Ok(id)
+}

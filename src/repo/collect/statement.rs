@@ -1,0 +1,201 @@
+//! What collection writes down under `gc/`, and the names of it.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `gc/<epoch>` | a statement: what was moved, and what will be deleted |
+//! | `gc/host-<id>` | a host that writes: nothing is deleted before it has seen that it will be |
+//! | `gc/seen-<id>-<epoch>` | a host that has seen a statement, and has stored all that it captured before |
+//! | `gc/retired-<id>` | a host that is not waited for any more |
+//!
+//! All have the form of a segment, with one item. That of a statement: 1 (the version of this layout); the time and the host; and
+//! five lists, each behind its length: packs made of others, packs that will be deleted, the names of journal objects that will be
+//! deleted, and the names of statements that this one takes the place of. That of the others: 1, the time, and the name of the host.
+
+use crate::chunk::compress::Compressor;
+use crate::crypto::seal::ObjectKind;
+use crate::repo::{
+    error::{Damage, RepoError},
+    names::{COLLECTION, Epoch, Merged, Segment},
+    open::Repository,
+    segment::{SegmentBuilder, read_kind},
+};
+use crate::types::{
+    ids::Id,
+    time::Instant,
+    wire::{Reader, WireError, put_bytes, put_i64, put_u64},
+};
+
+/// The longest statement that a reader accepts, in bytes.
+const STATEMENT_MAX: u64 = 256 << 20;
+
+/// What an object of collection is, by its name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Named {
+    /// A statement.
+    Statement(Epoch),
+    /// A host that writes.
+    Host(Id),
+    /// A host that has seen a statement.
+    Seen(Id, Epoch),
+    /// A host that is not waited for.
+    Retired(Id),
+}
+
+impl Named {
+    /// The object's name.
+    pub fn name(&self) -> String {
+        match self {
+            Named::Statement(epoch) => format!("{COLLECTION}{}", epoch.as_str()),
+            Named::Host(id) => format!("{COLLECTION}host-{id}"),
+            Named::Seen(id, epoch) => format!("{COLLECTION}seen-{id}-{}", epoch.as_str()),
+            Named::Retired(id) => format!("{COLLECTION}retired-{id}"),
+        }
+    }
+
+    /// What the object with this name is; `None` for any other name.
+    pub fn parse(name: &str) -> Option<Named> {
+        let name = name.strip_prefix(COLLECTION)?;
+        if let Some(id) = name.strip_prefix("host-") {
+            return Some(Named::Host(Id::parse(id)?));
+        }
+        if let Some(id) = name.strip_prefix("retired-") {
+            return Some(Named::Retired(Id::parse(id)?));
+        }
+        if let Some((id, epoch)) = name.strip_prefix("seen-").and_then(|rest| rest.split_once('-')) {
+            return Some(Named::Seen(Id::parse(id)?, Epoch::parse(epoch)?));
+        }
+        Some(Named::Statement(Epoch::parse(name)?))
+    }
+}
+
+/// A statement of collection.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Statement {
+    /// When it was made, for people.
+    pub time: Instant,
+    /// The host that made it, for people.
+    pub host: String,
+    /// All packs that were made of others and are still there.
+    pub moved: Vec<Id>,
+    /// Packs that will be deleted.
+    pub packs: Vec<Id>,
+    /// Objects of journals that will be deleted.
+    pub objects: Vec<String>,
+    /// Statements that need not be read beside this one.
+    pub replaces: Vec<String>,
+}
+
+impl Statement {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.packs.is_empty() && self.objects.is_empty()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![1];
+        put_i64(&mut out, self.time.0);
+        put_bytes(&mut out, self.host.as_bytes());
+        for ids in [&self.moved, &self.packs] {
+            put_u64(&mut out, ids.len() as u64);
+            ids.iter().for_each(|id| out.extend_from_slice(&id.0));
+        }
+        for names in [&self.objects, &self.replaces] {
+            put_u64(&mut out, names.len() as u64);
+            names.iter().for_each(|name| put_bytes(&mut out, name.as_bytes()));
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Statement, WireError> {
+        let mut r = Reader::new(bytes);
+        if r.u8()? != 1 {
+            return Err(WireError::Invalid("a layout of statements that this version does not know"));
+        }
+        let time = Instant(r.i64()?);
+        let host = text(&mut r, 255)?;
+        let (moved, packs) = (ids(&mut r)?, ids(&mut r)?);
+        let (objects, replaces) = (texts(&mut r)?, texts(&mut r)?);
+        if !r.is_empty() {
+            return Err(WireError::Invalid("bytes behind its end"));
+        }
+        // Nothing but parts of journals and statements is ever deleted by name.
+        let deletable = |name: &String| Segment::parse(name).is_some() || Merged::parse(name).is_some();
+        let statement = |name: &String| matches!(Named::parse(name), Some(Named::Statement(_)));
+        if !objects.iter().all(deletable) || !replaces.iter().all(statement) {
+            return Err(WireError::Invalid("the name of an object that collection does not delete"));
+        }
+        Ok(Statement { time, host, moved, packs, objects, replaces })
+    }
+}
+
+fn ids(r: &mut Reader<'_>) -> Result<Vec<Id>, WireError> {
+    let count = r.u64_max((r.len() / 16) as u64, "more ids than its bytes can hold")?;
+    (0..count).map(|_| r.id()).collect()
+}
+
+fn text(r: &mut Reader<'_>, max: usize) -> Result<String, WireError> {
+    String::from_utf8(r.bytes(max)?.to_vec()).map_err(|_| WireError::Invalid("no text"))
+}
+
+fn texts(r: &mut Reader<'_>) -> Result<Vec<String>, WireError> {
+    let count = r.u64_max(r.len() as u64, "more names than its bytes can hold")?;
+    (0..count).map(|_| text(r, 512)).collect()
+}
+
+/// Writes a statement. It counts when this returns.
+pub fn write(repo: &Repository, epoch: &Epoch, statement: &Statement) -> Result<(), RepoError> {
+    put(repo, &Named::Statement(epoch.clone()), &statement.encode())
+}
+
+/// Reads a statement.
+pub fn read(repo: &Repository, epoch: &Epoch) -> Result<Statement, RepoError> {
+    let named = Named::Statement(epoch.clone());
+    let name = named.name();
+    let item = get(repo, &named)?;
+    Statement::decode(&item).map_err(|e| repo.damaged(&name, "statement of collection", e.into()))
+}
+
+/// Writes a note of a host: that it is there, that it has seen a statement, or that it is retired.
+pub fn note(repo: &Repository, named: &Named, time: Instant, host: &str) -> Result<(), RepoError> {
+    let mut out = vec![1];
+    put_i64(&mut out, time.0);
+    put_bytes(&mut out, host.as_bytes());
+    put(repo, named, &out)
+}
+
+/// Reads a note of a host: when it was written, and the name of the host.
+pub fn read_note(repo: &Repository, named: &Named) -> Result<(Instant, String), RepoError> {
+    let item = get(repo, named)?;
+    let decode = || -> Result<(Instant, String), WireError> {
+        let mut r = Reader::new(&item);
+        match r.u8()? {
+            1 => Ok((Instant(r.i64()?), text(&mut r, 255)?)),
+            _ => Err(WireError::Invalid("a layout of notes that this version does not know")),
+        }
+    };
+    decode().map_err(|e| repo.damaged(&named.name(), "note of a host", e.into()))
+}
+
+fn put(repo: &Repository, named: &Named, item: &[u8]) -> Result<(), RepoError> {
+    let mut compressor = Compressor::new(3).map_err(|source| RepoError::State {
+        doing: "set up compression for",
+        path: "a statement of collection".into(),
+        source,
+    })?;
+    let mut object = SegmentBuilder::of(ObjectKind::Collection, repo.keys(), named.name())?;
+    object.push(&mut compressor, item);
+    let (name, bytes) = object.finish(&mut compressor);
+    Ok(repo.store().put(&name, &bytes)?)
+}
+
+fn get(repo: &Repository, named: &Named) -> Result<Vec<u8>, RepoError> {
+    let name = named.name();
+    let bytes = repo.store().get(&name, STATEMENT_MAX)?;
+    let mut found = None;
+    let at = (repo.store().location(), name);
+    read_kind(ObjectKind::Collection, repo.keys(), (&at.0, &at.1), &bytes, |item| -> Result<(), RepoError> {
+        found = Some(item.to_vec());
+        Ok(())
+    })?;
+    found.ok_or_else(|| repo.damaged(&at.1, "statement of collection", Damage::other("it is empty")))
+}

@@ -1,0 +1,320 @@
+//! The collector: what nothing needs is marked, and deleted when every host that writes has seen that it was.
+//!
+//! No clock is asked. What is marked in a statement is deleted only when all hosts have seen that statement ([`super::attend`]), and
+//! after that only what the journals, read once more, still do not need. A collector that ends in the middle leaves marks, which
+//! the next one goes on from; two at once delete only what both may.
+
+use crate::crypto::random;
+use crate::index::{apply::PATIENT, live::PackUse};
+use crate::progress::Progress;
+use crate::repo::{
+    attach::Attached,
+    collect::{
+        attend::{self, Present},
+        merged, repack,
+        statement::{self, Named, Statement},
+        strangers, take,
+    },
+    error::RepoError,
+    names::{self, Epoch, Merged, Segment},
+    replay,
+};
+use crate::store::api::{Object, StoreError};
+use crate::types::{
+    ids::Id,
+    snapshot::{Head, Source},
+};
+use std::collections::{HashMap, HashSet};
+
+/// A collection: a host's index that has all of the journals, so that what it does not need nobody needs.
+pub struct Collector<'a> {
+    at: &'a Attached,
+    host: &'a str,
+    present: Present,
+}
+
+/// What a collector would do now, or did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Packs deleted.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects of journals deleted.
+    pub objects: u64,
+    /// Packs that were marked and that something needs after all.
+    pub rescued: u64,
+    /// Objects that a lock of the store keeps for now.
+    pub locked: u64,
+}
+
+/// What was marked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Marked {
+    /// Packs.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many of them were made into others first, and into how many.
+    pub moved: (u64, u64),
+    /// Objects of journals.
+    pub objects: u64,
+}
+
+impl<'a> Collector<'a> {
+    /// Brings the index up to date. Refuses where a record can't be read, since nobody knows what it needs.
+    pub fn begin(at: &'a Attached, host: &'a str, progress: &dyn Progress) -> Result<Collector<'a>, RepoError> {
+        attend::register(at, host)?;
+        let present = up_to_date(at, progress)?;
+        Ok(Collector { at, host, present })
+    }
+
+    /// What there is of collection.
+    pub fn present(&self) -> &Present {
+        &self.present
+    }
+
+    /// The hosts that statements still wait for, with the time of the last word of each, for people.
+    pub fn awaited(&self) -> Result<Vec<Awaited>, RepoError> {
+        let ids: HashSet<Id> = self.present.statements.iter().flat_map(|epoch| self.present.awaited(epoch)).collect();
+        let mut out = Vec::new();
+        for id in ids {
+            let (since, host) = statement::read_note(self.at.repo(), &Named::Host(id))?;
+            out.push(Awaited { id, host, since });
+        }
+        out.sort_by(|a, b| (&a.host, a.id).cmp(&(&b.host, b.id)));
+        Ok(out)
+    }
+
+    /// Writes the merged history of a source from the index, as it is.
+    pub fn merge(&self, source: &Source) -> Result<Option<merged::MergedHead>, RepoError> {
+        let reader = self.at.reader()?;
+        let before = reader.merged(source.num)?;
+        let number = Merged::parse(&before).map_or(0, |m| m.generation.number());
+        let number = number.checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
+        let generation = Epoch::new(number, random::bytes()?);
+        let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
+            true => Ok(None),
+            false => merged::write(self.at, reader, source, &generation).map(Some),
+        })?;
+        if let Some(head) = &head {
+            let name = Merged { source: source.id, generation, seq: 0 }.name();
+            self.at.index().set_merged(source.num, &name, head.upto.number)?;
+        }
+        Ok(head)
+    }
+
+    /// Marks what nothing needs. Packs of which little is needed, or that are small, are made into others first. `None` where there is
+    /// nothing to mark.
+    pub fn mark(&mut self, thorough: bool, progress: &dyn Progress) -> Result<Option<Marked>, RepoError> {
+        // Packs that are made here are known to nobody before they are stated: as with a capture, nobody deletes them until then.
+        let capturing = attend::capturing(self.at)?;
+        let store = self.at.repo().store();
+        let listed: HashMap<Id, u64> = store
+            .list(names::PACKS)?
+            .iter()
+            .filter_map(|o| Some((names::parse_pack(&o.name)?, o.len)))
+            .collect();
+        let reader = self.at.reader()?;
+        let marked = reader.marked()?;
+        let uses = reader.pack_uses()?;
+        let known: HashSet<Id> = uses.iter().map(|u| u.id).collect();
+        let there = |u: &&PackUse| listed.contains_key(&u.id) && !marked.contains(&u.id);
+        let mut packs: Vec<Id> = uses.iter().filter(there).filter(|u| u.live_frames == 0).map(|u| u.id).collect();
+        packs.extend(listed.keys().copied().filter(|id| !known.contains(id) && !marked.contains(id)));
+        let mut chosen = repack::choose(&uses.iter().filter(there).cloned().collect::<Vec<_>>(), thorough);
+        let rescued = uses.iter().filter(|u| u.live_frames > 0 && marked.contains(&u.id) && listed.contains_key(&u.id));
+        chosen.extend(rescued.map(|u| u.id));
+        let made = repack::repack(self.at, &chosen, progress)?;
+        packs.extend(&chosen);
+        packs.sort_unstable();
+        let objects = self.superseded()?;
+        let bytes = packs.iter().filter_map(|id| listed.get(id)).sum();
+        let (from, to) = (chosen.len() as u64, made.len() as u64);
+        if packs.is_empty() && objects.is_empty() {
+            return Ok(None);
+        }
+        let mut moved: Vec<Id> =
+            reader.moved()?.into_iter().filter(|id| listed.contains_key(id) && !packs.contains(id)).collect();
+        moved.extend(made);
+        moved.sort_unstable();
+        let done = Marked { packs: packs.len() as u64, bytes, moved: (from, to), objects: objects.len() as u64 };
+        let (time, host, replaces) = (self.at.moment().now(), self.host.to_owned(), self.replaced()?);
+        self.state(&Statement { time, host, moved, packs, objects, replaces })?;
+        drop(capturing);
+        self.present = attend::attend(self.at)?;
+        Ok(Some(done))
+    }
+
+    /// The statements that are done with: all hosts have seen them, and all that they mark is deleted.
+    fn replaced(&self) -> Result<Vec<String>, RepoError> {
+        let mut names = Vec::new();
+        for epoch in &self.present.statements {
+            if self.present.awaited(epoch).next().is_none() && self.is_done(epoch)? {
+                names.push(Named::Statement(epoch.clone()).name());
+            }
+        }
+        Ok(names)
+    }
+
+    fn is_done(&self, epoch: &Epoch) -> Result<bool, RepoError> {
+        let statement = statement::read(self.at.repo(), epoch)?;
+        let marked = self.at.reader()?.marked()?;
+        let store = self.at.repo().store();
+        for id in statement.packs.iter().filter(|id| marked.contains(id)) {
+            if exists(store.size(&names::pack(*id)))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn state(&self, statement: &Statement) -> Result<(), RepoError> {
+        let last = self.present.statements.last().map_or(0, Epoch::number);
+        let number = last.checked_add(1).ok_or(RepoError::Full("statements of collection"))?;
+        let epoch = Epoch::new(number, random::bytes()?);
+        statement::write(self.at.repo(), &epoch, statement)?;
+        Ok(self.at.repo().store().settle()?)
+    }
+
+    /// The objects of journals whose place a merged history has taken.
+    fn superseded(&self) -> Result<Vec<String>, RepoError> {
+        let objects = self.at.repo().store().list(names::JOURNAL)?;
+        let mut heads: HashMap<Id, (Merged, Head)> = HashMap::new();
+        for newest in take::newest(objects.iter().map(|o| o.name.as_str())) {
+            let upto = merged::read_head(self.at.repo(), &newest)?.upto;
+            heads.insert(newest.source, (newest, upto));
+        }
+        Ok(objects.iter().filter(|o| is_superseded(o, &heads)).map(|o| o.name.clone()).collect())
+    }
+
+    /// Deletes what is marked, as far as every host has seen it, and as far as the journals, read once more, do not need it.
+    pub fn sweep(&mut self, progress: &dyn Progress) -> Result<Swept, RepoError> {
+        let mut swept = Swept::default();
+        let seen = self.present.clone();
+        let ready: Vec<&Epoch> =
+            seen.statements.iter().filter(|epoch| seen.awaited(epoch).next().is_none()).collect();
+        if ready.is_empty() {
+            return Ok(swept);
+        }
+        // All that was captured before a host has seen a statement is in the journals by now.
+        self.present = up_to_date(self.at, progress)?;
+        let reader = self.at.reader()?;
+        let marked = reader.marked()?;
+        let live: HashMap<Id, u64> = reader.pack_uses()?.into_iter().map(|u| (u.id, u.live_frames)).collect();
+        let superseded: HashSet<String> = self.superseded()?.into_iter().collect();
+        for epoch in &ready {
+            let statement = match statement::read(self.at.repo(), epoch) {
+                Err(RepoError::Store(e)) if e.is_missing() => continue,
+                other => other?,
+            };
+            let (needed, free): (Vec<Id>, Vec<Id>) = statement
+                .packs
+                .iter()
+                .filter(|id| marked.contains(id))
+                .partition(|id| live.get(id).is_some_and(|frames| *frames > 0));
+            // They stay marked, since other hosts have seen that they are: what is needed of them is moved.
+            swept.rescued += needed.len() as u64;
+            self.delete_packs(&free, &mut swept)?;
+            for name in statement.objects.iter().filter(|name| superseded.contains(*name)) {
+                self.delete(name, &mut swept.objects, &mut swept.locked)?;
+            }
+        }
+        self.clear(&ready, &seen)?;
+        Ok(swept)
+    }
+
+    fn delete_packs(&self, free: &[Id], swept: &mut Swept) -> Result<(), RepoError> {
+        let store = self.at.repo().store();
+        let mut gone = Vec::new();
+        for id in free {
+            let name = names::pack(*id);
+            let len = match store.size(&name) {
+                Ok(len) => len,
+                Err(e) if e.is_missing() => {
+                    gone.push(*id);
+                    continue;
+                }
+                Err(e) => return Err(e.into()),
+            };
+            if self.delete(&name, &mut swept.packs, &mut swept.locked)? {
+                swept.bytes += len;
+                gone.push(*id);
+            }
+        }
+        Ok(self.at.index().drop_packs(&gone, PATIENT)?)
+    }
+
+    /// Deletes one object. False where a lock of the store keeps it.
+    fn delete(&self, name: &str, done: &mut u64, _locked: &mut u64) -> Result<bool, RepoError> {
+        self.at.repo().store().delete(name)?;
+        tracing::debug!("deleted {name}");
+        *done += 1;
+        Ok(true)
+    }
+
+    /// Deletes statements that others have taken the place of, and what hosts said of them.
+    fn clear(&self, ready: &[&Epoch], seen: &Present) -> Result<(), RepoError> {
+        let store = self.at.repo().store();
+        for epoch in ready {
+            let statement = match statement::read(self.at.repo(), epoch) {
+                Err(RepoError::Store(e)) if e.is_missing() => continue,
+                other => other?,
+            };
+            for name in &statement.replaces {
+                let Some(Named::Statement(old)) = Named::parse(name) else { continue };
+                store.delete(name)?;
+                for (id, of) in seen.seen.iter().filter(|(_, of)| *of == old) {
+                    store.delete(&Named::Seen(*id, of.clone()).name())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A host that a statement waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Awaited {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub host: String,
+    /// When it was made known.
+    pub since: crate::types::time::Instant,
+}
+
+/// Ends the waiting for a host that will not come back. What it has captured and not stored yet may be lost.
+pub fn retire(at: &Attached, id: Id, by: &str) -> Result<(), RepoError> {
+    // A host that is not there is an error here: a person has named it.
+    at.repo().store().size(&Named::Host(id).name())?;
+    statement::note(at.repo(), &Named::Retired(id), at.moment().now(), by)
+}
+
+fn up_to_date(at: &Attached, progress: &dyn Progress) -> Result<Present, RepoError> {
+    let replayed = replay::catch_up(at, progress)?;
+    if let Some(problem) = replayed.problems.into_iter().next() {
+        return Err(RepoError::Uncollectable { why: problem.to_string() });
+    }
+    strangers::refuse(at)?;
+    attend::attend(at)
+}
+
+fn is_superseded(object: &Object, heads: &HashMap<Id, (Merged, Head)>) -> bool {
+    if let Some(merged) = Merged::parse(&object.name) {
+        // A part without a head is of a merged history that is being written, or was never finished: of a newer one it stays.
+        return heads.get(&merged.source).is_some_and(|(newest, _)| merged.generation < newest.generation);
+    }
+    // The segment that the last snapshot of the merged history ends in stays: its writer goes on from it.
+    Segment::parse(&object.name).is_some_and(|segment| {
+        heads.get(&segment.source).is_some_and(|(_, upto)| (segment.epoch.as_str(), segment.seq) < (&*upto.epoch, upto.seq))
+    })
+}
+
+fn exists(size: Result<u64, StoreError>) -> Result<bool, RepoError> {
+    match size {
+        Ok(_) => Ok(true),
+        Err(e) if e.is_missing() => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
