@@ -202,6 +202,7 @@ impl Applying<'_> {
                 next[2]
             ],
         )?;
+        self.run("INSERT OR IGNORE INTO run VALUES(?1,?2)", params![self.source.0, head.epoch])?;
         self.finish()
     }
 

@@ -5,7 +5,10 @@ use crate::index::{
     rows::{Piece, decode_pieces},
     tree::Reader,
 };
-use crate::types::{ids::Id, op::Frame};
+use crate::types::{
+    ids::{Id, SourceNum},
+    op::Frame,
+};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
 
@@ -106,9 +109,9 @@ impl Reader {
         Ok(out)
     }
 
-    /// The segments that the records of a source end in, as far as they are not merged; several records may end in one.
-    pub fn segments_of(&self, source: crate::types::ids::SourceNum) -> Result<HashSet<String>, IndexError> {
-        let mut stmt = self.stmt("SELECT DISTINCT segment FROM snapshot WHERE source = ?1")?;
+    /// The runs of its writer that the history of a source comes from, by their epochs.
+    pub fn runs_of(&self, source: SourceNum) -> Result<HashSet<String>, IndexError> {
+        let mut stmt = self.stmt("SELECT epoch FROM run WHERE source = ?1")?;
         let rows = stmt.query_map([source.0], |r| r.get(0)).map_err(IndexError::at(DOING))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at(DOING))
     }

@@ -79,7 +79,7 @@ impl Index {
             }
             conn.execute("DELETE FROM change WHERE snap >= ?1 AND snap < ?2", [from, to])?;
             conn.execute("DELETE FROM ver WHERE num >= ?1 AND num < ?2", [from, to])?;
-            for table in ["snapshot", "gap", "lost"] {
+            for table in ["snapshot", "gap", "lost", "run"] {
                 conn.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
             }
             let head = Head::start();

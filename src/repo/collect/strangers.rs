@@ -23,11 +23,8 @@ pub(super) fn refuse(at: &Attached) -> Result<(), RepoError> {
     let reader = at.reader()?;
     let mut known: HashSet<(Id, Epoch)> = HashSet::new();
     for source in reader.sources()? {
-        let head = reader.head(source.num)?;
-        known.extend(Epoch::parse(&head.epoch).map(|epoch| (source.id, epoch)));
-        for segment in reader.segments_of(source.num)?.iter().filter_map(|name| Segment::parse(name)) {
-            known.insert((source.id, segment.epoch));
-        }
+        let runs = reader.runs_of(source.num)?;
+        known.extend(runs.iter().filter_map(|epoch| Epoch::parse(epoch)).map(|epoch| (source.id, epoch)));
     }
     for segment in objects.iter().filter_map(|o| Segment::parse(&o.name)) {
         // What a merged history covers was looked at before it was written; what came later is of another writer.
