@@ -59,21 +59,36 @@ pub struct VersionRow {
     pub content: i64,
 }
 
-/// The row and length of the newest chunk with this hash: an older one may lie in a pack that was lost.
+/// The row and length of the newest chunk with this hash: an older one may lie in a pack that was lost. One in a pack that is marked
+/// only where there is no other.
 pub(super) fn find_chunk(conn: &Connection, hash: &Hash) -> Result<Option<(i64, u32)>, IndexError> {
+    let doing = "find a chunk";
     let mut stmt = conn
         .prepare_cached("SELECT num, rest, len FROM chunk WHERE prefix = ?1 ORDER BY num DESC")
         .map_err(IndexError::at("prepare a look-up"))?;
-    let mut rows = stmt.query([hash.prefix()]).map_err(IndexError::at("find a chunk"))?;
-    while let Some(row) = rows.next().map_err(IndexError::at("find a chunk"))? {
+    let mut rows = stmt.query([hash.prefix()]).map_err(IndexError::at(doing))?;
+    let mut found: Vec<(i64, u32)> = Vec::new();
+    while let Some(row) = rows.next().map_err(IndexError::at(doing))? {
         let read = |r: &rusqlite::Row<'_>| -> rusqlite::Result<Option<(i64, u32)>> {
             Ok((r.get_ref(1)?.as_blob()? == &hash.0[8..]).then_some((r.get(0)?, r.get(2)?)))
         };
-        if let Some(found) = read(row).map_err(IndexError::at("find a chunk"))? {
-            return Ok(Some(found));
+        found.extend(read(row).map_err(IndexError::at(doing))?);
+    }
+    if found.len() > 1 {
+        for at in &found {
+            if !is_marked(conn, at.0).map_err(IndexError::at(doing))? {
+                return Ok(Some(*at));
+            }
         }
     }
-    Ok(None)
+    Ok(found.first().copied())
+}
+
+/// Whether a chunk lies in a pack that is marked.
+fn is_marked(conn: &Connection, chunk: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM chunk c JOIN frame f ON f.num = c.frame JOIN pack p ON p.num = f.pack \
+               JOIN marked m ON m.pack = p.id WHERE c.num = ?1)";
+    conn.prepare_cached(sql)?.query_row([chunk], |r| r.get(0))
 }
 
 /// The pieces behind a content code.

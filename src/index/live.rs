@@ -53,7 +53,16 @@ impl Reader {
     ///
     /// Takes one pass over the versions, the contents and the chunks, and a bit of memory for each chunk and each frame.
     pub fn pack_uses(&self) -> Result<Vec<PackUse>, IndexError> {
-        let frames = self.live_frames(&self.live_chunks()?)?;
+        self.uses(&self.live_chunks()?)
+    }
+
+    /// The same, but a chunk that lies in several frames is needed only where this index takes it from.
+    pub fn pack_needs(&self) -> Result<Vec<PackUse>, IndexError> {
+        self.uses(&self.named_chunks()?)
+    }
+
+    fn uses(&self, chunks: &Bits) -> Result<Vec<PackUse>, IndexError> {
+        let frames = self.live_frames(chunks)?;
         let mut uses: Vec<PackUse> = Vec::new();
         let mut stmt = self.stmt(
             "SELECT p.id, f.num, f.sealed FROM pack p LEFT JOIN frame f ON f.pack = p.num ORDER BY p.num, f.number",
@@ -117,31 +126,9 @@ impl Reader {
     }
 
     fn live_chunks(&self) -> Result<Bits, IndexError> {
-        let max = self.stmt("SELECT coalesce(max(num), 0) FROM chunk")?.query_row([], |r| r.get(0));
-        let mut live = Bits::new(max.map_err(IndexError::at(DOING))?);
+        let mut live = self.named_chunks()?;
         let mut several: Vec<i64> = Vec::new();
         {
-            // The target of a link is no list of runs.
-            let mut stmt = self.stmt(
-                "SELECT v.content, r.data FROM ver v LEFT JOIN runs r ON v.content & 1 = 0 AND r.num = v.content >> 1 \
-                 WHERE v.content <> 0",
-            )?;
-            let mut rows = stmt.query([]).map_err(IndexError::at(DOING))?;
-            while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
-                let content: i64 = r.get(0).map_err(IndexError::at(DOING))?;
-                if content & 1 == 1 {
-                    live.set(content >> 1);
-                    continue;
-                }
-                let data = r.get_ref(1).and_then(|v| Ok(v.as_blob_or_null()?)).map_err(IndexError::at(DOING))?;
-                let data = data.ok_or(IndexError::Damaged("a content is missing"))?;
-                // What is no list of runs can't be told from a target here: its numbers only keep what nothing needs.
-                for piece in decode_pieces(data).unwrap_or_default() {
-                    if let Piece::Chunk { num, .. } = piece {
-                        live.set(num);
-                    }
-                }
-            }
             let mut stmt = self.stmt("SELECT prefix FROM chunk GROUP BY prefix HAVING count(*) > 1")?;
             let rows = stmt.query_map([], |r| r.get(0)).map_err(IndexError::at(DOING))?;
             for prefix in rows {
@@ -150,6 +137,34 @@ impl Reader {
         }
         for prefix in several {
             self.join_same(prefix, &mut live)?;
+        }
+        Ok(live)
+    }
+
+    /// The rows of chunks that contents name.
+    fn named_chunks(&self) -> Result<Bits, IndexError> {
+        let max = self.stmt("SELECT coalesce(max(num), 0) FROM chunk")?.query_row([], |r| r.get(0));
+        let mut live = Bits::new(max.map_err(IndexError::at(DOING))?);
+        // The target of a link is no list of runs.
+        let mut stmt = self.stmt(
+            "SELECT v.content, r.data FROM ver v LEFT JOIN runs r ON v.content & 1 = 0 AND r.num = v.content >> 1 \
+             WHERE v.content <> 0",
+        )?;
+        let mut rows = stmt.query([]).map_err(IndexError::at(DOING))?;
+        while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
+            let content: i64 = r.get(0).map_err(IndexError::at(DOING))?;
+            if content & 1 == 1 {
+                live.set(content >> 1);
+                continue;
+            }
+            let data = r.get_ref(1).and_then(|v| Ok(v.as_blob_or_null()?)).map_err(IndexError::at(DOING))?;
+            let data = data.ok_or(IndexError::Damaged("a content is missing"))?;
+            // What is no list of runs can't be told from a target here: its numbers only keep what nothing needs.
+            for piece in decode_pieces(data).unwrap_or_default() {
+                if let Piece::Chunk { num, .. } = piece {
+                    live.set(num);
+                }
+            }
         }
         Ok(live)
     }

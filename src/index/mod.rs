@@ -15,6 +15,7 @@ pub mod open;
 pub mod packs;
 pub mod paths;
 pub mod release;
+pub mod relink;
 mod restate;
 pub mod rows;
 pub mod scan;

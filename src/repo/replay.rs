@@ -8,7 +8,7 @@ use crate::index::{
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
-    collect::{attend, tables, take},
+    collect::{attend, mend, tables, take},
     error::{Damage, RepoError},
     names::{self, Segment},
     record::{Closing, Opening, Part, RecordHasher},
@@ -62,13 +62,14 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         journals.entry(segment.source).or_default().push(segment);
     }
     let mut out = Replayed::default();
+    let reader = at.reader()?;
+    let mut stale = reader.sources()?.is_empty();
     for merged in take::newest(objects.iter().map(|o| o.name.as_str())) {
         match take::take(at, &merged, progress) {
             Err(e) if e.is_damage() || is_contradiction(&e) => out.problems.push(e),
-            other => drop(other?),
+            other => stale |= other?,
         }
     }
-    let reader = at.reader()?;
     let applier = Applier::open(at.index(), patience)?;
     let (mut patient, mut learned) = (true, false);
     while !journals.is_empty() {
@@ -90,6 +91,9 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     match attend::attend(at) {
         Err(e @ RepoError::Retired { .. }) => tracing::warn!("{e}"),
         other => drop(other?),
+    }
+    if stale {
+        mend::mend(at)?;
     }
     let (snapshots, problems) = (out.snapshots, out.problems.len());
     tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");

@@ -1,13 +1,10 @@
 //! Writing the history of one source: one writer a source and host, one record a snapshot.
 
 use crate::crypto::random;
-use crate::index::{
-    apply::{Applier, Applying, PATIENT},
-    live::PackUse,
-};
+use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::repo::{
     attach::Attached,
-    collect::attend,
+    collect::{attend, mend},
     error::RepoError,
     ingest::{Avoid, Claim, Claims},
     moment::Sealing,
@@ -255,19 +252,7 @@ pub fn writer_lock(dir: &Path, root: &[u8]) -> PathBuf {
 
 /// The packs that the index names and the store does not have: looked for once, when a writer begins.
 fn lost_packs(at: &Attached) -> Result<HashSet<Id>, RepoError> {
-    let there: HashSet<Id> =
-        at.repo().store().list(names::PACKS)?.iter().filter_map(|o| names::parse_pack(&o.name)).collect();
-    let reader = at.reader()?;
-    let known = reader.packs()?;
-    let missing: HashSet<Id> = known.into_iter().map(|(id, _)| id).filter(|id| !there.contains(id)).collect();
-    if missing.is_empty() {
-        return Ok(missing);
-    }
-    // What collection deleted nothing needs.
-    let (needed, free): (Vec<PackUse>, Vec<PackUse>) =
-        reader.pack_uses()?.into_iter().filter(|u| missing.contains(&u.id)).partition(|u| u.live_frames > 0);
-    at.index().drop_packs(&free.iter().map(|u| u.id).collect::<Vec<_>>(), PATIENT)?;
-    let lost: HashSet<Id> = needed.iter().map(|u| u.id).collect();
+    let lost = mend::mend(at)?;
     if !lost.is_empty() {
         tracing::error!(
             "{} pack(s) of the repository {} are missing; what is captured from now on does without them, and `bygone verify` \

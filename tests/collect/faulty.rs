@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a store fails from now on. Shared with the test.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Of a thousand calls that change something, so many fail.
-    pub rate: AtomicU64,
+    pub(crate) rate: AtomicU64,
     /// A state of a generator of random numbers.
     seed: AtomicU64,
 }
 
 impl Faults {
-    pub fn new(seed: u64) -> Arc<Faults> {
+    pub(crate) fn new(seed: u64) -> Arc<Faults> {
         Arc::new(Faults { rate: AtomicU64::new(0), seed: AtomicU64::new(seed | 1) })
     }
 
-    pub fn set(&self, rate: u64) {
+    pub(crate) fn set(&self, rate: u64) {
         self.rate.store(rate, Ordering::Relaxed);
     }
 
@@ -35,9 +35,9 @@ impl Faults {
     }
 }
 
-pub struct FaultyStore {
-    pub inner: Arc<dyn Store>,
-    pub faults: Arc<Faults>,
+pub(crate) struct FaultyStore {
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 fn failed(doing: &'static str, name: &str) -> StoreError {

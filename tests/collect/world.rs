@@ -29,38 +29,38 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a source held: names, and for each its node and its content.
-pub type Tree = BTreeMap<Vec<u8>, (Node, Arc<Vec<u8>>)>;
+pub(crate) type Tree = BTreeMap<Vec<u8>, (Node, Arc<Vec<u8>>)>;
 
-pub const ROOTS: [&[u8]; 2] = [b"/one", b"/two"];
+pub(crate) const ROOTS: [&[u8]; 2] = [b"/one", b"/two"];
 
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::KeyFile(zeroize::Zeroizing::new([7; 32]))
 }
 
 /// One source of one host.
 #[derive(Default)]
-pub struct Source {
-    pub tree: Tree,
+pub(crate) struct Source {
+    pub(crate) tree: Tree,
     /// What was tried last and failed: it may be in the journal all the same.
-    pub attempt: Option<Tree>,
+    pub(crate) attempt: Option<Tree>,
     /// What was acknowledged, by number.
-    pub promised: BTreeMap<u64, Tree>,
+    pub(crate) promised: BTreeMap<u64, Tree>,
     /// Numbers that a hold keeps.
-    pub held: BTreeSet<u64>,
-    pub writer: Option<SourceWriter>,
+    pub(crate) held: BTreeSet<u64>,
+    pub(crate) writer: Option<SourceWriter>,
 }
 
-pub struct Host {
-    pub name: String,
-    pub at: Option<Arc<Attached>>,
-    pub faults: Arc<Faults>,
-    pub clock: Arc<ManualClock>,
-    pub sources: [Source; 2],
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) at: Option<Arc<Attached>>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) sources: [Source; 2],
     state: PathBuf,
     store: PathBuf,
 }
 
-pub fn create(dir: &Path) -> PathBuf {
+pub(crate) fn create(dir: &Path) -> PathBuf {
     let store = dir.join("repository");
     std::fs::create_dir(&store).unwrap();
     let id = Id([9; 16]);
@@ -69,7 +69,7 @@ pub fn create(dir: &Path) -> PathBuf {
 }
 
 impl Host {
-    pub fn new(name: &str, dir: &Path, seed: u64) -> Host {
+    pub(crate) fn new(name: &str, dir: &Path, seed: u64) -> Host {
         Host {
             name: name.to_owned(),
             at: None,
@@ -82,7 +82,7 @@ impl Host {
     }
 
     /// The host's index and repository, opened where they are not.
-    pub fn at(&mut self) -> Result<Arc<Attached>, RepoError> {
+    pub(crate) fn at(&mut self) -> Result<Arc<Attached>, RepoError> {
         if self.at.is_none() {
             let inner = Arc::new(LocalStore::open(&self.store));
             let store = Arc::new(FaultyStore { inner, faults: self.faults.clone() });
@@ -93,13 +93,13 @@ impl Host {
     }
 
     /// All processes of the host end.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.sources.iter_mut().for_each(|s| s.writer = None);
         self.at = None;
     }
 
     /// Its index is lost; its state directory is not.
-    pub fn lose_index(&mut self) {
+    pub(crate) fn lose_index(&mut self) {
         self.crash();
         let dir = std::fs::read_dir(&self.state).ok().and_then(|mut d| d.next()).map(|e| e.unwrap().path());
         for name in ["index.db-shm", "index.db-wal", "index.db"] {
@@ -110,7 +110,7 @@ impl Host {
     }
 
     /// Brings the index up to date, and finds out what became of captures that failed.
-    pub fn catch_up(&mut self) -> Result<(), RepoError> {
+    pub(crate) fn catch_up(&mut self) -> Result<(), RepoError> {
         let at = self.at()?;
         let replayed = replay::catch_up(&at, &Quiet)?;
         assert!(replayed.problems.is_empty(), "{:?}", replayed.problems);
@@ -130,7 +130,7 @@ impl Host {
     }
 
     /// Captures what a source is to hold now. In between, when all is read and nothing is recorded, `pause` is called.
-    pub fn capture(&mut self, which: usize, tree: &Tree, tier: Tier, pause: impl FnOnce()) -> Result<(), RepoError> {
+    pub(crate) fn capture(&mut self, which: usize, tree: &Tree, tier: Tier, pause: impl FnOnce()) -> Result<(), RepoError> {
         self.catch_up()?;
         let at = self.at()?;
         let name = self.name.clone();
@@ -248,7 +248,7 @@ fn version(next: &mut Counters, node: Node, size: usize, content: Content) -> Ve
 }
 
 /// Checks that all that a source was promised reads whole by this index.
-pub fn check(at: &Attached, host: &str, root: &[u8], promised: &BTreeMap<u64, Tree>, why: &str) {
+pub(crate) fn check(at: &Attached, host: &str, root: &[u8], promised: &BTreeMap<u64, Tree>, why: &str) {
     let reader = at.reader().unwrap();
     let Some(source) = reader.sources().unwrap().into_iter().find(|s| s.host == host && s.root == root) else {
         assert!(promised.is_empty(), "{why}: the source is not known");

@@ -89,9 +89,9 @@ impl<'a> Collector<'a> {
     /// Writes the merged history of a source from the index, as it is.
     pub fn merge(&self, source: &Source) -> Result<Option<merged::MergedHead>, RepoError> {
         let reader = self.at.reader()?;
-        let before = reader.merged(source.num)?;
-        let number = Merged::parse(&before).map_or(0, |m| m.generation.number());
-        let number = number.checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
+        let objects = self.at.repo().store().list(&names::journal(source.id))?;
+        let number = objects.iter().filter_map(|o| Merged::parse(&o.name)).map(|m| m.generation.number()).max();
+        let number = number.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
         let generation = Epoch::new(number, random::bytes()?);
         let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
             true => Ok(None),
