@@ -77,6 +77,7 @@ fn surroundings() -> Surroundings {
         home: path("HOME"),
         config_home: path("XDG_CONFIG_HOME"),
         state_home: path("XDG_STATE_HOME"),
+        runtime_dir: path("XDG_RUNTIME_DIR"),
         host: if is_name(host.as_bytes()) { host.into_owned() } else { "localhost".to_owned() },
     }
 }

@@ -6,10 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use crate::capture::{
-    engine::{self, Plan, Settings},
-    report::Report,
-};
+use crate::capture::{once, report::Report};
 use crate::cli::args::upkeep::Snapshot;
 use crate::cli::bar;
 use crate::cli::context::Context;
@@ -18,7 +15,7 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::config::model::{IoClass, Source};
 use crate::progress::Progress;
-use crate::repo::{attach::Attached, write::SourceWriter};
+use crate::repo::attach::Attached;
 use crate::sys::process::{self, Signals};
 use crate::types::{
     path,
@@ -93,14 +90,8 @@ pub fn take(
     (progress, stop): (&dyn Progress, &AtomicBool),
 ) -> Result<Report, Failure> {
     let what = || format!("cannot capture {}", source.path.display());
-    let scope = open::scope(context, source)?;
-    let root = path_bytes(&source.path);
-    let mut writer = SourceWriter::open(at.clone(), &context.config.host, root).explain(what)?;
-    progress.start(&format!("capturing {}", source.path.display()), None);
-    let settings = Settings { capture: &context.config.capture, tier, always: true, progress, stop };
-    let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings).explain(what);
-    progress.finish();
-    report
+    open::scope(context, source)?;
+    once::take(&context.config, at, source, tier, (progress, stop)).explain(what)
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {
