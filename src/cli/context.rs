@@ -19,6 +19,8 @@ use crate::types::{
 pub struct Context {
     /// The settings; `repository` is that of `--repo` if it was given.
     pub config: Config,
+    /// The repository as `--repo` names it.
+    pub repository_named: Option<String>,
     /// The places that hold when the settings are silent.
     pub places: Places,
     /// Whether results are printed as JSON.
@@ -58,7 +60,8 @@ impl Context {
         if let Some(repo) = &global.repo {
             config.repository = location(repo)?;
         }
-        Ok((Context { config, places, json: global.json, quiet: global.quiet }, problems))
+        let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
+        Ok((Context { config, repository_named, places, json: global.json, quiet: global.quiet }, problems))
     }
 
     /// The standard output.

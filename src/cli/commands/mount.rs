@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::args::upkeep::{Inodes, Mount};
+use crate::cli::args::upkeep::Mount;
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
