@@ -259,8 +259,10 @@ fn new_settings_are_taken_whole_or_not_at_all() {
 
 #[test]
 fn a_job_that_was_missed_runs_once_and_is_listed() {
-    let mut host = Host::new("[schedule]\nzone = \"UTC\"\n[[job]]\nname = \"nightly\"\nrun = \"snapshot\"\nschedule = \"daily\"\n\
-                              [[job]]\nname = \"check\"\nrun = \"verify\"\nschedule = \"weekly\"\n");
+    let mut host = Host::new(
+        "[schedule]\nzone = \"UTC\"\n[[job]]\nname = \"nightly\"\nrun = \"snapshot\"\nschedule = \"daily\"\n\
+                              [[job]]\nname = \"check\"\nrun = \"verify\"\nschedule = \"weekly\"\n",
+    );
     host.start();
     let job = host.job("nightly");
     assert_eq!((&job["succeeded_ns"], &job["running_ns"]), (&Value::Null, &Value::Null), "a new schedule begins now");
@@ -275,9 +277,7 @@ fn a_job_that_was_missed_runs_once_and_is_listed() {
     }
     durable::replace(&file, kept.to_string().as_bytes(), 0o600).unwrap();
     host.start();
-    host.until("both runs", |host| {
-        ["nightly", "check"].iter().all(|name| host.job(name)["succeeded_ns"].is_i64())
-    });
+    host.until("both runs", |host| ["nightly", "check"].iter().all(|name| host.job(name)["succeeded_ns"].is_i64()));
     let (nightly, check) = (host.job("nightly"), host.job("check"));
     assert!(nightly["last_result"].as_str().unwrap().contains("incremental snapshot "), "{nightly}");
     assert!(check["last_result"].as_str().unwrap().contains("no problem"), "{check}");
@@ -367,7 +367,8 @@ fn each_command_is_for_its_role_and_those_above() {
         eprintln!("not tested: only root can be somebody else");
         return;
     }
-    let roles = "[roles]\nview = [\"@54101\"]\nrestore = [\"54102\"]\noperate = [\"54103\"]\nadminister = [\"54104\"]\n";
+    let roles =
+        "[roles]\nview = [\"@54101\"]\nrestore = [\"54102\"]\noperate = [\"54103\"]\nadminister = [\"54104\"]\n";
     let mut host = Host::new(roles);
     // Where somebody else can run it.
     fs::copy(env!("CARGO_BIN_EXE_bygone"), host.path("bygone")).unwrap();
@@ -479,4 +480,81 @@ fn the_service_manager_hears_how_it_stands() {
     host.signal(TERM);
     hear("STOPPING=1");
     assert!(host.child.take().unwrap().wait().unwrap().success());
+}
+
+/// Bytes that do not compress, many enough that reading them takes a while.
+fn noise(path: &Path, mib: u64) {
+    let mut hash = blake3::Hasher::new().finalize_xof();
+    let mut block = vec![0; 1 << 20];
+    let mut file = fs::File::create(path).unwrap();
+    for _ in 0..mib {
+        hash.fill(&mut block);
+        file.write_all(&block).unwrap();
+    }
+}
+
+#[test]
+fn what_runs_can_be_cancelled_and_does_not_hold_up_the_end() {
+    let mut host = Host::new("");
+    noise(&host.path("a/large"), 400);
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let before = host.snapshots(0);
+    let name = format!("snapshot {}", host.path("a").display());
+    let full = |host: &Host| {
+        let child = host.command(&["snapshot", "--tier", "full"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        host.until("it runs", |host| host.run(&["jobs"]).contains(&name));
+        child.unwrap()
+    };
+    let child = full(&host);
+    assert!(host.run(&["job", "cancel", &name]).contains("was asked to end"));
+    let out = child.wait_with_output().unwrap();
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{told}");
+    assert!(told.contains("the capture was stopped before it was complete"), "{told}");
+    assert_eq!(host.snapshots(0), before, "nothing of it was recorded");
+    host.write("a/one", "captured as ever");
+    host.until("the next change", |host| host.newest("a/one").as_deref() == Some("captured as ever"));
+    let before = host.snapshots(0);
+    let child = full(&host);
+    let status = host.end(TERM);
+    assert!(status.success(), "{status}: {}", host.log());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(host.snapshots(0), before, "nothing of it was recorded");
+}
+
+#[test]
+fn a_source_that_fails_is_begun_again_and_the_others_go_on() {
+    let mut host = Host::new("");
+    host.configure(&format!("{}\n[[source]]\npath = {:?}\n", host.with_source("a"), host.path("later")));
+    host.start();
+    host.until("the good one", |host| host.newest("a/one").as_deref() == Some("first"));
+    let name = format!("watch {}", host.path("later").display());
+    let task = |host: &Host| {
+        let tasks = host.status()["service"]["tasks"].clone();
+        tasks.as_array().unwrap().iter().find(|task| task["name"] == *name).unwrap().clone()
+    };
+    host.until("the failure", |host| task(host)["restarts"].as_u64().unwrap() > 0);
+    assert!(task(&host)["last_error"].as_str().unwrap().contains("later"), "{}", task(&host));
+    assert!(host.run(&["status"]).contains("\n    failed    "));
+    fs::create_dir(host.path("later")).unwrap();
+    host.write("later/x", "it is there now");
+    host.until("the other one", |host| host.newest("later/x").as_deref() == Some("it is there now"));
+    // A source that is added is taken up when the service is told to.
+    fs::create_dir(host.path("b")).unwrap();
+    let told = host.run(&["source", "add", host.path("b").to_str().unwrap()]);
+    assert!(told.contains("the service takes it over with `bygone reload`"), "{told}");
+    host.run(&["reload"]);
+    host.write("b/y", "added");
+    host.until("the added one", |host| host.newest("b/y").as_deref() == Some("added"));
+    // An index that is taken away: it ends, and the next one makes it anew.
+    let id = host.status()["id"].as_str().unwrap().to_owned();
+    fs::remove_dir_all(host.path("state").join(id)).unwrap();
+    let status = host.child.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(host.log().contains("the service has ended: "), "{}", host.log());
+    host.start();
+    host.write("b/y", "after that");
+    host.until("the next service", |host| host.newest("b/y").as_deref() == Some("after that"));
+    assert!(host.end(TERM).success());
 }

@@ -297,13 +297,8 @@ impl Watching<'_> {
             self.held = self.held.map(|_| now);
             let batch = self.take();
             let plan = Plan { gaps: gaps(&batch, now), soft_gaps: self.pauses.clone(), ..Plan::everything() };
-            let how = Settings {
-                capture: self.options.capture,
-                tier,
-                always: true,
-                progress: &*steering.alive,
-                stop: &stop,
-            };
+            let how =
+                Settings { capture: self.options.capture, tier, always: true, progress: &*steering.alive, stop: &stop };
             let result = capture(writer, scope, &plan, &how);
             match &result {
                 Ok(report) => {

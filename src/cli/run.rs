@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, daemon, diff, find, index, init, jobs, key, list, log, mount, protect, restore, retention,
-    schedule, snapshot, source, status, umount, verify, watch,
+    cat, completions, config_check, daemon, diff, find, index, init, jobs, key, list, log, mount, protect, restore,
+    retention, schedule, snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;

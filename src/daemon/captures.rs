@@ -56,11 +56,7 @@ impl Captures {
     }
 }
 
-fn answer(
-    hear: &Receiver<Result<Report, CaptureError>>,
-    source: &Source,
-    work: &Work,
-) -> Result<Report, Trouble> {
+fn answer(hear: &Receiver<Result<Report, CaptureError>>, source: &Source, work: &Work) -> Result<Report, Trouble> {
     loop {
         match hear.recv_timeout(LOOK) {
             Ok(result) => return Ok(result?),

@@ -1,5 +1,6 @@
 //! Why the service does not run.
 
+use crate::repo::error::RepoError;
 use crate::sys::durable;
 use std::{error::Error, io, path::PathBuf};
 
@@ -54,6 +55,9 @@ pub enum DaemonError {
         /// Why not.
         source: io::Error,
     },
+    /// The index was taken away.
+    #[error("the service has ended: {0}; start it again, and it makes what is missing anew")]
+    Gone(RepoError),
     /// The process.
     #[error("cannot {doing}: {source}")]
     Process {

@@ -10,6 +10,8 @@ pub trait Host: Send + Sync {
     fn load(&self) -> Result<Config, String>;
     /// Opens the repository of the settings, with its index up to date as far as the store can be reached.
     fn open(&self, config: &Config) -> Result<Arc<Attached>, String>;
+    /// The same, reading what the store gives now and nothing from a cache: for checks.
+    fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String>;
     /// How the sources and the repository stand, as JSON.
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String>;
 }

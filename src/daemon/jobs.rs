@@ -4,6 +4,7 @@ use crate::config::model::{Config, Source, Task};
 use crate::daemon::{
     captures::Captures,
     error::{Trouble, told},
+    host::Host,
     runner::Ended,
     work::Work,
 };
@@ -23,6 +24,7 @@ pub(super) struct Tools {
     pub(super) config: Arc<Config>,
     pub(super) at: Arc<Attached>,
     pub(super) captures: Arc<Captures>,
+    pub(super) host: Arc<dyn Host>,
 }
 
 /// Does what a task is for, in the thread it is called in, until the flag of the work is set; and says what was done. It beats.
@@ -79,8 +81,9 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
 
 fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     // What can't be replayed is found and told by the check itself, in more detail.
-    replay::catch_up(&tools.at, &*work.pulse)?;
-    let report = check::verify(&tools.at, &Options::default(), &*work.pulse, &work.stop)?;
+    let at = tools.host.fresh(&tools.config)?;
+    replay::catch_up(&at, &*work.pulse)?;
+    let report = check::verify(&at, &Options::default(), &*work.pulse, &work.stop)?;
     if report.stopped {
         return Err("it was ended before everything was checked".into());
     }

@@ -13,7 +13,8 @@ pub(super) fn load(shared: &Shared) -> Result<Current, String> {
     let new = shared.host.load()?;
     allowed(&old.config, &new)?;
     sound(&new, Some(&old.config))?;
-    let same = (&new.repository, &new.key, &new.remote) == (&old.config.repository, &old.config.key, &old.config.remote);
+    let same =
+        (&new.repository, &new.key, &new.remote) == (&old.config.repository, &old.config.key, &old.config.remote);
     let at = if same { old.at } else { open(&*shared.host, &new)? };
     Ok(Current { config: Arc::new(new), at })
 }

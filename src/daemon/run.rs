@@ -61,15 +61,16 @@ pub fn run(host: Arc<dyn Host>, started: &Started) -> Result<Left, DaemonError> 
         .build()
         .map_err(failed("start the service's threads"))?;
     let left = runtime.block_on(async {
-        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let listening = failed("listen at the control socket");
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(listening)?;
         tokio::spawn(control::serve(listener, shared.clone(), to));
         tokio::spawn(watchdog::run(shared.clone(), notify.clone()));
-        Ok(Supervisor::new(shared.clone(), notify).run(orders).await)
+        Supervisor::new(shared.clone(), notify).run(orders).await
     });
     // What did not end is not waited for any longer.
     runtime.shutdown_timeout(Duration::from_millis(500));
     remove(&socket);
-    left.map_err(failed("listen at the control socket"))
+    left
 }
 
 /// Takes hold of the state directory: its part for the service, and the lock.

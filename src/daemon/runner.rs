@@ -203,15 +203,17 @@ impl Runner {
     fn keep(&mut self) {
         let trouble = self.write().err().map(|e| e.to_string());
         if let Some(trouble) = trouble.as_ref().filter(|new| self.trouble.as_ref() != Some(new)) {
-            tracing::error!("what is known of jobs can't be kept, and will be forgotten with the next start: {trouble}");
+            tracing::error!(
+                "what is known of jobs can't be kept, and will be forgotten with the next start: {trouble}"
+            );
         }
         self.trouble = trouble;
     }
 
     fn write(&self) -> Result<(), KeepError> {
         let kept: Vec<Kept> = self.jobs.iter().filter_map(|job| self.kept(job)).collect();
-        let bytes = serde_json::to_vec_pretty(&kept)
-            .map_err(|source| KeepError::Form { path: self.file.clone(), source })?;
+        let bytes =
+            serde_json::to_vec_pretty(&kept).map_err(|source| KeepError::Form { path: self.file.clone(), source })?;
         Ok(durable::replace(&self.file, &bytes, 0o600)?)
     }
 
@@ -242,5 +244,173 @@ pub fn why(why: &Why) -> String {
         Why::Missed => "missed, and caught up".to_owned(),
         Why::Overrun => "due while it ran".to_owned(),
         Why::Retry(attempt) => format!("attempt {attempt}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Task;
+    use crate::schedule::{
+        blackout::Blackout,
+        job::{Job, Retries},
+    };
+    use crate::sys::clock::{Clock as _, ManualClock};
+    use crate::types::when::zone::Zone;
+    use std::time::Duration;
+
+    const MINUTE: i64 = 60_000_000_000;
+    const DAY: i64 = 1440 * MINUTE;
+    /// Some midnight.
+    const START: i64 = 20_000 * DAY;
+
+    fn job(name: &str, schedule: &str) -> Assigned {
+        let job = Job {
+            name: name.to_owned(),
+            schedule: schedule.parse().unwrap(),
+            zone: Zone::utc(),
+            jitter: Duration::ZERO,
+            blackout: Blackout::default(),
+            retries: Retries { count: 2, after: Duration::from_secs(600) },
+        };
+        Assigned { job, task: Task::Snapshot, source: None }
+    }
+
+    /// A service over simulated time: each run takes a minute, and `fails` says whether it fails.
+    struct World {
+        file: PathBuf,
+        clock: ManualClock,
+        runner: Runner,
+        jobs: Vec<Assigned>,
+        runs: Vec<(i64, String, String)>,
+    }
+
+    impl World {
+        fn new(dir: &Path, jobs: Vec<Assigned>) -> World {
+            let file = dir.join("jobs.json");
+            let runner = Runner::open(&file).unwrap();
+            let clock = ManualClock::new(Instant(START));
+            let mut world = World { file, clock, runner, jobs, runs: Vec::new() };
+            world.runner.configure(world.jobs.clone(), Instant(START));
+            world
+        }
+
+        /// The service is killed and begins again, with these jobs.
+        fn restart(&mut self) {
+            self.runner = Runner::open(&self.file).unwrap();
+            self.runner.configure(self.jobs.clone(), self.clock.now());
+        }
+
+        fn until(&mut self, minutes: i64, fails: impl Fn(usize) -> bool) {
+            let end = START + minutes * MINUTE;
+            while self.clock.now().0 < end {
+                let now = self.clock.now();
+                for (assigned, run) in self.runner.due(now) {
+                    assert!(self.runner.begin(&run.job, now));
+                    assert!(!self.runner.begin(&run.job, now), "never beside itself");
+                    let minute = (now.0 - START) / MINUTE;
+                    self.runs.push((minute, assigned.job.name, why(&run.why)));
+                    let ended =
+                        if fails(self.runs.len()) { Ended::Failed("no".into()) } else { Ended::Done("yes".into()) };
+                    self.runner.end(&run.job, now, &ended);
+                }
+                self.clock.advance(MINUTE);
+            }
+        }
+
+        fn took(&mut self) -> Vec<(i64, String)> {
+            self.runs.drain(..).map(|(minute, _, why)| (minute, why)).collect()
+        }
+    }
+
+    fn runs(all: &[(i64, &str)]) -> Vec<(i64, String)> {
+        all.iter().map(|(minute, why)| (*minute, (*why).to_owned())).collect()
+    }
+
+    #[test]
+    fn runs_go_on_from_one_service_to_the_next_and_what_was_missed_is_run_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), vec![job("nightly", "daily 02:30")]);
+        world.until(1440, |_| false);
+        assert_eq!(world.took(), runs(&[(150, "scheduled")]));
+        world.restart();
+        world.until(1441, |_| false);
+        assert_eq!(world.took(), [], "what has run does not run again");
+        world.clock.advance(4 * DAY);
+        world.restart();
+        world.until(6 * 1440 + 200, |_| false);
+        assert_eq!(world.took(), runs(&[(5 * 1440 + 1, "missed, and caught up"), (6 * 1440 + 150, "scheduled")]));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_and_a_kill_counts_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), vec![job("nightly", "daily 02:30")]);
+        world.until(1440, |n| n < 3);
+        assert_eq!(world.took(), runs(&[(150, "scheduled"), (160, "attempt 2"), (180, "attempt 3")]));
+        let status = &world.runner.status(world.clock.now())[0];
+        assert_eq!((status.failures, status.last_error.as_deref()), (0, None));
+        // Killed while it runs.
+        world.until(1440 + 150, |_| false);
+        assert!(world.runner.begin("nightly", world.clock.now()));
+        world.restart();
+        let status = &world.runner.status(world.clock.now())[0];
+        assert_eq!((status.failures, status.running_ns), (1, None));
+        assert_eq!(status.last_error.as_deref(), Some("the service ended while it ran"));
+        world.until(1440 + 200, |_| false);
+        assert_eq!(world.took(), runs(&[(1440 + 160, "attempt 2")]));
+    }
+
+    #[test]
+    fn who_cancels_does_not_want_it_again_before_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), vec![job("nightly", "daily 02:30")]);
+        world.until(150, |_| false);
+        assert!(world.runner.begin("nightly", Instant(START + 150 * MINUTE)));
+        world.runner.end("nightly", Instant(START + 151 * MINUTE), &Ended::Cancelled);
+        world.restart();
+        world.until(1440 + 151, |_| false);
+        assert_eq!(world.took(), runs(&[(1440 + 150, "scheduled")]));
+    }
+
+    #[test]
+    fn another_schedule_is_a_new_one_and_others_are_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), vec![job("a", "daily 02:30"), job("b", "daily 02:30")]);
+        world.until(200, |_| false);
+        assert_eq!(world.took().len(), 2);
+        // Earlier today: not missed, as it is new. In the same process, and in the next one.
+        world.jobs[0] = job("a", "daily 01:00");
+        world.runner.configure(world.jobs.clone(), world.clock.now());
+        assert_eq!(world.runner.status(world.clock.now())[0].succeeded_ns, None);
+        assert!(world.runner.status(world.clock.now())[1].succeeded_ns.is_some());
+        world.until(300, |_| false);
+        world.jobs[0] = job("a", "daily 03:00");
+        world.restart();
+        world.until(1440, |_| false);
+        assert_eq!(world.took(), []);
+        // One that was taken out and comes back is new as well.
+        let all = world.jobs.clone();
+        world.runner.configure(vec![all[0].clone()], world.clock.now());
+        world.clock.advance(2 * DAY);
+        world.runner.configure(all, world.clock.now());
+        let now = world.clock.now();
+        assert_eq!(world.runner.due(now).iter().map(|(job, _)| job.job.name.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_does_not_read_is_told_and_one_that_cannot_be_written_holds_up_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), vec![job("a", "hourly")]);
+        durable::replace(&world.file, b"{", 0o600).unwrap();
+        assert!(matches!(Runner::open(&world.file), Err(DaemonError::Kept { .. })));
+        std::fs::remove_file(&world.file).unwrap();
+        std::fs::create_dir(&world.file).unwrap();
+        world.until(61, |_| false);
+        assert_eq!(world.took().len(), 1);
+        assert!(world.runner.trouble().is_some());
+        std::fs::remove_dir(&world.file).unwrap();
+        world.until(121, |_| false);
+        assert_eq!((world.took().len(), world.runner.trouble()), (1, None));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::jobs;
 use crate::daemon::{
+    error::DaemonError,
     jobs::{self as work, Tools},
     reload,
     runner::{Ended, why},
@@ -62,8 +63,8 @@ impl Supervisor {
         Supervisor { shared, notify, tasks: Vec::new(), to_jobs, jobs, said: String::new() }
     }
 
-    /// Runs until it is told to stop, and gives the names of what did not end in time.
-    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> Vec<String> {
+    /// Runs until it is told to stop, and gives the names of what did not end in time; or until what it needs is taken away.
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<Vec<String>, DaemonError> {
         let current = self.shared.current();
         self.apply(&current).await;
         self.notify.send(&["READY=1"]);
@@ -79,8 +80,13 @@ impl Supervisor {
                 Some(ended) = self.jobs.recv() => self.job_ended(ended),
                 _ = tick.tick() => self.tick(),
             }
+            // Everybody would go on with an index that nobody else sees.
+            if let Err(e) = self.shared.current().at.check_in_place() {
+                self.end().await;
+                return Err(DaemonError::Gone(e));
+            }
         }
-        self.end().await
+        Ok(self.end().await)
     }
 
     fn tick(&mut self) {
@@ -105,8 +111,8 @@ impl Supervisor {
 
     fn begin_job(&self, job: &jobs::Assigned) {
         let Current { config, at } = self.shared.current();
-        let captures = self.shared.captures.clone();
-        let tools = Tools { task: job.task, source: job.source.clone(), config, at, captures };
+        let (captures, host) = (self.shared.captures.clone(), self.shared.host.clone());
+        let tools = Tools { task: job.task, source: job.source.clone(), config, at, captures, host };
         let running = self.shared.works.begin(&job.job.name, job.source.as_deref());
         let (to, name) = (self.to_jobs.clone(), job.job.name.clone());
         let thread = tokio::task::spawn_blocking(move || work::run(&tools, &running.work));

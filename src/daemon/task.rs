@@ -151,10 +151,7 @@ mod tests {
                 }
             });
             let (one, two) = (Arc::new(Task::new("calm")), Arc::new(Task::new("wild")));
-            let all = [
-                tokio::spawn(supervise(one.clone(), calm)),
-                tokio::spawn(supervise(two.clone(), wild)),
-            ];
+            let all = [tokio::spawn(supervise(one.clone(), calm)), tokio::spawn(supervise(two.clone(), wild))];
             while runs.load(Ordering::SeqCst) < 3 {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }

@@ -20,6 +20,6 @@ pub mod service;
 pub mod shared;
 pub mod space;
 pub mod stat;
-pub mod users;
 #[cfg(test)]
 mod testfs;
+pub mod users;

@@ -42,7 +42,8 @@ pub fn name_of(uid: u32) -> io::Result<Option<String>> {
         let mut found = std::mem::MaybeUninit::<libc::passwd>::uninit();
         let mut result = std::ptr::null_mut();
         // SAFETY: the buffer is as long as is said, and what is written goes to places of ours.
-        let error = unsafe { libc::getpwuid_r(uid, found.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &mut result) };
+        let error =
+            unsafe { libc::getpwuid_r(uid, found.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &mut result) };
         // SAFETY: without an error and with a result that is not null, the entry is written, and its name is a string that
         // ends with NUL in the buffer, which is still there.
         let name = (error == 0 && !result.is_null())

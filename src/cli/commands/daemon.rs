@@ -8,7 +8,7 @@ use crate::cli::args::service::{Job, Pause};
 use crate::cli::args::top::Global;
 use crate::cli::commands::{snapshot, status};
 use crate::cli::context::{Context, Missing};
-use crate::cli::open;
+use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::service;
 use crate::config::model::Config;
@@ -51,8 +51,8 @@ impl Line {
         Ok(Context { config: config.clone(), ..context })
     }
 
-    fn opened(&self, config: &Config) -> Result<Arc<Attached>, Failure> {
-        let at = open::attached(&self.with(config)?)?;
+    fn opened(&self, config: &Config, reads: Reads) -> Result<Arc<Attached>, Failure> {
+        let at = open::attached_with(&self.with(config)?, reads)?;
         open::catch_up(&at, &Quiet)?;
         Ok(at)
     }
@@ -64,7 +64,11 @@ impl Host for Line {
     }
 
     fn open(&self, config: &Config) -> Result<Arc<Attached>, String> {
-        self.opened(config).map_err(in_a_line)
+        self.opened(config, Reads::Cached).map_err(in_a_line)
+    }
+
+    fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String> {
+        self.opened(config, Reads::Fresh).map_err(in_a_line)
     }
 
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String> {
