@@ -1,10 +1,15 @@
 //! New settings: all of them, or none.
 
-use crate::config::{check, model::Config};
+use crate::config::{
+    check,
+    model::Config,
+    roles::{Role, Who},
+};
 use crate::daemon::{
     host::Host,
     shared::{Current, Shared},
 };
+use crate::sys::users;
 use std::sync::Arc;
 
 /// Loads new settings and whatever they need, without a change to what runs. The error is a text for people.
@@ -15,20 +20,35 @@ pub(super) fn load(shared: &Shared) -> Result<Current, String> {
     sound(&new, Some(&old.config))?;
     let same =
         (&new.repository, &new.key, &new.remote) == (&old.config.repository, &old.config.key, &old.config.remote);
-    let at = if same { old.at } else { open(&*shared.host, &new)? };
+    let at = if same { old.at } else { shared.host.open(&new)? };
+    look_for(&new);
     Ok(Current { config: Arc::new(new), at })
 }
 
 /// Opens what the first settings name.
-pub(super) fn first(host: &dyn Host) -> Result<Current, String> {
-    let config = host.load()?;
+pub(super) fn first(host: &dyn Host, config: Config) -> Result<Current, String> {
     sound(&config, None)?;
-    let at = open(host, &config)?;
+    let at = host.open(&config)?;
+    look_for(&config);
     Ok(Current { config: Arc::new(config), at })
 }
 
-fn open(host: &dyn Host, config: &Config) -> Result<Arc<crate::repo::attach::Attached>, String> {
-    host.open(config)
+/// Tells of names that nobody has: they may be made later, and until then give nobody anything.
+fn look_for(config: &Config) {
+    for role in Role::ALL {
+        for who in config.roles.of(role) {
+            let (name, found) = match who {
+                Who::User(name) => (name, users::uid_of(name)),
+                Who::Group(name) => (name, users::gid_of(name)),
+                Who::Uid(_) | Who::Gid(_) => continue,
+            };
+            match found {
+                Ok(Some(_)) => {}
+                Ok(None) => tracing::warn!("[roles] {role}: this system knows no {name:?}"),
+                Err(e) => tracing::warn!("[roles] {role}: cannot look up {name:?}: {e}"),
+            }
+        }
+    }
 }
 
 /// What a service that runs can't change: the places by which it is found.

@@ -339,7 +339,14 @@ mod tests {
         world.clock.advance(4 * DAY);
         world.restart();
         world.until(6 * 1440 + 200, |_| false);
-        assert_eq!(world.took(), runs(&[(5 * 1440 + 1, "missed, and caught up"), (6 * 1440 + 150, "scheduled")]));
+        assert_eq!(
+            world.took(),
+            runs(&[
+                (5 * 1440 + 1, "missed, and caught up"),
+                (5 * 1440 + 150, "scheduled"),
+                (6 * 1440 + 150, "scheduled")
+            ])
+        );
     }
 
     #[test]

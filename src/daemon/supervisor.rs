@@ -27,13 +27,15 @@ use tokio::{
 const TICK: Duration = Duration::from_millis(500);
 /// How long the end waits for what runs.
 const END: Duration = Duration::from_secs(20);
+/// How long new settings wait for what ends by them.
+const CHANGE: Duration = Duration::from_secs(10);
 
 /// What the main loop is told to do.
 pub(super) enum Order {
     /// To end.
     Stop,
     /// To take new settings; who asked hears what became of it.
-    Reload(Option<oneshot::Sender<Result<String, String>>>),
+    Reload(Reply),
 }
 
 struct Supervised {
@@ -43,6 +45,9 @@ struct Supervised {
     task: Arc<Task>,
     handle: JoinHandle<()>,
 }
+
+/// Who waits for new settings to be taken.
+type Reply = Option<oneshot::Sender<Result<String, String>>>;
 
 /// A job that has ended; none where the service ended it.
 type JobEnd = (String, Option<Ended>);
@@ -55,12 +60,24 @@ pub(super) struct Supervisor {
     to_jobs: mpsc::UnboundedSender<JobEnd>,
     jobs: mpsc::UnboundedReceiver<JobEnd>,
     said: String,
+    /// Who waits for the settings that are being loaded; none while none are.
+    loading: Option<JoinHandle<Result<Current, String>>>,
+    replies: Vec<Reply>,
 }
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>, notify: Arc<Notify>) -> Supervisor {
         let (to_jobs, jobs) = mpsc::unbounded_channel();
-        Supervisor { shared, notify, tasks: Vec::new(), to_jobs, jobs, said: String::new() }
+        Supervisor {
+            shared,
+            notify,
+            tasks: Vec::new(),
+            to_jobs,
+            jobs,
+            said: String::new(),
+            loading: None,
+            replies: Vec::new(),
+        }
     }
 
     /// Runs until it is told to stop, and gives the names of what did not end in time; or until what it needs is taken away.
@@ -74,10 +91,11 @@ impl Supervisor {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Reload(reply)) => self.reload(reply).await,
+                    Some(Order::Reload(reply)) => self.load(reply),
                     Some(Order::Stop) | None => break,
                 },
                 Some(ended) = self.jobs.recv() => self.job_ended(ended),
+                loaded = loaded(&mut self.loading) => self.take(loaded).await,
                 _ = tick.tick() => self.tick(),
             }
             // Everybody would go on with an index that nobody else sees.
@@ -140,12 +158,18 @@ impl Supervisor {
         goes_on.then(|| Ended::Failed("the settings of its source were changed while it ran".to_owned()))
     }
 
-    async fn reload(&mut self, reply: Option<oneshot::Sender<Result<String, String>>>) {
+    /// Begins to load new settings, beside everything else: a store may take its time. Settings that are being loaded already may
+    /// be older than what is asked for now: they are loaded anew.
+    fn load(&mut self, reply: Reply) {
         let usec = format!("MONOTONIC_USEC={}", monotonic_usec());
         self.notify.send(&["RELOADING=1", &usec]);
+        self.replies.push(reply);
         let shared = self.shared.clone();
-        let loaded = tokio::task::spawn_blocking(move || reload::load(&shared)).await;
-        let loaded = loaded.unwrap_or_else(|e| Err(format!("the settings can't be loaded: {e}")));
+        self.loading = Some(tokio::task::spawn_blocking(move || reload::load(&shared)));
+    }
+
+    /// Takes new settings, or refuses them.
+    async fn take(&mut self, loaded: Result<Current, String>) {
         let result = match loaded {
             Ok(current) => {
                 self.shared.set_refused(None);
@@ -160,9 +184,9 @@ impl Supervisor {
             }
         };
         self.notify.send(&["READY=1"]);
-        if let Some(reply) = reply {
+        for reply in self.replies.drain(..).flatten() {
             // Who asked may have gone.
-            let _gone = reply.send(result);
+            let _gone = reply.send(result.clone());
         }
     }
 
@@ -174,7 +198,7 @@ impl Supervisor {
             self.tasks.drain(..).partition(|t| planned.iter().any(|p| p.name == t.task.name && p.print == t.print));
         self.tasks = kept;
         let (stopped, mut words) = (old.len(), Vec::new());
-        self.stop(old, END).await;
+        self.stop(old, CHANGE).await;
         let mut begun = 0;
         for plan in planned {
             if !self.tasks.iter().any(|t| t.task.name == plan.name) {
@@ -254,6 +278,16 @@ impl Supervisor {
             self.said = text;
         }
     }
+}
+
+/// What is loaded, when it is; never while nothing is being loaded.
+async fn loaded(loading: &mut Option<JoinHandle<Result<Current, String>>>) -> Result<Current, String> {
+    let result = match loading {
+        Some(handle) => handle.await,
+        None => std::future::pending().await,
+    };
+    *loading = None;
+    result.unwrap_or_else(|e| Err(format!("the settings can't be loaded: {e}")))
 }
 
 /// Takes away a mount that nobody answers for any more.

@@ -31,12 +31,33 @@ pub(super) async fn run(shared: Arc<Shared>, notify: Arc<Notify>) {
 
 /// What does not come on.
 fn stuck(shared: &Shared) -> Option<String> {
-    if shared.main_pulse.silent() > LOOP_STUCK {
-        return Some("the main loop".to_owned());
-    }
     let tasks = shared.tasks();
-    if let Some(task) = tasks.iter().find(|task| task.pulse.silent() > STUCK) {
-        return Some(task.name.clone());
+    let works = shared.works.all();
+    let tasks = tasks.iter().map(|task| (task.name.as_str(), task.pulse.silent()));
+    let works = works.iter().map(|work| (work.name.as_str(), work.pulse.silent()));
+    silent_for_too_long(shared.main_pulse.silent(), tasks.chain(works)).map(str::to_owned)
+}
+
+/// Of the main loop and what else runs, each with how long it has been silent, the first that has been for too long.
+fn silent_for_too_long<'a>(main: Duration, mut others: impl Iterator<Item = (&'a str, Duration)>) -> Option<&'a str> {
+    match main > LOOP_STUCK {
+        true => Some("the main loop"),
+        false => others.find(|(_, silent)| *silent > STUCK).map(|(name, _)| name),
     }
-    shared.works.all().iter().find(|work| work.pulse.silent() > STUCK).map(|work| work.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_does_not_come_on_is_enough() {
+        let look = |main: u64, others: &[(&'static str, u64)]| {
+            let others: Vec<_> = others.iter().map(|(name, s)| (*name, Duration::from_secs(*s))).collect();
+            silent_for_too_long(Duration::from_secs(main), others.into_iter())
+        };
+        assert_eq!(look(1, &[("watch /a", 300), ("upload", 0)]), None);
+        assert_eq!(look(121, &[("watch /a", 0)]), Some("the main loop"));
+        assert_eq!(look(1, &[("watch /a", 0), ("upload", 901), ("full /a", 902)]), Some("upload"));
+    }
 }
