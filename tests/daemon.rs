@@ -109,7 +109,7 @@ impl Host {
     }
 
     fn until(&self, what: &str, mut is: impl FnMut(&Host) -> bool) {
-        for _ in 0..600 {
+        for _ in 0..2400 {
             if is(self) {
                 return;
             }
@@ -445,9 +445,7 @@ fn whatever_is_said_at_the_socket_it_goes_on() {
         })
         .collect();
     let answers: Vec<String> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-    if is_root() {
-        assert!(answers.iter().all(|answer| answer.contains("\"answer\":\"standing\"")), "{answers:?}");
-    }
+    assert!(answers.iter().all(|answer| answer.contains("\"answer\":\"standing\"")), "{answers:?}");
     drop(silent);
     host.until("it answers", |_| say(jobs).contains("\"answer\":\"standing\""));
     assert!(host.end(TERM).success());
@@ -496,7 +494,7 @@ fn noise(path: &Path, mib: u64) {
 #[test]
 fn what_runs_can_be_cancelled_and_does_not_hold_up_the_end() {
     let mut host = Host::new("");
-    noise(&host.path("a/large"), 400);
+    noise(&host.path("a/large"), 200);
     host.start();
     host.until("the first capture", |host| host.snapshots(0) > 0);
     let before = host.snapshots(0);

@@ -6,7 +6,10 @@ use crate::daemon::{
     shared::Shared,
     supervisor::Order,
 };
-use crate::sys::local::{self, Peer};
+use crate::sys::{
+    local::{self, Peer},
+    process,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -19,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-/// So many connections are served at once, of all users but root.
+/// So many connections are served at once, of all users but root and the one of the service.
 const AT_ONCE: usize = 128;
 /// So many of one user.
 const OF_ONE: usize = 16;
@@ -118,7 +121,8 @@ impl Place {
     fn take(users: &Users, uid: u32) -> Option<Place> {
         let mut all = users.lock().unwrap_or_else(PoisonError::into_inner);
         let (sum, own) = (all.values().sum::<usize>(), all.get(&uid).copied().unwrap_or(0));
-        if uid != 0 && (own >= OF_ONE || sum >= AT_ONCE) {
+        let is_free = uid == 0 || uid == process::effective_uid();
+        if !is_free && (own >= OF_ONE || sum >= AT_ONCE) {
             return None;
         }
         all.insert(uid, own + 1);

@@ -161,8 +161,10 @@ pub(super) struct Beat {
 /// that is empty, as it is when the state directory was lost, is filled from the journal first.
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
     let asked = by_service(context);
-    if let Ok(Some((service, status))) = asked {
-        return tell(context, &status, Some(&service), Outcome::Done);
+    match &asked {
+        Ok(Some((service, Ok(status)))) => return tell(context, status, Some(service), Outcome::Done),
+        Ok(Some((service, Err(trouble)))) => return service_alone(context, service, trouble),
+        _ => {}
     }
     let at = match (open::attached(context), asked) {
         (Ok(at), Ok(_)) => at,
@@ -197,6 +199,18 @@ fn tell(context: &Context, status: &Status, service: Option<&Standing>, outcome:
     Ok(if status.damaged_keys == 0 { outcome } else { Outcome::Partial })
 }
 
+/// What the service knows of itself, where the repository can't be looked at now.
+fn service_alone(context: &Context, service: &Standing, trouble: &str) -> Result<Outcome, Failure> {
+    tracing::error!("how repository and sources stand can't be told now: {trouble}");
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&serde_json::json!({ "service": service, "trouble": trouble }))?,
+        false => jobs::print(&mut out, service)?,
+    }
+    out.finish()?;
+    Ok(Outcome::Partial)
+}
+
 /// How things stand, with what the service knows.
 #[derive(Serialize)]
 struct With<'a> {
@@ -206,7 +220,7 @@ struct With<'a> {
 }
 
 /// How things stand by the service, if one runs for these settings.
-fn by_service(context: &Context) -> Result<Option<(Standing, Status)>, Failure> {
+fn by_service(context: &Context) -> Result<Option<(Standing, Result<Status, String>)>, Failure> {
     let mut told = None;
     let reached = service::ask(context, What::Status, &mut |answer| told = Some(answer))?;
     service::ended(reached)?;
@@ -214,9 +228,9 @@ fn by_service(context: &Context) -> Result<Option<(Standing, Status)>, Failure> 
     match (standing, trouble) {
         (Some(standing), _) => {
             let status = serde_json::from_value(standing).explain(|| "the service is of another version")?;
-            Ok(Some((*service, status)))
+            Ok(Some((*service, Ok(status))))
         }
-        (None, trouble) => Err(Failure::new(trouble.unwrap_or_else(|| "the service does not tell".to_owned()))),
+        (None, trouble) => Ok(Some((*service, Err(trouble.unwrap_or_default())))),
     }
 }
 
