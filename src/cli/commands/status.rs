@@ -219,8 +219,11 @@ struct With<'a> {
     service: Option<&'a Standing>,
 }
 
+/// How a service stands, and repository and sources, or why that can't be told.
+type Served = (Standing, Result<Status, String>);
+
 /// How things stand by the service, if one runs for these settings.
-fn by_service(context: &Context) -> Result<Option<(Standing, Result<Status, String>)>, Failure> {
+fn by_service(context: &Context) -> Result<Option<Served>, Failure> {
     let mut told = None;
     let reached = service::ask(context, What::Status, &mut |answer| told = Some(answer))?;
     service::ended(reached)?;
