@@ -9,8 +9,9 @@
 //!
 //! | floor | rooms |
 //! | --- | --- |
-//! | 7 | `main.rs` |
-//! | 6 | [`cli`] |
+//! | 8 | `main.rs` |
+//! | 7 | [`cli`] |
+//! | 6 | [`daemon`] |
 //! | 5 | [`mount`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -32,6 +33,7 @@
 //! | a record, being written or replayed ([`index::apply`]) | the index's write transaction | from its beginning to its commit | one record at a time enters the index; others wait, also other sources' |
 //! | whoever gives a snapshot its time, or shows an instant ([`repo::moment`]) | the lock on `moment` in the state directory | for some reads and writes of it | no snapshot lands at or before an instant that was shown |
 //! | a snapshot that has its time and does not show yet | a word in `moment`, with its process | until it shows or the process is gone | instants from it on are not settled |
+//! | the service ([`daemon::run`]) | `daemon/lock` in the state directory | while it runs | a state directory has one service |
 //! | readers of the index | a read transaction | one look-up, or some that belong together | they see one state, and never wait for a writer |
 //! | the store ([`store::api::Store`]) | nothing | | objects are written once under names that nobody else chooses |
 //! | settings and heartbeats | nothing | | files are replaced whole |
@@ -44,6 +46,7 @@ pub mod chunk;
 pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod daemon;
 pub mod index;
 pub mod mount;
 pub mod progress;

@@ -35,7 +35,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("rusqlite", &["index/"]),
     ("rustls", &["store/s3.rs"]),
     ("signal_hook", &["sys/"]),
-    ("tokio", &["store/s3.rs"]),
+    ("tokio", &["daemon/", "store/s3.rs"]),
     ("toml_edit", &["config/"]),
     ("tracing_subscriber", &["cli/"]),
     ("zstd", &["chunk/"]),
@@ -112,7 +112,7 @@ fn floors() -> BTreeMap<String, u8> {
             }
         }
     }
-    assert!(floors["main"] == 7 && floors["types"] == 1, "{floors:?}");
+    assert!(floors["main"] == 8 && floors["types"] == 1, "{floors:?}");
     floors
 }
 
@@ -153,7 +153,7 @@ fn every_room_uses_only_the_floors_below() {
     let mut needed = BTreeSet::new();
     for source in sources() {
         let room = source.room();
-        let Some(floor) = floors.get(room).copied().or((room == "lib").then_some(8)) else {
+        let Some(floor) = floors.get(room).copied().or((room == "lib").then_some(9)) else {
             wrong.push(format!("{}: the room {room} stands on no floor of src/lib.rs", source.path));
             continue;
         };

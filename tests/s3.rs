@@ -181,3 +181,53 @@ fn two_hosts_write_at_once_and_share_what_is_the_same() {
         assert!(hosts.contains(&other.text("src")), "{hosts}");
     }
 }
+
+#[test]
+fn the_service_brings_on_what_waits_when_the_line_is_back() {
+    let server = s3::Server::start();
+    let host = Host::new(&server, "one", None);
+    let settings = fs::read_to_string(host.path("bygone.toml")).unwrap();
+    let socket = format!("[daemon]\nsocket = {:?}\n[[source]]", host.path("control"));
+    fs::write(host.path("bygone.toml"), settings.replacen("[[source]]", &socket, 1)).unwrap();
+    host.ok(&server, &["init"]);
+    host.ok(&server, &["snapshot"]);
+    // On a host that knows the repository it begins, captures and answers without the store.
+    server.set(s3::Mode::Cut);
+    fs::write(host.path("src/file"), "while it was cut").unwrap();
+    let log = fs::File::create(host.path("log")).unwrap();
+    let service = host.command(&server, &["daemon"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let mut service = Running(service);
+    let told = || fs::read_to_string(host.path("log")).unwrap();
+    let upload = || -> Option<String> {
+        let (status, out, _) = host.run(&server, &["--json", "status"]);
+        // While the store is away the service tells of itself.
+        let all: serde_json::Value = [0, 3].contains(&status).then(|| serde_json::from_str(&out).unwrap())?;
+        let task = all["service"]["tasks"].as_array()?.iter().find(|task| task["name"] == "upload")?.clone();
+        task["note"].as_str().map(str::to_owned)
+    };
+    let wait = |what: &str, is: &dyn Fn(&str) -> bool| {
+        let until = Instant::now() + Duration::from_secs(120);
+        while !upload().is_some_and(|note| is(&note)) {
+            assert!(Instant::now() < until, "{what}: {:?} {}", upload(), told());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait("it waits", &|note| note.contains("objects wait"));
+    server.set(s3::Mode::Up);
+    wait("it is stored", &|note| note == "everything is stored");
+    let pid = rustix::process::Pid::from_child(&service.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(service.0.wait().unwrap().success(), "{}", told());
+    fs::remove_dir_all(host.path("state")).unwrap();
+    assert_eq!(host.ok(&server, &["cat", &host.text("src/file")]), "while it was cut");
+}
+
+/// Ends when it is dropped.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -171,6 +171,11 @@ pub fn capture(
     })?;
     let counts = Counts { stored_bytes: stored, ..sink.counts };
     close_removed(&shared, &reader, &mut record)?;
+    if !record.is_empty() {
+        for gap in &plan.soft_gaps {
+            record.op(Op::Gap(gap.clone()))?;
+        }
+    }
     if record.is_empty() && !settings.always && !first {
         record.discard()?;
     } else {

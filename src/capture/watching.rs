@@ -3,11 +3,12 @@
 use crate::capture::{
     dirty::{
         budget::Share,
-        machine::{Batch, Dirty, RootChange},
+        machine::{Batch, Blind, Dirty, RootChange},
     },
     engine::{self, Plan, Settings},
     report::{CaptureError, Report},
     scope::{Scope, bytes},
+    steer::{Steering, Wanted},
     watch::{
         hint::Hint,
         watcher::{self, Prefer, WatchError, WatchOptions, WatchStatus, Watcher},
@@ -102,6 +103,8 @@ pub struct Options<'a> {
     pub events: &'a (dyn Fn(Event) + Sync),
     /// Ends it all when it is set.
     pub stop: &'a AtomicBool,
+    /// How it is steered meanwhile, if it is.
+    pub steering: Option<&'a Steering>,
 }
 
 /// Why a source can't be watched.
@@ -136,10 +139,14 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
         unwatched_scanned: (clock::now(), time::Instant::now()),
         next_scan: time::Instant::now() + capture.scan_interval,
         beat: None,
+        held: None,
+        pauses: Vec::new(),
     };
     state.catch_up(&mut writer, &mut scope)?;
     while !options.stop.load(Ordering::Relaxed) {
-        if state.listen() {
+        let due = state.listen();
+        state.answer(&mut writer, &mut scope);
+        if due {
             state.step(&mut writer, &mut scope);
         }
         state.heartbeat(&writer)?;
@@ -177,6 +184,27 @@ struct Watching<'a> {
     unwatched_scanned: (Instant, time::Instant),
     next_scan: time::Instant,
     beat: Option<time::Instant>,
+    /// Capture is held still since then.
+    held: Option<Instant>,
+    /// Times in which it was, and something changed.
+    pauses: Vec<Gap>,
+}
+
+fn gaps(batch: &Batch, to: Instant) -> Vec<Gap> {
+    let gap = |blind: &Blind| Gap { subtree: blind.dir.clone(), from: blind.since, to, why: blind.why.as_str().into() };
+    batch.gaps.iter().map(gap).collect()
+}
+
+fn capture(
+    writer: &mut SourceWriter,
+    scope: &mut Scope,
+    plan: &Plan,
+    how: &Settings<'_>,
+) -> Result<Report, CaptureError> {
+    if let Err(e) = scope.refresh() {
+        tracing::warn!("cannot read the table of mounts: {e}; it is taken as it was");
+    }
+    engine::capture(writer, scope, plan, how)
 }
 
 impl Watching<'_> {
@@ -199,6 +227,12 @@ impl Watching<'_> {
 
     /// Takes hints until it is time to capture; true then.
     fn listen(&mut self) -> bool {
+        if self.is_held() {
+            // What is due stays due, and must not keep the loop busy.
+            std::thread::sleep(TICK);
+            self.drain();
+            return false;
+        }
         let now = time::Instant::now();
         let due = [self.dirty.ready_at(), Some(self.next_scan)].into_iter().flatten().min();
         let due = due.map(|due| self.retry_at.map_or(due, |retry| due.max(retry)));
@@ -229,20 +263,77 @@ impl Watching<'_> {
         }
     }
 
-    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) {
+    /// Whether capture is held still now. Says that watching goes on.
+    fn is_held(&mut self) -> bool {
+        let Some(steering) = self.options.steering else { return false };
+        steering.alive.add(0, 0);
+        let hold = steering.hold.load(Ordering::Relaxed);
+        match (hold, self.held) {
+            (true, None) => self.held = Some(clock::now()),
+            (false, Some(_)) => {
+                self.drain();
+                self.note_pause(clock::now());
+                self.held = None;
+            }
+            _ => {}
+        }
+        hold
+    }
+
+    /// The time up to now in which capture was held still is a gap, if something changed in it.
+    fn note_pause(&mut self, now: Instant) {
+        let dirty = self.dirty.ready_at().is_some();
+        let gap = |from| Gap { subtree: Vec::new(), from, to: now, why: "paused".into() };
+        self.pauses.extend(self.held.filter(|_| dirty).map(gap));
+    }
+
+    /// Takes the snapshots that are wanted.
+    fn answer(&mut self, writer: &mut SourceWriter, scope: &mut Scope) {
+        let Some(steering) = self.options.steering else { return };
+        while let Ok(Wanted { tier, stop, told }) = steering.wanted.try_recv() {
+            self.drain();
+            let now = clock::now();
+            self.note_pause(now);
+            self.held = self.held.map(|_| now);
+            let batch = self.take();
+            let plan = Plan { gaps: gaps(&batch, now), soft_gaps: self.pauses.clone(), ..Plan::everything() };
+            let how =
+                Settings { capture: self.options.capture, tier, always: true, progress: &*steering.alive, stop: &stop };
+            let result = capture(writer, scope, &plan, &how);
+            match &result {
+                Ok(report) => {
+                    self.scanned = now;
+                    self.done(report.clone());
+                }
+                Err(_) => self.dirty.put_back(time::Instant::now(), batch),
+            }
+            // Who does not wait any more is not told.
+            let _gone = told.send(result);
+        }
+    }
+
+    /// What is dirty. Tells what became of the root.
+    fn take(&mut self) -> Batch {
         let batch = self.dirty.take(time::Instant::now());
         match batch.root {
             Some(RootChange::Gone) => (self.options.events)(Event::RootGone),
             Some(RootChange::Back { same }) => (self.options.events)(Event::RootBack(same)),
             None => {}
         }
+        batch
+    }
+
+    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) {
+        let batch = self.take();
         let now = clock::now();
         let plan = self.plan(&batch, now);
         if plan == Plan::default() {
             return;
         }
+        let plan = Plan { soft_gaps: [self.pauses.clone(), plan.soft_gaps.clone()].concat(), ..plan };
         let scanned_all = plan.subtrees.contains(&Vec::new());
-        match self.capture(writer, scope, &plan, &crate::progress::Quiet) {
+        let progress: &dyn Progress = self.options.steering.map_or(&crate::progress::Quiet, |s| &*s.alive);
+        match self.capture(writer, scope, &plan, progress) {
             Ok(report) => {
                 if scanned_all {
                     self.scanned = now;
@@ -265,12 +356,9 @@ impl Watching<'_> {
             dirs: batch.paths.dirs.clone(),
             subtrees: batch.paths.subtrees.clone(),
             nodes: batch.paths.nodes.clone(),
+            gaps: gaps(batch, now),
             ..Plan::default()
         };
-        for blind in &batch.gaps {
-            let gap = Gap { subtree: blind.dir.clone(), from: blind.since, to: now, why: blind.why.as_str().into() };
-            plan.gaps.push(gap);
-        }
         let instant = time::Instant::now();
         if instant >= self.next_scan {
             self.next_scan = instant + self.options.capture.scan_interval;
@@ -294,22 +382,20 @@ impl Watching<'_> {
         plan: &Plan,
         progress: &dyn Progress,
     ) -> Result<Report, CaptureError> {
-        if let Err(e) = scope.refresh() {
-            tracing::warn!("cannot read the table of mounts: {e}; it is taken as it was");
-        }
-        let settings = Settings {
+        let how = Settings {
             capture: self.options.capture,
             tier: Tier::Incremental,
             always: false,
             progress,
             stop: self.options.stop,
         };
-        engine::capture(writer, scope, plan, &settings)
+        capture(writer, scope, plan, &how)
     }
 
     fn done(&mut self, report: Report) {
         self.backoff = BACKOFF.0;
         self.retry_at = None;
+        self.pauses.clear();
         for (path, bytes, ns) in &report.large {
             let cost = Duration::from_nanos((*ns).max(0) as u64);
             self.dirty.captured(path, *bytes, cost, time::Instant::now());

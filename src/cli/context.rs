@@ -19,6 +19,8 @@ use crate::types::{
 pub struct Context {
     /// The settings; `repository` is that of `--repo` if it was given.
     pub config: Config,
+    /// The repository as `--repo` names it.
+    pub repository_named: Option<String>,
     /// The places that hold when the settings are silent.
     pub places: Places,
     /// Whether results are printed as JSON.
@@ -58,7 +60,8 @@ impl Context {
         if let Some(repo) = &global.repo {
             config.repository = location(repo)?;
         }
-        Ok((Context { config, places, json: global.json, quiet: global.quiet }, problems))
+        let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
+        Ok((Context { config, repository_named, places, json: global.json, quiet: global.quiet }, problems))
     }
 
     /// The standard output.
@@ -77,6 +80,7 @@ fn surroundings() -> Surroundings {
         home: path("HOME"),
         config_home: path("XDG_CONFIG_HOME"),
         state_home: path("XDG_STATE_HOME"),
+        runtime_dir: path("XDG_RUNTIME_DIR"),
         host: if is_name(host.as_bytes()) { host.into_owned() } else { "localhost".to_owned() },
     }
 }

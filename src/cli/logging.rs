@@ -11,15 +11,15 @@ use super::outcome::Failure;
 /// The variable that says what is logged.
 pub const VARIABLE: &str = "BYGONE_LOG";
 
-/// Starts logging. To be called once; a second call changes nothing.
-pub fn start(global: &Global) -> Result<(), Failure> {
+/// Starts logging; a service tells more by itself, as nobody looks on. To be called once; a second call changes nothing.
+pub fn start(global: &Global, is_service: bool) -> Result<(), Failure> {
     let filter = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
             Failure::usage(format!("{VARIABLE}={text:?} is no log filter"))
                 .because(&e)
                 .hint("write a level, or bygone=debug")
         })?,
-        _ => EnvFilter::new(directives(global)),
+        _ => EnvFilter::new(directives(global, is_service)),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Apart(io::stderr()));
     // An error here says that a subscriber is set already, by a test or by an embedding program: theirs stays.
@@ -31,9 +31,10 @@ pub fn start(global: &Global) -> Result<(), Failure> {
 }
 
 /// What is logged by bygone itself, and by what it is made of.
-fn directives(global: &Global) -> &'static str {
+fn directives(global: &Global, is_service: bool) -> &'static str {
     match (global.quiet, global.verbose) {
         (true, _) => "error",
+        (false, 0) if is_service => "warn,bygone::daemon=info",
         (false, 0) => "warn",
         (false, 1) => "warn,bygone=info",
         (false, 2) => "warn,bygone=debug",

@@ -13,4 +13,5 @@ pub mod outcome;
 pub mod past;
 pub mod run;
 pub mod secret;
+pub mod service;
 pub mod sizes;

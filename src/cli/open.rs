@@ -8,9 +8,9 @@ use super::context::Context;
 use super::outcome::{Explain as _, Failure, Outcome};
 use super::secret::{self, Purpose};
 use super::sizes::show_size;
+use crate::capture::once::{self, ScopeError};
 use crate::capture::scope::Scope;
 use crate::config::model::{Remote, Source};
-use crate::config::patterns::Patterns;
 use crate::crypto::slots::Secret;
 use crate::progress::Progress;
 use crate::repo::{
@@ -169,21 +169,11 @@ pub fn settle(at: &Attached) -> Outcome {
     Outcome::Partial
 }
 
-/// What of a source is captured: never the repository and the state, wherever they lie.
+/// What of a source is captured, with a hint for people where that can't be told.
 pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
-    let patterns = Patterns::compile(&source.exclude, &source.include).map_err(Failure::usage)?;
-    let real = |p: &std::path::Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
-    let own = context.config.own_dirs();
-    for (what, dir) in &own {
-        if real(&source.path).starts_with(real(dir)) {
-            let path = source.path.display();
-            return Err(Failure::new(format!(
-                "cannot protect {path}: it is in the {what} {}, which is never captured",
-                dir.display()
-            ))
-            .hint("`bygone source remove` takes it off the list"));
-        }
-    }
-    let never: Vec<&std::path::Path> = own.iter().map(|(_, dir)| *dir).collect();
-    Scope::new(source, patterns, &never).explain(|| format!("cannot tell what belongs to {}", source.path.display()))
+    once::scope(&context.config, source).map_err(|e| match &e {
+        ScopeError::Patterns(e) => Failure::usage(e),
+        ScopeError::Own { .. } => Failure::from_error(&e).hint("`bygone source remove` takes it off the list"),
+        ScopeError::Io { .. } => Failure::from_error(&e),
+    })
 }

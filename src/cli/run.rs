@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, retention,
-    schedule, snapshot, source, status, umount, verify, watch,
+    cat, completions, config_check, daemon, diff, find, index, init, jobs, key, list, log, mount, protect, restore,
+    retention, schedule, snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -24,7 +24,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(e) => return refused(&e, &args),
     };
     let json = cli.global.json;
-    let ended = logging::start(&cli.global).and_then(|()| dispatch(&cli));
+    let ended = logging::start(&cli.global, matches!(cli.command, Command::Daemon(_))).and_then(|()| dispatch(&cli));
     match ended {
         Ok(outcome) => outcome.status(),
         Err(failure) => {
@@ -87,6 +87,12 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),
         Command::Mount(args) => mount::run(&load(Missing::Error)?, args),
+        Command::Daemon(_) => daemon::run(&cli.global),
+        Command::Reload(_) => daemon::reload(&load(Missing::Error)?),
+        Command::Pause(args) => daemon::pause(&load(Missing::Error)?, args),
+        Command::Resume(_) => daemon::resume(&load(Missing::Error)?),
+        Command::Jobs(_) => jobs::run(&load(Missing::Error)?),
+        Command::Job(command) => daemon::job(&load(Missing::Error)?, command),
         Command::Umount(args) => umount::run(args),
         Command::Watch(args) => watch::run(&load(Missing::Error)?, args),
         Command::List(args) => list::run(&load(Missing::Error)?, args),

@@ -9,10 +9,11 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
-use super::model::{Capture, Config, JobSettings, KeyFrom, Mount, Remote, Scheduling, Source};
+use super::model::{Capture, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling, Source};
 use super::places::{self, Places};
 use super::ranges;
 use super::retention::Retention;
+use super::roles::Roles;
 use super::values::{self, Absolute, RepositoryAt};
 use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::location::Location;
@@ -64,6 +65,8 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         path: path.to_owned(),
         repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
         host: raw.host.unwrap_or_else(|| places.host.clone()),
+        socket: raw.daemon.socket.or_else(|| places.socket.clone()).unwrap_or_else(|| places::default_socket(&state)),
+        roles: raw.roles,
         state,
         key,
         capture,
@@ -114,6 +117,10 @@ struct Raw {
     retention: Retention,
     #[serde(default)]
     schedule: Scheduling,
+    #[serde(default)]
+    daemon: Daemon,
+    #[serde(default)]
+    roles: Roles,
     #[serde(default)]
     source: Vec<RawSource>,
     #[serde(default)]
@@ -245,6 +252,7 @@ mod tests {
             zone = "Europe/Berlin"
             allow-other = true
             inodes = "per-view"
+            at = "/mnt/backups/"
             [retention]
             every = "48h"
             yearly = "forever"
@@ -270,12 +278,13 @@ mod tests {
         assert_eq!((capture.quiet.as_secs(), capture.bound.as_secs(), capture.scan_interval.as_secs()), (1, 2, 1800));
         assert_eq!((capture.threads, capture.level, capture.large_file_share), (4, 1, 25));
         assert_eq!((capture.watcher, capture.io_class), (Watcher::Inotify, IoClass::None));
-        let mount = Mount { zone: Some("Europe/Berlin".into()), allow_other: true, inodes: Inodes::PerView };
+        let zone = Some("Europe/Berlin".into());
+        let mount = Mount { zone, allow_other: true, inodes: Inodes::PerView, at: Some("/mnt/backups".into()) };
         assert_eq!(config.mount, mount);
         let source = &config.sources[0];
         assert_eq!((source.exclude.len(), source.include.len()), (1, 1));
         assert!(source.one_file_system && !source.cachedir_tag);
-        assert_eq!((source.at.line, source.at.column), (25, 20));
+        assert_eq!((source.at.line, source.at.column), (26, 20));
         let window = |text: &str| Some(text.parse().unwrap());
         let all =
             Retention { every: window("48h"), yearly: window("forever"), lock: window("7y"), ..Retention::default() };

@@ -10,4 +10,5 @@ pub mod patterns;
 pub mod places;
 mod ranges;
 pub mod retention;
+pub mod roles;
 mod values;

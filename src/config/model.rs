@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Place;
 use super::retention::Retention;
+use super::roles::Roles;
 use super::values;
 use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::{location::Location, when::zone::Zone};
@@ -36,6 +37,10 @@ pub struct Config {
     pub retention: Retention,
     /// What holds for all schedules.
     pub schedule: Scheduling,
+    /// The socket at which the service is spoken to.
+    pub socket: PathBuf,
+    /// Who may do what by it.
+    pub roles: Roles,
     /// What is protected.
     pub sources: Vec<Source>,
     /// What else is run by a schedule.
@@ -166,6 +171,9 @@ pub struct Mount {
     pub allow_other: bool,
     /// Whether views share inode numbers.
     pub inodes: Inodes,
+    /// Where the service mounts it; nowhere if none.
+    #[serde(deserialize_with = "values::absolute_if_any")]
+    pub at: Option<PathBuf>,
 }
 
 /// Whether views share the inode numbers of unchanged files.
@@ -258,6 +266,15 @@ pub struct JobSettings {
     /// How long after the first failure; as all schedules if none.
     #[serde(default, deserialize_with = "values::duration_if_any")]
     pub retry_after: Option<Duration>,
+}
+
+/// The service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Daemon {
+    /// The socket at which it is spoken to.
+    #[serde(deserialize_with = "values::absolute_if_any")]
+    pub(super) socket: Option<PathBuf>,
 }
 
 /// One protected directory and its policy.

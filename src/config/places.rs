@@ -15,6 +15,8 @@ pub struct Surroundings {
     pub config_home: Option<PathBuf>,
     /// `XDG_STATE_HOME`.
     pub state_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<PathBuf>,
     /// The host's name, as the kernel has it.
     pub host: String,
 }
@@ -28,9 +30,14 @@ pub struct Places {
     pub state: PathBuf,
     /// The key file.
     pub key: PathBuf,
+    /// The socket of the service; below the state directory if none.
+    pub socket: Option<PathBuf>,
     /// The host's name.
     pub host: String,
 }
+
+/// The socket of the service that root runs.
+pub const SYSTEM_SOCKET: &str = "/run/bygone/control";
 
 impl Places {
     /// The places for these surroundings: `/etc/bygone` and `/var/lib/bygone` for root, the XDG directories otherwise.
@@ -42,7 +49,13 @@ impl Places {
                 user_dir(around, &around.state_home, "XDG_STATE_HOME", ".local/state")?,
             ),
         };
-        Ok(Places { config: config.join("bygone.toml"), key: config.join("key"), state, host: around.host.clone() })
+        let runtime = around.runtime_dir.as_ref().filter(|dir| dir.is_absolute());
+        let socket = match around.root {
+            true => Some(PathBuf::from(SYSTEM_SOCKET)),
+            false => runtime.map(|dir| dir.join("bygone/control")),
+        };
+        let host = around.host.clone();
+        Ok(Places { config: config.join("bygone.toml"), key: config.join("key"), state, socket, host })
     }
 }
 
@@ -57,6 +70,11 @@ fn user_dir(
     let base = given.as_ref().filter(absolute).cloned();
     let base = base.or_else(|| around.home.as_ref().filter(absolute).map(|home| home.join(below)));
     base.map(|b| b.join("bygone")).ok_or(ConfigError::NoHome(variable))
+}
+
+/// The socket of the service of a user who has no directory for sockets.
+pub fn default_socket(state: &Path) -> PathBuf {
+    state.join("daemon/control")
 }
 
 /// The repository of a host that names none.

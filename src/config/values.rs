@@ -26,6 +26,11 @@ impl<'de> Deserialize<'de> for Absolute {
     }
 }
 
+/// An absolute path, if there is one.
+pub(super) fn absolute_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    Absolute::deserialize(from).map(|path| Some(path.0))
+}
+
 /// Where a repository is: an absolute path or the URL of a bucket.
 #[derive(Clone)]
 pub(super) struct RepositoryAt(pub(super) Location);

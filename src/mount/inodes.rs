@@ -9,6 +9,7 @@
 //!
 //! A directory never has the same number in two views: a process that stands in it would be moved to the other one.
 
+use crate::config::model::Inodes;
 use crate::types::ids::{Node, SourceNum, Ver};
 
 const FILE: u64 = 1 << 62;
@@ -48,6 +49,16 @@ pub enum Split {
     /// By view and version: for programs that must not take two views' files for one. Up to 64 sources a mount and 2^36
     /// versions a source; beyond that EOVERFLOW.
     PerView,
+}
+
+impl Split {
+    /// What the settings say.
+    pub fn of(inodes: Inodes) -> Split {
+        match inodes {
+            Inodes::Shared => Split::Shared,
+            Inodes::PerView => Split::PerView,
+        }
+    }
 }
 
 /// What an inode number means.

@@ -1,10 +1,12 @@
 //! The life of a mount: where it may stand, its beginning and its end.
 
+use crate::config::model::Config;
 use crate::mount::{
     errno::FsError,
     follow::Follower,
     fs::{Fs, Shown},
     fuse::Served,
+    inodes::Split,
     umount::{self, UmountError},
 };
 use crate::repo::{attach::Attached, error::RepoError};
@@ -13,7 +15,10 @@ use crate::sys::{
     fuse::{self, FuseError},
     mounts,
 };
-use crate::types::path;
+use crate::types::{
+    path,
+    when::zone::{Zone, ZoneError},
+};
 use crate::view::names;
 use std::{
     io,
@@ -35,6 +40,21 @@ pub struct MountOptions {
     pub shown: Shown,
     /// Let other users see it.
     pub allow_other: bool,
+}
+
+impl MountOptions {
+    /// What of the history is mounted, and how, by the settings alone.
+    pub fn of(config: &Config) -> Result<MountOptions, ZoneError> {
+        let zone = config.mount.zone.as_deref().map_or_else(|| Ok(Zone::system()), Zone::named)?;
+        let shown = Shown {
+            host: config.host.clone(),
+            this_host: config.host.clone(),
+            zone,
+            at: None,
+            split: Split::of(config.mount.inodes),
+        };
+        Ok(MountOptions { shown, allow_other: config.mount.allow_other })
+    }
 }
 
 /// Why a mount could not be made.

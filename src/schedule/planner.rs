@@ -147,6 +147,13 @@ impl Planner {
         Ok(())
     }
 
+    /// The run of the job was ended by somebody: it neither failed nor succeeded, and is not tried again.
+    pub fn cancel(&mut self, name: &str, now: Instant) -> Result<(), NoJob> {
+        let (_, state) = self.entry(name)?;
+        *state = State { running: None, ended: Some(now), failures: 0, ..*state };
+        Ok(())
+    }
+
     fn entry(&mut self, name: &str) -> Result<&mut (Job, State), NoJob> {
         self.jobs.iter_mut().find(|(job, _)| job.name == name).ok_or_else(|| NoJob(name.to_owned()))
     }

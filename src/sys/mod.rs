@@ -9,14 +9,17 @@ pub mod durable;
 pub mod fanotify;
 pub mod flags;
 pub mod fuse;
+pub mod local;
 pub mod make;
 pub mod meta;
 pub mod mounts;
 pub mod process;
 pub mod read;
 mod resident;
+pub mod service;
 pub mod shared;
 pub mod space;
 pub mod stat;
 #[cfg(test)]
 mod testfs;
+pub mod users;

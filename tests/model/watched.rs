@@ -54,8 +54,15 @@ impl<'a> Watched<'a> {
                 Event::Watching(kind, _) => drop(to.send(format!("watching by {kind}"))),
                 other => drop(to.send(format!("{other:?}"))),
             };
-            let options =
-                Options { source: &source, capture: &capture, never, progress: &Quiet, events: &tell, stop: &flag };
+            let options = Options {
+                source: &source,
+                capture: &capture,
+                never,
+                progress: &Quiet,
+                events: &tell,
+                stop: &flag,
+                steering: None,
+            };
             watching::watch(writer, scope, &options)
         });
         let watched = Watched { lab, stop, events, thread: Some(thread) };

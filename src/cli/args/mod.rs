@@ -3,6 +3,7 @@
 pub mod history;
 pub mod retention;
 pub mod schedule;
+pub mod service;
 pub mod setup;
 pub mod times;
 pub mod top;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{history, retention, schedule, setup, upkeep};
+use super::{history, retention, schedule, service, setup, upkeep};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -35,7 +35,7 @@ Without --config, settings are in /etc/bygone/bygone.toml for root, and in $XDG_
 The variable BYGONE_LOG sets what is logged, such as bygone::capture=debug, and goes before -v and -q.";
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Read the settings from this file
@@ -119,6 +119,22 @@ pub enum Command {
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),
+    /// Run the service: watch, run the schedules, mount
+    #[command(long_about = service::DAEMON)]
+    Daemon(service::Daemon),
+    /// Make the service take new settings
+    #[command(long_about = service::RELOAD)]
+    Reload(service::Reload),
+    /// Hold capture and schedules still
+    #[command(long_about = service::PAUSE)]
+    Pause(service::Pause),
+    /// Let capture and schedules go on
+    Resume(service::Resume),
+    /// List the jobs of the service: when they ran, and run next
+    Jobs(service::Jobs),
+    /// Work on a job of the service
+    #[command(subcommand)]
+    Job(service::Job),
     /// Show what runs by itself, and when
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),

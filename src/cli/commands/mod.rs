@@ -3,10 +3,12 @@
 pub mod cat;
 pub mod completions;
 pub mod config_check;
+pub mod daemon;
 pub mod diff;
 pub mod find;
 pub mod index;
 pub mod init;
+pub mod jobs;
 pub mod key;
 pub mod list;
 pub mod log;

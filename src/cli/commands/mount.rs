@@ -6,14 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::args::upkeep::{Inodes, Mount};
+use crate::cli::args::upkeep::Mount;
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
-use crate::config::model;
 use crate::mount::{
-    fs::Shown,
     inodes::Split,
     session::{self, MountError, MountOptions, Mounted},
 };
@@ -71,18 +69,7 @@ pub fn run(context: &Context, args: &Mount) -> Result<Outcome, Failure> {
 
 /// What of the history is mounted, and how, by the settings alone.
 pub fn default_options(context: &Context) -> Result<MountOptions, Failure> {
-    let zone = match &context.config.mount.zone {
-        Some(name) => Zone::named(name).into_failure()?,
-        None => Zone::system(),
-    };
-    let shown = Shown {
-        host: context.config.host.clone(),
-        this_host: context.config.host.clone(),
-        zone,
-        at: None,
-        split: split(context.config.mount.inodes),
-    };
-    Ok(MountOptions { shown, allow_other: context.config.mount.allow_other })
+    MountOptions::of(&context.config).into_failure()
 }
 
 /// Mounts, with a hint for people where that can't be.
@@ -110,7 +97,7 @@ fn options(context: &Context, args: &Mount) -> Result<MountOptions, Failure> {
         options.shown.host = host.clone();
     }
     if let Some(inodes) = args.inodes {
-        options.shown.split = split(Inodes::into(inodes));
+        options.shown.split = Split::of(inodes.into());
     }
     options.allow_other |= args.allow_other;
     if let Some(text) = &args.at {
@@ -121,13 +108,6 @@ fn options(context: &Context, args: &Mount) -> Result<MountOptions, Failure> {
         }
     }
     Ok(options)
-}
-
-fn split(inodes: model::Inodes) -> Split {
-    match inodes {
-        model::Inodes::Shared => Split::Shared,
-        model::Inodes::PerView => Split::PerView,
-    }
 }
 
 /// Starts the same command again as a process of its own, which says on its standard output when the mount is ready.

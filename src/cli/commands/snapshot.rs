@@ -6,19 +6,18 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use crate::capture::{
-    engine::{self, Plan, Settings},
-    report::Report,
-};
+use crate::capture::{once, report::Report};
 use crate::cli::args::upkeep::Snapshot;
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::service;
 use crate::cli::sizes::show_size;
 use crate::config::model::{IoClass, Source};
+use crate::daemon::protocol::{Answer, What};
 use crate::progress::Progress;
-use crate::repo::{attach::Attached, write::SourceWriter};
+use crate::repo::attach::Attached;
 use crate::sys::process::{self, Signals};
 use crate::types::{
     path,
@@ -26,8 +25,34 @@ use crate::types::{
     when::{show, zone::Zone},
 };
 
-/// Runs it.
+/// Runs it: by the service, where one runs for these settings, as that holds the sources.
 pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
+    match by_service(context, args)? {
+        Some(outcome) => Ok(outcome),
+        None => alone(context, args),
+    }
+}
+
+/// None where no service runs.
+fn by_service(context: &Context, args: &Snapshot) -> Result<Option<Outcome>, Failure> {
+    let named = |path: &PathBuf| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let sources = args.sources.iter().map(named).collect::<Result<_, _>>().explain(|| "cannot tell which source")?;
+    let mut failed = None;
+    let what = What::Snapshot { sources, tier: Tier::from(args.tier) as u8 };
+    let reached = service::ask(context, what, &mut |answer| {
+        if let Answer::Taken(taken) = answer {
+            let source = Source::new(taken.source.clone());
+            failed = failed.take().or(tell(context, &source, &taken.report()).err());
+        }
+    })?;
+    let ended = service::ended(reached)?;
+    match failed {
+        Some(failure) => Err(failure),
+        None => Ok(ended.map(|(_, whole)| if whole { Outcome::Done } else { Outcome::Partial })),
+    }
+}
+
+fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     let wanted = chosen(context, &args.sources)?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
@@ -93,14 +118,8 @@ pub fn take(
     (progress, stop): (&dyn Progress, &AtomicBool),
 ) -> Result<Report, Failure> {
     let what = || format!("cannot capture {}", source.path.display());
-    let scope = open::scope(context, source)?;
-    let root = path_bytes(&source.path);
-    let mut writer = SourceWriter::open(at.clone(), &context.config.host, root).explain(what)?;
-    progress.start(&format!("capturing {}", source.path.display()), None);
-    let settings = Settings { capture: &context.config.capture, tier, always: true, progress, stop };
-    let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings).explain(what);
-    progress.finish();
-    report
+    open::scope(context, source)?;
+    once::take(&context.config, at, source, tier, (progress, stop)).explain(what)
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {

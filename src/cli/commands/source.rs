@@ -12,9 +12,11 @@ use crate::cli::config_file;
 use crate::cli::context::{Context, absolute};
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::service;
 use crate::config::edit;
 use crate::config::model::Source;
 use crate::config::patterns::Patterns;
+use crate::daemon::{client::Reached, protocol::What};
 use crate::repo::{attach::state_dir_of, open::repository_id, write::writer_lock};
 use crate::sys::durable;
 
@@ -91,8 +93,10 @@ fn told(context: &Context, (word, what): (&str, &str), paths: &[PathBuf], runnin
         for path in paths {
             out.line(format_args!("{} {what}", path.display()))?;
         }
-        for Running { pid, does } in running {
-            out.line(format_args!("process {pid} {does}"))?;
+        if is_served(context) {
+            out.line("the service takes it over with `bygone reload`")?;
+        } else {
+            running.iter().try_for_each(|Running { pid, does }| out.line(format_args!("process {pid} {does}")))?;
         }
     }
     out.finish()
@@ -102,6 +106,11 @@ fn told(context: &Context, (word, what): (&str, &str), paths: &[PathBuf], runnin
 struct Running {
     pid: u32,
     does: &'static str,
+}
+
+/// Whether a service runs for these settings: it takes them when it is told to.
+fn is_served(context: &Context) -> bool {
+    matches!(service::ask(context, What::Jobs, &mut |_| {}), Ok(Reached::Done { .. } | Reached::Refused { .. }))
 }
 
 /// The processes that watch one of these sources.

@@ -5,18 +5,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::status_text;
+use super::{jobs, status_text};
 use crate::capture::watching::{self, Heartbeat};
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::service;
+use crate::daemon::{
+    protocol::{Answer, What},
+    standing::Standing,
+};
 use crate::index::tree::Reader;
 use crate::repo::{attach::Attached, measure, open::list_slots, write::writer_lock};
 use crate::sys::{clock, durable};
-use crate::types::{location::Location, op::Gap, path, snapshot, time::Instant, when::show::exact_name};
+use crate::types::{op::Gap, path, snapshot, time::Instant, when::show::exact_name};
 
 /// A heartbeat older than this was not written by a process that only watches.
 const FRESH_NS: i64 = 20_000_000_000;
@@ -26,9 +31,9 @@ const GAPS: usize = 5;
 const RECENT_NS: i64 = 7 * 86_400 * 1_000_000_000;
 
 /// How things stand.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Status {
-    pub(super) repository: Location,
+    pub(super) repository: String,
     pub(super) id: String,
     pub(super) stored: Stored,
     /// Where the store is far away: what is captured and not stored yet.
@@ -40,7 +45,7 @@ pub(super) struct Status {
 }
 
 /// What the repository holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stored {
     pub(super) packs: u64,
     pub(super) pack_bytes: u64,
@@ -62,7 +67,7 @@ pub(super) struct Stored {
 }
 
 /// What waits on this host until it is stored.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WaitingStatus {
     pub(super) objects: u64,
     pub(super) bytes: u64,
@@ -71,14 +76,14 @@ pub(super) struct WaitingStatus {
 }
 
 /// The index of this host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct IndexFile {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
 }
 
 /// A source that is configured, or known in the repository, or both.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SourceStatus {
     pub(super) host: String,
     pub(super) path: String,
@@ -90,7 +95,7 @@ pub(super) struct SourceStatus {
 }
 
 /// What is in the repository of a source.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct History {
     pub(super) snapshots: u64,
     pub(super) last: u64,
@@ -110,7 +115,7 @@ pub(super) struct History {
 }
 
 /// Snapshots that can't be shown, for people and programs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LostShown {
     pub(super) first: u64,
     pub(super) last: u64,
@@ -118,7 +123,7 @@ pub(super) struct LostShown {
 }
 
 /// A gap for people and programs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GapShown {
     pub(super) path: String,
     pub(super) from_ns: i64,
@@ -127,7 +132,7 @@ pub(super) struct GapShown {
 }
 
 /// Whether a source is being watched on this host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub(super) enum Watch {
     /// By a process that has lately said so.
@@ -141,7 +146,7 @@ pub(super) enum Watch {
 }
 
 /// What a watching process noted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Beat {
     pub(super) pid: u32,
     pub(super) seen_until_ns: i64,
@@ -155,7 +160,22 @@ pub(super) struct Beat {
 /// Runs it. An index that knows some source is taken as it is, so that nothing waits for a capture that is under way; one
 /// that is empty, as it is when the state directory was lost, is filled from the journal first.
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
-    let at = open::attached(context)?;
+    let asked = by_service(context);
+    match &asked {
+        Ok(Some((service, Ok(status)))) => return tell(context, status, Some(service), Outcome::Done),
+        Ok(Some((service, Err(trouble)))) => return service_alone(context, service, trouble),
+        _ => {}
+    }
+    let at = match (open::attached(context), asked) {
+        (Ok(at), Ok(_)) => at,
+        // The service says no, and without it the same can be seen.
+        (Ok(at), Err(refused)) => {
+            tracing::warn!("what the service knows is missing: {}", refused.to_string().trim_end());
+            at
+        }
+        (Err(_), Err(refused)) => return Err(refused),
+        (Err(e), Ok(_)) => return Err(e),
+    };
     let mut outcome = Outcome::Done;
     if is_new(context, &at)? {
         let bar = bar::on_stderr(!context.quiet && !context.json);
@@ -163,15 +183,64 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
             outcome = Outcome::Partial;
         }
     }
-    let now = clock::now();
-    let status = gather(context, &at, now)?;
+    tell(context, &gather(context, &at, clock::now())?, None, outcome)
+}
+
+fn tell(context: &Context, status: &Status, service: Option<&Standing>, outcome: Outcome) -> Result<Outcome, Failure> {
     let mut out = context.out();
     match context.json {
-        true => out.json(&status)?,
-        false => status_text::print(&mut out, &status, now)?,
+        true => out.json(&With { status, service })?,
+        false => {
+            status_text::print(&mut out, status, clock::now())?;
+            service.iter().try_for_each(|service| jobs::print(&mut out, service))?;
+        }
     }
     out.finish()?;
     Ok(if status.damaged_keys == 0 { outcome } else { Outcome::Partial })
+}
+
+/// What the service knows of itself, where the repository can't be looked at now.
+fn service_alone(context: &Context, service: &Standing, trouble: &str) -> Result<Outcome, Failure> {
+    tracing::error!("how repository and sources stand can't be told now: {trouble}");
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&serde_json::json!({ "service": service, "trouble": trouble }))?,
+        false => jobs::print(&mut out, service)?,
+    }
+    out.finish()?;
+    Ok(Outcome::Partial)
+}
+
+/// How things stand, with what the service knows.
+#[derive(Serialize)]
+struct With<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    service: Option<&'a Standing>,
+}
+
+/// How a service stands, and repository and sources, or why that can't be told.
+type Served = (Standing, Result<Status, String>);
+
+/// How things stand by the service, if one runs for these settings.
+fn by_service(context: &Context) -> Result<Option<Served>, Failure> {
+    let mut told = None;
+    let reached = service::ask(context, What::Status, &mut |answer| told = Some(answer))?;
+    service::ended(reached)?;
+    let Some(Answer::Standing { service, standing, trouble }) = told else { return Ok(None) };
+    match (standing, trouble) {
+        (Some(standing), _) => {
+            let status = serde_json::from_value(standing).explain(|| "the service is of another version")?;
+            Ok(Some((*service, Ok(status))))
+        }
+        (None, trouble) => Ok(Some((*service, Err(trouble.unwrap_or_default())))),
+    }
+}
+
+/// How repository and sources stand, for a service to tell.
+pub(super) fn standing(context: &Context, at: &Attached) -> Result<serde_json::Value, Failure> {
+    let status = gather(context, at, clock::now())?;
+    serde_json::to_value(status).explain(|| "cannot write the status as JSON")
 }
 
 /// Whether the index is empty, and nobody is just filling it by a first capture.
@@ -202,7 +271,7 @@ fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Fail
     });
     Ok(Status {
         waiting,
-        repository: context.config.repository.clone(),
+        repository: context.config.repository.to_string(),
         id: at.repo().id().to_string(),
         stored: Stored {
             packs: measure.packs,

@@ -132,7 +132,15 @@ fn watch_one(
     let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
     let events = |event: Event| tell(context, source, event, first, &unread);
     let never: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
-    let options = Options { source, capture: &context.config.capture, never, progress: &*bar, events: &events, stop };
+    let options = Options {
+        source,
+        capture: &context.config.capture,
+        never,
+        progress: &*bar,
+        events: &events,
+        stop,
+        steering: None,
+    };
     match watching::watch(writer, scope, &options) {
         Ok(()) => {}
         // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.

@@ -1,0 +1,120 @@
+//! `bygone daemon`, and the commands that only a running service answers: reload, pause, resume, job.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::cli::args::service::{Job, Pause};
+use crate::cli::args::top::Global;
+use crate::cli::commands::{snapshot, status};
+use crate::cli::context::{Context, Missing};
+use crate::cli::open::{self, Reads};
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::service;
+use crate::config::model::Config;
+use crate::daemon::{host::Host, protocol::What, run};
+use crate::progress::Quiet;
+use crate::repo::attach::Attached;
+use crate::sys::service::Started;
+
+/// Runs the service.
+pub fn run(global: &Global) -> Result<Outcome, Failure> {
+    let context = Context::load(global, Missing::Error)?;
+    snapshot::lower_priority(&context);
+    let host = Arc::new(Line { global: global.clone() });
+    let left = run::run(host, &started()).into_failure()?;
+    if left.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    Err(Failure::new(format!("ended without waiting any longer for {}", left.join(", ")))
+        .hint("nothing is lost: what was being captured is captured with the next start"))
+}
+
+/// What the environment says of whoever started the service.
+fn started() -> Started {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    Started {
+        notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+        watchdog_usec: number("WATCHDOG_USEC"),
+        watchdog_pid: number("WATCHDOG_PID").and_then(|pid| u32::try_from(pid).ok()),
+    }
+}
+
+/// What the service asks of the command line.
+struct Line {
+    global: Global,
+}
+
+impl Line {
+    fn with(&self, config: &Config) -> Result<Context, Failure> {
+        let context = Context::load(&self.global, Missing::Fine)?;
+        Ok(Context { config: config.clone(), ..context })
+    }
+
+    fn opened(&self, config: &Config, reads: Reads) -> Result<Arc<Attached>, Failure> {
+        let at = open::attached_with(&self.with(config)?, reads)?;
+        open::catch_up(&at, &Quiet)?;
+        Ok(at)
+    }
+}
+
+impl Host for Line {
+    fn load(&self) -> Result<Config, String> {
+        Context::load(&self.global, Missing::Error).map(|context| context.config).map_err(in_a_line)
+    }
+
+    fn open(&self, config: &Config) -> Result<Arc<Attached>, String> {
+        self.opened(config, Reads::Cached).map_err(in_a_line)
+    }
+
+    fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String> {
+        self.opened(config, Reads::Fresh).map_err(in_a_line)
+    }
+
+    fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String> {
+        self.with(config).and_then(|context| status::standing(&context, at)).map_err(in_a_line)
+    }
+}
+
+/// A failure as one line, for a log and for whoever asked the service.
+#[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn in_a_line(failure: Failure) -> String {
+    let text = failure.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ").trim_start_matches("error: ").to_owned()
+}
+
+/// `bygone reload`.
+pub fn reload(context: &Context) -> Result<Outcome, Failure> {
+    simple(context, What::Reload)
+}
+
+/// `bygone pause`.
+pub fn pause(context: &Context, args: &Pause) -> Result<Outcome, Failure> {
+    let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    simple(context, What::Pause { for_ms: args.duration.map(ms) })
+}
+
+/// `bygone resume`.
+pub fn resume(context: &Context) -> Result<Outcome, Failure> {
+    simple(context, What::Resume)
+}
+
+/// `bygone job`.
+pub fn job(context: &Context, command: &Job) -> Result<Outcome, Failure> {
+    let Job::Cancel(args) = command;
+    simple(context, What::Cancel { name: args.name.clone() })
+}
+
+/// Asks, and says what was done.
+fn simple(context: &Context, what: What) -> Result<Outcome, Failure> {
+    let (done, whole) = service::must(context, what, &mut |_| {})?;
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&json!({ "done": done }))?,
+        false if context.quiet => {}
+        false => out.line(done)?,
+    }
+    out.finish()?;
+    Ok(if whole { Outcome::Done } else { Outcome::Partial })
+}

@@ -1,0 +1,113 @@
+//! `bygone jobs`, and how a service stands, for people.
+
+use crate::cli::context::Context;
+use crate::cli::out::Out;
+use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::service;
+use crate::daemon::protocol::{Answer, What};
+use crate::daemon::standing::{JobStatus, Paused, Standing, TaskState, TaskStatus};
+use crate::sys::clock;
+use crate::types::{
+    time::Instant,
+    when::{
+        show::{ago, show_second},
+        zone::Zone,
+    },
+};
+
+/// Runs it.
+pub fn run(context: &Context) -> Result<Outcome, Failure> {
+    let mut told = None;
+    service::must(context, What::Jobs, &mut |answer| {
+        if let Answer::Standing { service, .. } = answer {
+            told = Some(service);
+        }
+    })?;
+    let mut out = context.out();
+    match told {
+        Some(standing) if context.json => standing.jobs.iter().try_for_each(|job| out.json(job))?,
+        Some(standing) => list(&mut out, &standing)?,
+        None => {}
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn list(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
+    if standing.jobs.is_empty() {
+        tracing::warn!("nothing has a schedule; bygone.toml(5) says how to give one");
+    }
+    standing.jobs.iter().try_for_each(|one| job(out, one, ""))?;
+    others(out, standing)
+}
+
+/// What runs and is no job of the settings.
+fn others(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
+    let is_job = |name: &str| standing.jobs.iter().any(|job| job.name == name);
+    for work in standing.running.iter().filter(|work| !is_job(&work.name)) {
+        out.line(format_args!("{}\n  runs        {}", work.name, since(work.since_ns)))?;
+    }
+    Ok(())
+}
+
+fn job(out: &mut Out, job: &JobStatus, indent: &str) -> Result<(), Failure> {
+    out.line(format_args!("{indent}{}  ({})", job.name, job.schedule))?;
+    if let Some(ns) = job.running_ns {
+        out.line(format_args!("{indent}  runs        {}", since(ns)))?;
+    }
+    if let Some(ns) = job.next_ns {
+        let why = job.next_why.as_deref().filter(|why| *why != "scheduled").map(|why| format!(", {why}"));
+        out.line(format_args!("{indent}  next        {}{}", at(ns), why.unwrap_or_default()))?;
+    }
+    if let Some(ns) = job.succeeded_ns {
+        let result = job.last_result.as_deref().map(|result| format!(": {result}")).unwrap_or_default();
+        out.line(format_args!("{indent}  succeeded   {}{result}", at(ns)))?;
+    }
+    if let Some(error) = &job.last_error {
+        let when = job.ended_ns.map(|ns| format!("{}: ", at(ns))).unwrap_or_default();
+        out.line(format_args!("{indent}  failed      {when}{error}"))?;
+    }
+    Ok(())
+}
+
+/// How a service stands, below how sources stand.
+pub(super) fn print(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
+    out.line(format_args!("\nservice  process {}, {}", standing.pid, since(standing.since_ns)))?;
+    if let Some(Paused { since_ns, until_ns }) = standing.paused {
+        let until = until_ns.map_or_else(|| "`bygone resume`".to_owned(), at);
+        out.line(format_args!("  paused      {}, until {until}", since(since_ns)))?;
+    }
+    if let Some(refused) = &standing.refused {
+        out.line(format_args!("  refused     new settings, {}: {}", at(refused.at_ns), refused.why))?;
+    }
+    if let Some(trouble) = &standing.trouble {
+        out.line(format_args!("  trouble     {trouble}"))?;
+    }
+    standing.tasks.iter().try_for_each(|one| task(out, one))?;
+    for one in &standing.jobs {
+        job(out, one, "  ")?;
+    }
+    Ok(())
+}
+
+fn task(out: &mut Out, task: &TaskStatus) -> Result<(), Failure> {
+    let note = task.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+    out.line(format_args!("  {}{note}", task.name))?;
+    if let Some(error) = &task.last_error {
+        let when = task.failed_ns.map(at).unwrap_or_default();
+        let again = match (task.state, task.again_ns) {
+            (TaskState::Waiting, Some(ns)) => format!("; begun again {}", at(ns)),
+            _ => String::new(),
+        };
+        out.line(format_args!("    failed    {when}: {error}{again}"))?;
+    }
+    Ok(())
+}
+
+fn at(ns: i64) -> String {
+    show_second(Instant(ns), &Zone::system())
+}
+
+fn since(ns: i64) -> String {
+    format!("since {} ({})", at(ns), ago(Instant(ns), clock::now()))
+}

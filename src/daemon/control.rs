@@ -1,0 +1,141 @@
+//! The control socket: takes connections, reads one question of each, and sends the answers.
+
+use crate::daemon::{
+    answer::{Asked, answer},
+    protocol::{ASK_MAX, Answer, Ask, WORKING},
+    shared::Shared,
+    supervisor::Order,
+};
+use crate::sys::{
+    local::{self, Peer},
+    process,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    sync::mpsc::{self, UnboundedSender},
+    time::timeout,
+};
+
+/// So many connections are served at once, of all users but root and the one of the service.
+const AT_ONCE: usize = 128;
+/// So many of one user.
+const OF_ONE: usize = 16;
+/// How long a question may take to arrive.
+const ASK_WAIT: Duration = Duration::from_secs(10);
+/// How long a line of an answer may take to be read.
+const SEND_WAIT: Duration = Duration::from_secs(30);
+
+/// The connections of each user.
+type Users = Arc<Mutex<HashMap<u32, usize>>>;
+
+/// Serves until the service ends.
+pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>, orders: UnboundedSender<Order>) {
+    let users = Users::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (shared, orders, users) = (shared.clone(), orders.clone(), users.clone());
+                tokio::spawn(async move {
+                    if let Err(e) = talk(stream, shared, orders, users).await {
+                        tracing::debug!("a connection to the control socket ended early: {e}");
+                    }
+                });
+            }
+            Err(e) => {
+                tracing::error!("the control socket takes no connection: {e}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn talk(
+    mut stream: UnixStream,
+    shared: Arc<Shared>,
+    orders: UnboundedSender<Order>,
+    users: Users,
+) -> std::io::Result<()> {
+    let peer = local::peer(&stream)?;
+    let Some(_place) = Place::take(&users, peer.uid) else {
+        let why = "too many connections at once: try again in a moment".to_owned();
+        return send(&mut stream, &Answer::Failed { why }).await;
+    };
+    let ask = match timeout(ASK_WAIT, read(&mut stream)).await {
+        Ok(Ok(Ok(ask))) => ask,
+        Ok(Ok(Err(why))) => return send(&mut stream, &Answer::Failed { why }).await,
+        Ok(Err(e)) => return Err(e),
+        Err(_) => return send(&mut stream, &Answer::Failed { why: "no question came".to_owned() }).await,
+    };
+    let (to, mut answers) = mpsc::unbounded_channel();
+    let asker: Peer = peer.clone();
+    tokio::task::spawn_blocking(move || {
+        let asked = Asked { shared: &shared, orders: &orders, peer: &asker };
+        // Who does not listen any more is answered all the same: what was begun is finished.
+        answer(&asked, &ask, &|line| drop(to.send(line)));
+    });
+    loop {
+        match timeout(WORKING, answers.recv()).await {
+            Ok(Some(line)) => send(&mut stream, &line).await?,
+            Ok(None) => return stream.shutdown().await,
+            Err(_) => send(&mut stream, &Answer::Working).await?,
+        }
+    }
+}
+
+/// Reads the one line that asks.
+async fn read(stream: &mut UnixStream) -> std::io::Result<Result<Ask, String>> {
+    let mut line = Vec::new();
+    let mut buffer = [0; 4096];
+    while !line.contains(&b'\n') {
+        if line.len() > ASK_MAX {
+            return Ok(Err(format!("a question has at most {ASK_MAX} bytes")));
+        }
+        match stream.read(&mut buffer).await? {
+            0 => break,
+            n => line.extend_from_slice(&buffer[..n]),
+        }
+    }
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(serde_json::from_slice(line).map_err(|e| format!("the question is not understood: {e}")))
+}
+
+async fn send(stream: &mut UnixStream, line: &Answer) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    timeout(SEND_WAIT, stream.write_all(&bytes)).await?
+}
+
+/// The place of one connection among all, until it is dropped.
+struct Place {
+    users: Users,
+    uid: u32,
+}
+
+impl Place {
+    fn take(users: &Users, uid: u32) -> Option<Place> {
+        let mut all = users.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sum, own) = (all.values().sum::<usize>(), all.get(&uid).copied().unwrap_or(0));
+        let is_free = uid == 0 || uid == process::effective_uid();
+        if !is_free && (own >= OF_ONE || sum >= AT_ONCE) {
+            return None;
+        }
+        all.insert(uid, own + 1);
+        Some(Place { users: users.clone(), uid })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(&self.uid) {
+            Some(n) if *n > 1 => *n -= 1,
+            _ => drop(all.remove(&self.uid)),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What jobs do: one row for each task of the settings.
+
+use crate::config::model::{Config, Source, Task};
+use crate::daemon::{
+    captures::Captures,
+    error::{Trouble, told},
+    host::Host,
+    runner::Ended,
+    work::Work,
+};
+use crate::repo::{attach::Attached, replay};
+use crate::types::snapshot::Tier;
+use crate::verify::check::{self, Options};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// What a job works with.
+pub(super) struct Tools {
+    pub(super) task: Task,
+    /// The source it is for; all of them if none.
+    pub(super) source: Option<PathBuf>,
+    pub(super) config: Arc<Config>,
+    pub(super) at: Arc<Attached>,
+    pub(super) captures: Arc<Captures>,
+    pub(super) host: Arc<dyn Host>,
+}
+
+/// Does what a task is for, in the thread it is called in, until the flag of the work is set; and says what was done. It beats.
+type Do = fn(&Tools, &Work) -> Result<String, Trouble>;
+
+/// The tasks that can be run by schedule.
+const TASKS: &[(Task, Do)] = &[
+    (Task::Snapshot, |tools, work| capture(tools, work, Tier::Incremental)),
+    (Task::Differential, |tools, work| capture(tools, work, Tier::Differential)),
+    (Task::Full, |tools, work| capture(tools, work, Tier::Full)),
+    (Task::Verify, verify),
+];
+
+/// Runs a job and says how it ended. `None` where the service ended it: it counts as interrupted.
+pub(super) fn run(tools: &Tools, work: &Work) -> Option<Ended> {
+    let result = match TASKS.iter().find(|(task, _)| *task == tools.task) {
+        Some((_, what)) => what(tools, work),
+        None => Err(format!("this version cannot {} by schedule", tools.task.word()).into()),
+    };
+    match result {
+        _ if work.is_cancelled() => Some(Ended::Cancelled),
+        Ok(done) => Some(Ended::Done(done)),
+        Err(_) if work.stop.load(Ordering::Relaxed) => None,
+        Err(e) => Some(Ended::Failed(told(&*e))),
+    }
+}
+
+fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
+    let is_wanted = |source: &&Source| tools.source.as_ref().is_none_or(|path| *path == source.path);
+    let mut done = Vec::new();
+    let mut failed = Vec::new();
+    for source in tools.config.sources.iter().filter(is_wanted) {
+        let path = source.path.display();
+        // One source that fails does not keep the others from being captured.
+        match tools.captures.take((&tools.config, &tools.at), source, tier, work) {
+            Ok(report) => {
+                let number = report.snapshot.as_ref().map_or(0, |s| s.number.0);
+                let tier = report.snapshot.as_ref().map_or(tier, |s| s.tier).word();
+                let unread = match report.problems.len() {
+                    0 => String::new(),
+                    n => format!(", {n} not read"),
+                };
+                let altered = match report.altered.len() {
+                    0 => String::new(),
+                    n => format!(", {n} changed without a change of their times"),
+                };
+                done.push(format!("{tier} snapshot {number} of {path}{unread}{altered}"));
+            }
+            Err(e) => failed.push(format!("{path}: {}", told(&*e))),
+        }
+    }
+    if failed.is_empty() { Ok(done.join("; ")) } else { Err(failed.join("; ").into()) }
+}
+
+fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
+    // What can't be replayed is found and told by the check itself, in more detail.
+    let at = tools.host.fresh(&tools.config)?;
+    replay::catch_up(&at, &*work.pulse)?;
+    let report = check::verify(&at, &Options::default(), &*work.pulse, &work.stop)?;
+    if report.stopped {
+        return Err("it was ended before everything was checked".into());
+    }
+    for problem in &report.problems {
+        tracing::error!("{}: {}: {}", problem.object, problem.part, problem.why);
+    }
+    match report.problems.first() {
+        None => Ok(format!("{} packs and {} snapshots, no problem", report.packs, report.snapshots)),
+        Some(p) => {
+            let (n, first) = (report.problems.len(), format!("{}: {}: {}", p.object, p.part, p.why));
+            Err(format!("{n} problem(s) were found, the first: {first}; `bygone verify` names them all").into())
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The service: it supervises watching, schedules, upload and mounts, and answers at a socket.
+
+mod answer;
+mod backoff;
+mod captures;
+pub mod client;
+mod control;
+pub mod error;
+pub mod host;
+mod jobs;
+mod pause;
+pub mod protocol;
+mod pulse;
+mod reload;
+mod roles;
+pub mod run;
+pub mod runner;
+mod shared;
+pub mod standing;
+mod supervisor;
+mod task;
+mod tasks;
+mod watchdog;
+mod work;

@@ -1,0 +1,79 @@
+//! New settings: all of them, or none.
+
+use crate::config::{
+    check,
+    model::Config,
+    roles::{Role, Who},
+};
+use crate::daemon::{
+    host::Host,
+    shared::{Current, Shared},
+};
+use crate::sys::users;
+use std::sync::Arc;
+
+/// Loads new settings and whatever they need, without a change to what runs. The error is a text for people.
+pub(super) fn load(shared: &Shared) -> Result<Current, String> {
+    let old = shared.current();
+    let new = shared.host.load()?;
+    allowed(&old.config, &new)?;
+    sound(&new, Some(&old.config))?;
+    let same =
+        (&new.repository, &new.key, &new.remote) == (&old.config.repository, &old.config.key, &old.config.remote);
+    let at = if same { old.at } else { shared.host.open(&new)? };
+    look_for(&new);
+    Ok(Current { config: Arc::new(new), at })
+}
+
+/// Opens what the first settings name.
+pub(super) fn first(host: &dyn Host, config: Config) -> Result<Current, String> {
+    sound(&config, None)?;
+    let at = host.open(&config)?;
+    look_for(&config);
+    Ok(Current { config: Arc::new(config), at })
+}
+
+/// Tells of names that nobody has: they may be made later, and until then give nobody anything.
+fn look_for(config: &Config) {
+    for role in Role::ALL {
+        for who in config.roles.of(role) {
+            let (name, found) = match who {
+                Who::User(name) => (name, users::uid_of(name)),
+                Who::Group(name) => (name, users::gid_of(name)),
+                Who::Uid(_) | Who::Gid(_) => continue,
+            };
+            match found {
+                Ok(Some(_)) => {}
+                Ok(None) => tracing::warn!("[roles] {role}: this system knows no {name:?}"),
+                Err(e) => tracing::warn!("[roles] {role}: cannot look up {name:?}: {e}"),
+            }
+        }
+    }
+}
+
+/// What a service that runs can't change: the places by which it is found.
+fn allowed(old: &Config, new: &Config) -> Result<(), String> {
+    if old.exists() != new.exists() && !new.exists() {
+        return Err(format!("{} is not there any more; put it back, or stop the service", new.path.display()));
+    }
+    for (what, is_same) in [("state", old.state == new.state), ("[daemon] socket", old.socket == new.socket)] {
+        if !is_same {
+            let path = new.path.display();
+            return Err(format!("{path}: {what} can't be changed while the service runs: restart it"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what can't be right. Trouble that there was before, such as a disk that is not mounted, refuses nothing: a task
+/// says it, and tries again.
+fn sound(new: &Config, old: Option<&Config>) -> Result<(), String> {
+    let before = old.map(check::check).unwrap_or_default();
+    let mut problems: Vec<_> = match old {
+        Some(_) => check::check(new),
+        None => check::overlaps(&new.sources).into_iter().chain(check::own(new)).collect(),
+    };
+    problems.retain(|problem| !before.iter().any(|known| known.what == problem.what));
+    let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}; to do: {}", p.place, p.what, p.cure)).collect();
+    if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+}

@@ -1,0 +1,558 @@
+//! The service as its administrator meets it: the real program, real signals, a real mount.
+
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
+use bygone::sys::durable;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixDatagram, UnixStream},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+/// Settings, repository, state and sources in one directory, and the service if it runs.
+struct Host {
+    dir: tempfile::TempDir,
+    settings: String,
+    child: Option<Child>,
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+impl Host {
+    /// A repository and the source `a`; `more` is added to the settings.
+    fn new(more: &str) -> Host {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(at("a")).unwrap();
+        let settings = format!(
+            "host = \"here\"\nstate = {:?}\n[key]\nfile = {:?}\n[capture]\nquiet = \"50ms\"\nio-class = \"none\"\n\
+             [daemon]\nsocket = {:?}\n{}",
+            at("state"),
+            at("key"),
+            at("run/control"),
+            more.replace("DIR", dir.path().to_str().unwrap()),
+        );
+        let host = Host { dir, settings, child: None };
+        host.configure(&host.with_source("a"));
+        host.run(&["init"]);
+        host.write("a/one", "first");
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        durable::replace(&self.path(name), text.as_bytes(), 0o644).unwrap();
+    }
+
+    fn with_source(&self, name: &str) -> String {
+        format!("{}\n[[source]]\npath = {:?}\n", self.settings, self.path(name))
+    }
+
+    fn configure(&self, text: &str) {
+        self.write("bygone.toml", text);
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+        command.arg("--config").arg(self.path("bygone.toml")).args(args).env_clear();
+        command.env("HOME", self.dir.path()).env("TZ", "UTC").env("PATH", std::env::var_os("PATH").unwrap());
+        command.stdin(Stdio::null()).current_dir("/");
+        command
+    }
+
+    fn try_run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let out = self.try_run(args);
+        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "{args:?}: {error}\n{}", self.log());
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// What it says when it fails with this status.
+    fn fail(&self, args: &[&str], status: i32) -> String {
+        let out = self.try_run(args);
+        assert_eq!(out.status.code(), Some(status), "{args:?}: {out:?}");
+        String::from_utf8(out.stderr).unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn start_with(&mut self, env: &[(&str, &str)]) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = self.command(&["daemon"]);
+        command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        self.until("the service answers", |host| host.try_run(&["jobs"]).status.success());
+    }
+
+    fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    fn until(&self, what: &str, mut is: impl FnMut(&Host) -> bool) {
+        for _ in 0..2400 {
+            if is(self) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{what}: it never came; the service said\n{}", self.log());
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends the service by a signal and gives its status.
+    fn end(&mut self, signal: rustix::process::Signal) -> ExitStatus {
+        self.signal(signal);
+        self.child.take().unwrap().wait().unwrap()
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.run(&["--json", "status"])).unwrap()
+    }
+
+    fn snapshots(&self, source: usize) -> u64 {
+        self.status()["sources"][source]["history"]["snapshots"].as_u64().unwrap_or(0)
+    }
+
+    fn job(&self, name: &str) -> Value {
+        let all = self.run(&["--json", "jobs"]);
+        let mut jobs = all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        jobs.find(|job| job["name"] == name).unwrap_or_else(|| panic!("{name} in {all}"))
+    }
+
+    /// What the repository has of a file.
+    fn newest(&self, name: &str) -> Option<String> {
+        let out = self.try_run(&["cat", self.path(name).to_str().unwrap(), "--at", "latest"]);
+        out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
+    }
+
+    fn is_mounted(&self, dir: &Path) -> bool {
+        fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", dir.display()))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let dir = self.path("mnt");
+        if self.is_mounted(&dir) {
+            let _ = Command::new("umount").arg("-l").arg(&dir).status();
+        }
+    }
+}
+
+const TERM: rustix::process::Signal = rustix::process::Signal::TERM;
+const KILL: rustix::process::Signal = rustix::process::Signal::KILL;
+const HUP: rustix::process::Signal = rustix::process::Signal::HUP;
+
+#[test]
+fn it_captures_a_change_and_goes_on_after_a_kill_and_ends_cleanly() {
+    let mut host = Host::new(if is_root() { "[mount]\nat = \"DIR/mnt\"\n" } else { "" });
+    let mount = host.path("mnt");
+    host.start();
+    host.until("the first capture", |host| host.newest("a/one").as_deref() == Some("first"));
+    host.write("a/one", "second");
+    host.until("the change", |host| host.newest("a/one").as_deref() == Some("second"));
+    let told = host.fail(&["daemon"], 1);
+    let pid = host.child.as_ref().unwrap().id().to_string();
+    assert!(told.contains("a service runs already") && told.contains(&pid), "{told}");
+    let text = host.run(&["status"]);
+    assert!(text.contains(&format!("\nservice  process {pid}, ")), "{text}");
+    if is_root() {
+        let view = mount.join("@latest").join(host.path("a/one").strip_prefix("/").unwrap());
+        host.until("the mount", |_| fs::read_to_string(&view).is_ok_and(|text| text == "second"));
+    }
+
+    assert!(!host.end(KILL).success());
+    assert!(host.path("run/control").exists(), "what a killed process leaves");
+    host.write("a/one", "third");
+    host.start();
+    host.until("the change of meanwhile", |host| host.newest("a/one").as_deref() == Some("third"));
+    let gaps = host.status()["sources"][0]["history"]["gaps"].as_u64().unwrap();
+    assert!(gaps >= 1, "the time in which nothing watched is a gap");
+    if is_root() {
+        let view = mount.join("@latest").join(host.path("a/one").strip_prefix("/").unwrap());
+        host.until("the mount anew", |_| fs::read_to_string(&view).is_ok_and(|text| text == "third"));
+    }
+
+    let status = host.end(TERM);
+    assert!(status.success(), "{status}: {}", host.log());
+    assert!(!host.path("run/control").exists() && !host.is_mounted(&mount));
+    assert!(host.run(&["status"]).contains("watched     by nobody"));
+    assert!(host.fail(&["jobs"], 1).contains("no service runs with the settings"));
+    host.run(&["snapshot"]);
+}
+
+#[test]
+fn new_settings_are_taken_whole_or_not_at_all() {
+    let mut host = Host::new("");
+    fs::create_dir(host.path("b")).unwrap();
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let since = |host: &Host| {
+        let tasks = host.status()["service"]["tasks"].clone();
+        let find = |task: &&Value| task["name"].as_str().unwrap().ends_with("/a");
+        tasks.as_array().unwrap().iter().find(find).map(|task| task["since_ns"].clone())
+    };
+    let first = since(&host);
+    let bad = format!("{}\n[[source]]\npath = \"relative\"\n", host.with_source("a"));
+    host.configure(&bad);
+    let line = bad.lines().position(|line| line.contains("relative")).unwrap() + 1;
+    let place = format!("bygone.toml:{line}:8: the path \"relative\" is not absolute: write it from the root");
+    let told = host.fail(&["reload"], 1);
+    // The command itself reads the file too; the service says the same by itself.
+    assert!(told.contains(&place), "{told}");
+    host.signal(HUP);
+    host.until("the refusal", |host| host.log().contains(&place));
+    // A file that reads well, and is wrong.
+    host.configure(&format!("{}\n[[source]]\npath = {:?}\n", host.with_source("a"), host.path("none")));
+    let told = host.fail(&["reload"], 1);
+    assert!(told.contains("none cannot be looked at") && told.contains("to do: mount or make it"), "{told}");
+    let refused = host.status()["service"]["refused"]["why"].as_str().unwrap().to_owned();
+    assert!(refused.contains("none cannot be looked at"), "{refused}");
+    assert!(host.run(&["status"]).contains("\n  refused     new settings, "));
+    host.configure(&format!("state = \"/elsewhere\"\n{}", host.with_source("a").replace("\nstate =", "\n#state =")));
+    assert!(host.fail(&["reload"], 1).contains("state can't be changed while the service runs"));
+    assert_eq!(since(&host), first, "nothing was disturbed");
+
+    host.configure(&format!("{}\n[[source]]\npath = {:?}\n", host.with_source("a"), host.path("b")));
+    host.signal(HUP);
+    host.write("b/two", "of b");
+    host.until("the new source", |host| host.newest("b/two").as_deref() == Some("of b"));
+    let status = host.status();
+    assert_eq!((&status["service"]["refused"], since(&host)), (&Value::Null, first));
+    host.until("the watch is noted", |host| host.status()["sources"][1]["watch"]["state"] == "watched");
+
+    host.configure(&host.with_source("b"));
+    assert!(host.run(&["reload"]).contains("1 task(s) ended, 0 begun, 1 go on"));
+    assert_eq!(since(&host), None);
+    host.write("b/two", "still");
+    host.until("what stays", |host| host.newest("b/two").as_deref() == Some("still"));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn a_job_that_was_missed_runs_once_and_is_listed() {
+    let mut host = Host::new(
+        "[schedule]\nzone = \"UTC\"\n[[job]]\nname = \"nightly\"\nrun = \"snapshot\"\nschedule = \"daily\"\n\
+                              [[job]]\nname = \"check\"\nrun = \"verify\"\nschedule = \"weekly\"\n",
+    );
+    host.start();
+    let job = host.job("nightly");
+    assert_eq!((&job["succeeded_ns"], &job["running_ns"]), (&Value::Null, &Value::Null), "a new schedule begins now");
+    assert!(job["next_ns"].is_i64());
+    assert!(host.end(TERM).success());
+
+    // As if the machine had been off for eight days.
+    let file = host.path("state/daemon/jobs.json");
+    let mut kept: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    for job in kept.as_array_mut().unwrap() {
+        job["covered_ns"] = (job["covered_ns"].as_i64().unwrap() - 8 * 86_400 * 1_000_000_000).into();
+    }
+    durable::replace(&file, kept.to_string().as_bytes(), 0o600).unwrap();
+    host.start();
+    host.until("both runs", |host| ["nightly", "check"].iter().all(|name| host.job(name)["succeeded_ns"].is_i64()));
+    let (nightly, check) = (host.job("nightly"), host.job("check"));
+    assert!(nightly["last_result"].as_str().unwrap().contains("incremental snapshot "), "{nightly}");
+    assert!(check["last_result"].as_str().unwrap().contains("no problem"), "{check}");
+    assert_eq!(host.log().matches("job \"nightly\" begins (missed, and caught up)").count(), 1);
+    let text = host.run(&["jobs"]);
+    assert!(text.contains("nightly  (daily 00:00)\n  next        ") && text.contains("\n  succeeded   "), "{text}");
+    assert!(host.run(&["status"]).contains("\n  nightly  (daily 00:00)\n"));
+    // Killed and begun again: what has run does not run again.
+    host.end(KILL);
+    host.start();
+    assert_eq!(host.job("nightly")["succeeded_ns"], nightly["succeeded_ns"]);
+    // Another schedule is a new one.
+    let text = fs::read_to_string(host.path("bygone.toml")).unwrap();
+    host.configure(&text.replace("schedule = \"daily\"", "schedule = \"daily 12:00\""));
+    host.run(&["reload"]);
+    assert_eq!(host.job("nightly")["succeeded_ns"], Value::Null);
+    assert!(host.fail(&["job", "cancel", "nightly"], 1).contains("does not run now"));
+    assert!(host.fail(&["job", "cancel", "nobody"], 1).contains("there is no job \"nobody\""));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn a_pause_holds_over_a_restart_and_what_changed_is_captured_afterwards() {
+    let mut host = Host::new("");
+    host.start();
+    host.until("the first capture", |host| host.newest("a/one").as_deref() == Some("first"));
+    let before = host.snapshots(0);
+    assert!(host.run(&["pause", "2h"]).starts_with("paused until "));
+    host.write("a/one", "in between");
+    host.write("a/one", "at last");
+    // Long after it would have been captured.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(host.snapshots(0), before);
+    assert!(host.run(&["status"]).contains("\n  paused      since "));
+    host.end(KILL);
+    host.start();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((host.snapshots(0), &host.status()["service"]["paused"]["until_ns"].is_i64()), (before, &true));
+    assert_eq!(host.run(&["resume"]), "resumed\n");
+    host.until("what changed", |host| host.newest("a/one").as_deref() == Some("at last"));
+    assert_eq!(host.run(&["resume"]), "it was not paused\n");
+
+    // While the watcher sees on, the time is a gap where something changed, and none where nothing did.
+    let gaps = |host: &Host| {
+        let gaps = host.status()["sources"][0]["history"]["last_gaps"].clone();
+        gaps.as_array().unwrap().iter().filter(|gap| gap["why"] == "paused").count()
+    };
+    host.run(&["pause"]);
+    std::thread::sleep(Duration::from_secs(1));
+    host.run(&["resume"]);
+    // The loop looks at it a few times in a second.
+    std::thread::sleep(Duration::from_millis(800));
+    host.write("a/one", "after a pause without a change");
+    host.until("it", |host| host.newest("a/one").as_deref() == Some("after a pause without a change"));
+    assert_eq!(gaps(&host), 0);
+    host.run(&["pause", "2s"]);
+    // It holds when the loop has looked once.
+    std::thread::sleep(Duration::from_millis(500));
+    host.write("a/one", "during it");
+    host.until("the end by itself", |host| host.newest("a/one").as_deref() == Some("during it"));
+    assert_eq!((gaps(&host), &host.status()["service"]["paused"]), (1, &Value::Null));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn a_snapshot_goes_through_the_service_that_holds_the_source() {
+    let mut host = Host::new("");
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let before = host.snapshots(0);
+    let taken: Value = serde_json::from_str(&host.run(&["--json", "snapshot", "--tier", "full"])).unwrap();
+    assert_eq!(taken["snapshot"]["tier"], "full");
+    assert_eq!(taken["snapshot"]["number"], before + 1);
+    let text = host.run(&["snapshot", host.path("a").to_str().unwrap()]);
+    assert!(text.contains("  incremental: 0 new, 0 changed, 0 removed; "), "{text}");
+    assert!(host.fail(&["snapshot", "/no/such"], 1).contains("/no/such is not protected"));
+    host.run(&["pause"]);
+    host.write("a/two", "asked for");
+    host.run(&["snapshot"]);
+    assert_eq!(host.newest("a/two").as_deref(), Some("asked for"), "who asks gets one, also while paused");
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn each_command_is_for_its_role_and_those_above() {
+    if !is_root() {
+        eprintln!("not tested: only root can be somebody else");
+        return;
+    }
+    let roles =
+        "[roles]\nview = [\"@54101\"]\nrestore = [\"54102\"]\noperate = [\"54103\"]\nadminister = [\"54104\"]\n";
+    let mut host = Host::new(roles);
+    // Where somebody else can run it.
+    fs::copy(env!("CARGO_BIN_EXE_bygone"), host.path("bygone")).unwrap();
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let ranks = ["nothing", "view", "restore", "operate", "administer"];
+    let commands: [(&[&str], usize); 7] = [
+        (&["status"], 1),
+        (&["jobs"], 1),
+        (&["snapshot"], 3),
+        (&["pause", "1m"], 3),
+        (&["resume"], 3),
+        (&["job", "cancel", "nobody"], 3),
+        (&["reload"], 4),
+    ];
+    for (args, needs) in commands {
+        for (rank, name) in ranks.iter().enumerate() {
+            let mut command = Command::new(host.path("bygone"));
+            command.arg("--config").arg(host.path("bygone.toml")).args(args);
+            command.env_clear().env("HOME", "/nonexistent").stdin(Stdio::null()).current_dir("/");
+            // The one who may view may as a member of a group.
+            let number = 54_100 + u32::try_from(rank).unwrap();
+            let out = command.uid(number).gid(number).output().unwrap();
+            let told = String::from_utf8_lossy(&out.stderr).into_owned();
+            let refused = told.contains("needs the role");
+            assert_eq!(refused, rank < needs, "{args:?} by {name}: {told}");
+            if refused {
+                let has = if rank == 0 { "has none".to_owned() } else { format!("has {name}") };
+                let word = if args[0] == "job" { "job cancel" } else { args[0] };
+                let whole = format!("`{word}` needs the role {}, and uid {number} {has}", ranks[needs]);
+                assert!(told.contains(&whole), "{told}");
+                assert_eq!(out.status.code(), Some(1));
+            } else if args[0] == "job" {
+                assert!(told.contains("there is no job \"nobody\""), "{told}");
+            } else {
+                assert!(out.status.success(), "{args:?} by {name}: {told}");
+            }
+        }
+    }
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn whatever_is_said_at_the_socket_it_goes_on() {
+    let mut host = Host::new("");
+    host.start();
+    let connect = || UnixStream::connect(host.path("run/control")).unwrap();
+    let say = |bytes: &[u8]| {
+        let mut stream = connect();
+        // It may stop listening in the middle.
+        let _ = stream.write_all(bytes);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(say(b"hello\n").contains("not understood"));
+    assert!(say(b"{\"do\":\"launch\"}\n").contains("not understood"));
+    assert!(say(&[&[b'['; 60_000][..], b"\n"].concat()).contains("not understood"));
+    assert!(say(&[0xff; 200_000]).len() < 200);
+    let other = b"{\"settings\":\"/another.toml\",\"repository\":null,\"do\":\"status\"}\n";
+    assert!(say(other).contains("\"answer\":\"other\""));
+    let silent: Vec<UnixStream> = (0..40).map(|_| connect()).collect();
+    let jobs = b"{\"settings\":null,\"repository\":null,\"do\":\"jobs\"}\n";
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let socket = host.path("run/control");
+            std::thread::spawn(move || {
+                let mut stream = UnixStream::connect(socket).unwrap();
+                stream.write_all(jobs).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            })
+        })
+        .collect();
+    let answers: Vec<String> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert!(answers.iter().all(|answer| answer.contains("\"answer\":\"standing\"")), "{answers:?}");
+    drop(silent);
+    host.until("it answers", |_| say(jobs).contains("\"answer\":\"standing\""));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn the_service_manager_hears_how_it_stands() {
+    let mut host = Host::new("");
+    let path = host.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    host.start_with(&[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "400000")]);
+    let hear = |wanted: &str| {
+        let mut buffer = [0; 4096];
+        loop {
+            let len = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted} never came: {e}"));
+            let text = String::from_utf8(buffer[..len].to_vec()).unwrap();
+            if text.lines().any(|line| line == wanted) {
+                return text;
+            }
+        }
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    host.signal(HUP);
+    let text = hear("RELOADING=1");
+    assert!(text.contains("\nMONOTONIC_USEC="), "{text}");
+    hear("READY=1");
+    host.signal(TERM);
+    hear("STOPPING=1");
+    assert!(host.child.take().unwrap().wait().unwrap().success());
+}
+
+/// Bytes that do not compress, many enough that reading them takes a while.
+fn noise(path: &Path, mib: u64) {
+    let mut hash = blake3::Hasher::new().finalize_xof();
+    let mut block = vec![0; 1 << 20];
+    let mut file = fs::File::create(path).unwrap();
+    for _ in 0..mib {
+        hash.fill(&mut block);
+        file.write_all(&block).unwrap();
+    }
+}
+
+#[test]
+fn what_runs_can_be_cancelled_and_does_not_hold_up_the_end() {
+    let mut host = Host::new("");
+    noise(&host.path("a/large"), 200);
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let before = host.snapshots(0);
+    let name = format!("snapshot {}", host.path("a").display());
+    let full = |host: &Host| {
+        let child = host.command(&["snapshot", "--tier", "full"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        host.until("it runs", |host| host.run(&["jobs"]).contains(&name));
+        child.unwrap()
+    };
+    let child = full(&host);
+    assert!(host.run(&["job", "cancel", &name]).contains("was asked to end"));
+    let out = child.wait_with_output().unwrap();
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{told}");
+    assert!(told.contains("the capture was stopped before it was complete"), "{told}");
+    assert_eq!(host.snapshots(0), before, "nothing of it was recorded");
+    host.write("a/one", "captured as ever");
+    host.until("the next change", |host| host.newest("a/one").as_deref() == Some("captured as ever"));
+    let before = host.snapshots(0);
+    let child = full(&host);
+    let status = host.end(TERM);
+    assert!(status.success(), "{status}: {}", host.log());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(host.snapshots(0), before, "nothing of it was recorded");
+}
+
+#[test]
+fn a_source_that_fails_is_begun_again_and_the_others_go_on() {
+    let mut host = Host::new("");
+    host.configure(&format!("{}\n[[source]]\npath = {:?}\n", host.with_source("a"), host.path("later")));
+    host.start();
+    host.until("the good one", |host| host.newest("a/one").as_deref() == Some("first"));
+    let name = format!("watch {}", host.path("later").display());
+    let task = |host: &Host| {
+        let tasks = host.status()["service"]["tasks"].clone();
+        tasks.as_array().unwrap().iter().find(|task| task["name"] == *name).unwrap().clone()
+    };
+    host.until("the failure", |host| task(host)["restarts"].as_u64().unwrap() > 0);
+    assert!(task(&host)["last_error"].as_str().unwrap().contains("later"), "{}", task(&host));
+    assert!(host.run(&["status"]).contains("\n    failed    "));
+    fs::create_dir(host.path("later")).unwrap();
+    host.write("later/x", "it is there now");
+    host.until("the other one", |host| host.newest("later/x").as_deref() == Some("it is there now"));
+    // A source that is added is taken up when the service is told to.
+    fs::create_dir(host.path("b")).unwrap();
+    let told = host.run(&["source", "add", host.path("b").to_str().unwrap()]);
+    assert!(told.contains("the service takes it over with `bygone reload`"), "{told}");
+    host.run(&["reload"]);
+    host.write("b/y", "added");
+    host.until("the added one", |host| host.newest("b/y").as_deref() == Some("added"));
+    // An index that is taken away: it ends, and the next one makes it anew.
+    let id = host.status()["id"].as_str().unwrap().to_owned();
+    fs::remove_dir_all(host.path("state").join(id)).unwrap();
+    let status = host.child.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(host.log().contains("the service has ended: "), "{}", host.log());
+    host.start();
+    host.write("b/y", "after that");
+    host.until("the next service", |host| host.newest("b/y").as_deref() == Some("after that"));
+    assert!(host.end(TERM).success());
+}
