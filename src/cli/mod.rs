@@ -14,3 +14,4 @@ pub mod past;
 pub mod run;
 pub mod secret;
 pub mod sizes;
+pub mod trail;

@@ -10,6 +10,10 @@ pub const KEYS: &str = "keys/";
 pub const PACKS: &str = "packs/";
 /// Where journals are.
 pub const JOURNAL: &str = "journal/";
+/// Where legal holds are.
+pub const HOLDS: &str = "holds/";
+/// Where the audit trail is.
+pub const AUDIT: &str = "audit/";
 
 /// A pack: `packs/<first two digits>/<id>`.
 pub fn pack(id: Id) -> String {
