@@ -10,7 +10,7 @@
 //! | floor | rooms |
 //! | --- | --- |
 //! | 7 | `main.rs` |
-//! | 6 | [`cli`] |
+//! | 6 | [`cli`], [`report`] |
 //! | 5 | [`mount`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -48,6 +48,7 @@ pub mod index;
 pub mod mount;
 pub mod progress;
 pub mod repo;
+pub mod report;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

@@ -10,6 +10,7 @@ use std::{
 
 /// Rooms on one floor that may use one another all the same, and why.
 const BESIDE: &[(&str, &str, &str)] = &[
+    ("cli", "report", "a report joins what the rooms below know, and the command prints it"),
     ("config", "schedule", "a schedule is read where it is written, so that an error has its line"),
     ("sys", "types", "what the system says is told in our values"),
 ];

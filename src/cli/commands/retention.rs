@@ -54,23 +54,13 @@ fn show(context: &Context, args: &Show) -> Result<Outcome, Failure> {
                 .json(&json!({ "source": json_bytes(&source.root), "policy": policy_json(&policy), "holds": cases }))?,
             false => {
                 out.line(path::show(&source.root))?;
-                in_words(&policy).into_iter().try_for_each(|line| out.line(format_args!("    {line}")))?;
+                policy.words().into_iter().try_for_each(|line| out.line(format_args!("    {line}")))?;
                 cases.iter().try_for_each(|case| out.line(format_args!("    held: what the case {case} touches")))?;
             }
         }
     }
     out.finish()?;
     Ok(past.outcome.and(recorded))
-}
-
-fn in_words(policy: &Policy) -> Vec<String> {
-    let mut lines: Vec<String> =
-        policy.rules.iter().map(|(rule, window)| format!("{} for {}", rule.keeps(), window.words())).collect();
-    if policy.keeps_everything() {
-        lines.push("everything, for ever: it has no rule".to_owned());
-    }
-    lines.extend(policy.locks.iter().map(|window| format!("locked: nothing younger than {} goes", window.words())));
-    lines
 }
 
 fn policy_json(policy: &Policy) -> Value {
