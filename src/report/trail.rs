@@ -86,8 +86,12 @@ fn what(entry: &Entry) -> String {
             format!("{}: {}", text(&entry.kind), all.join(", "))
         }
     };
-    let known = matches!(Kind::parse(&entry.kind), Some(kind) if kind != Kind::Snapshot && kind != Kind::Failure && kind != Kind::Delete);
-    match detail("why").filter(|_| known) {
+    let spelt_out = matches!(Kind::parse(&entry.kind), None | Some(Kind::Snapshot | Kind::Failure | Kind::Delete));
+    let told = match entry.outcome == "failed" && !spelt_out {
+        true => format!("tried, in vain: {told}"),
+        false => told,
+    };
+    match detail("why").filter(|_| !spelt_out) {
         Some(why) => format!("{told}; {why}"),
         None => told,
     }

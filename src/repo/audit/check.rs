@@ -199,8 +199,9 @@ impl Check {
         let mut after = self.there.range(at(0)..place.clone()).rev().find_map(time);
         let behind = place.number.checked_add(1).map(|next| self.there.range(at(next)..=at(u64::MAX)));
         let mut before = behind.and_then(|mut behind| behind.find_map(time));
-        let is_next = |claim: &&Claim| !claim.by.is_empty();
-        for claim in self.claims.get(place).into_iter().flatten().filter(is_next) {
+        // What is said of it or of a later one of its run was said of something that was there.
+        let later = self.claims.range(place.clone()..=at(u64::MAX)).flat_map(|(_, claims)| claims);
+        for claim in later {
             before = Some(before.map_or(claim.time, |before| before.min(claim.time)));
         }
         // Where nothing of the run is left before it: the entries that the next one names are older than that one only.
