@@ -291,7 +291,10 @@ fn captures_are_summed_up_and_failures_are_told_once() {
     let (captured, failures) = (of(Kind::Captures), of(Kind::Failure));
     assert_eq!((captured.len(), failures.len(), trail.entries.len()), (2, 500, 502));
     let told = &captured[0].entry.details["sources"][0];
-    assert_eq!((&told["count"], &told["first"]["number"], &told["last"]["number"]), (&500.into(), &1.into(), &500.into()));
+    assert_eq!(
+        (&told["count"], &told["first"]["number"], &told["last"]["number"]),
+        (&500.into(), &1.into(), &500.into())
+    );
     assert_eq!(told["last"]["hash"], Hash([500_u64 as u8; 32]).to_string());
     assert_eq!(told["source"]["bytes_base64"], "L3Nydi//");
     assert_eq!((told["watched_from_ns"].as_i64(), told["watched_to_ns"].as_i64()), (Some(1000), Some(1000 + EVERY_NS)));
@@ -311,9 +314,11 @@ fn a_policy_is_recorded_when_it_changes() {
     let dir = repo.dir.path().join("state-a");
     let clock = Arc::new(ManualClock::new(Instant(1)));
     let audit = Audit::open(repo.at.repo().clone(), &dir, who("a"), clock);
-    let noted: Vec<bool> = ["a", "a", "b", "b", "a"].iter().map(|text| policy::note(&audit, &dir, text).unwrap()).collect();
+    let noted: Vec<bool> =
+        ["a", "a", "b", "b", "a"].iter().map(|text| policy::note(&audit, &dir, text).unwrap()).collect();
     assert_eq!(noted, [true, false, true, false, true]);
-    let texts: Vec<String> = check_from(&repo, "state-a").entries.iter().map(|s| s.entry.details["text"].to_string()).collect();
+    let texts: Vec<String> =
+        check_from(&repo, "state-a").entries.iter().map(|s| s.entry.details["text"].to_string()).collect();
     assert_eq!(texts, ["\"a\"", "\"b\"", "\"a\""]);
 }
 
@@ -362,7 +367,9 @@ impl Case {
     }
 
     fn kinds(&self) -> Vec<String> {
-        let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["entry"]["kind"].as_str().unwrap().to_owned();
+        let line = |line: &str| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["entry"]["kind"].as_str().unwrap().to_owned()
+        };
         self.ok(&["--json", "audit", "show"]).lines().map(line).collect()
     }
 }
@@ -405,7 +412,8 @@ fn commands_leave_their_entries_and_what_is_altered_is_told() {
         assert_eq!(entry["previous"], previous);
     }
     assert_eq!(text.lines().count(), 5);
-    let sums = Command::new("sha256sum").args(["-c", "--strict", "audit.jsonl.sha256"]).current_dir(&dir).output().unwrap();
+    let sums =
+        Command::new("sha256sum").args(["-c", "--strict", "audit.jsonl.sha256"]).current_dir(&dir).output().unwrap();
     assert!(sums.status.success(), "{}", String::from_utf8_lossy(&sums.stderr));
 
     let all = entries(&dir);
@@ -430,7 +438,8 @@ fn many_processes_write_at_once_and_one_that_is_killed_leaves_a_whole_trail() {
     let case = Case::new();
     case.ok(&["-q", "snapshot"]);
     let before = case.kinds().len();
-    let running: Vec<_> = (0..8).map(|_| case.command(&["-q", "verify"]).stderr(Stdio::piped()).spawn().unwrap()).collect();
+    let running: Vec<_> =
+        (0..8).map(|_| case.command(&["-q", "verify"]).stderr(Stdio::piped()).spawn().unwrap()).collect();
     for child in running {
         let out = child.wait_with_output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -446,7 +455,10 @@ fn many_processes_write_at_once_and_one_that_is_killed_leaves_a_whole_trail() {
         case.ok(&["audit", "verify"]);
     }
     // What was stored before its host could note it is learnt.
-    let id = fs::read_dir(case.dir().join("state")).unwrap().map(|e| e.unwrap().path()).find(|p| p.join("audit.known").exists());
+    let id = fs::read_dir(case.dir().join("state"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.join("audit.known").exists());
     fs::remove_file(id.unwrap().join("audit.known")).unwrap();
     case.ok(&["-q", "snapshot"]);
     case.ok(&["audit", "verify"]);

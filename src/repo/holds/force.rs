@@ -67,12 +67,13 @@ pub fn in_force(repo: &Repository, dir: &Path) -> Result<Vec<Hold>, HoldsError> 
 pub fn cases(repo: &Repository, dir: &Path) -> Result<Vec<Case>, HoldsError> {
     let names: BTreeSet<String> =
         repo.store().list(HOLDS).map_err(HoldsError::Store)?.into_iter().map(|o| o.name).collect();
-    remember(dir, &names)?;
     let mut cases: BTreeMap<String, Vec<HoldEvent>> = BTreeMap::new();
     for name in &names {
         let event = HoldEvent::read(repo, name)?;
         cases.entry(event.case.clone()).or_default().push(event);
     }
+    // Only what is known to be a hold may be missed later.
+    remember(dir, &names)?;
     Ok(cases.into_iter().map(|(id, events)| case(id, events)).collect())
 }
 
