@@ -74,6 +74,20 @@ pub fn ended(
     result.map(|outcome| outcome.and(recorded))
 }
 
+/// Records how a command ended, as [`ended`], and brings the entry to the store where it waits on this host.
+pub fn ended_and_stored(
+    audit: &Audit,
+    repo: &Repository,
+    result: Result<Outcome, Failure>,
+    event: impl FnOnce(Ended) -> Event,
+) -> Result<Outcome, Failure> {
+    let result = ended(audit, result, event);
+    if let Err(e) = repo.store().settle() {
+        tracing::warn!("the audit trail waits on this host until the store takes it: {e}");
+    }
+    result
+}
+
 /// Records the rules of retention of the settings, where they are not those that were recorded last.
 pub fn note_policy(context: &Context, repo: &Repository, audit: &Audit) -> Outcome {
     let dir = state_dir_of(&context.config.state, repo.id());

@@ -26,7 +26,7 @@ pub fn cover(span: Span, fresh: &[Span], objective_ns: Option<i64>) -> Coverage 
     let mut last: Option<i64> = None;
     // As if it were fresh again when the span ends.
     for (from, to) in fresh.iter().copied().filter(|f| f.0 <= span.1).chain([(span.1, span.1)]) {
-        let since = last.unwrap_or(span.0).max(i64::MIN);
+        let since = last.unwrap_or(span.0);
         let until = from.min(span.1);
         if until > span.0 && until.saturating_sub(since) > coverage.longest_ns {
             coverage.longest_ns = until.saturating_sub(since);

@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context, args: &HoldExport) -> Result<Outcome, Failu
     let done = export.all(&case, &*bar, &signals.flag()).and_then(|()| export.papers(&case, audit.who()));
     let (problems, snapshots) = (export.problems.len(), export.snapshots.len());
     let outcome = done.map(|()| if problems == 0 { past.outcome } else { Outcome::Partial });
-    let outcome = trail::ended(&audit, outcome, |ended| {
+    let outcome = trail::ended_and_stored(&audit, past.at.repo(), outcome, |ended| {
         event(ended).detail("snapshots", snapshots).detail("problems", problems)
     })?;
     let mut out = context.out();
@@ -91,12 +91,11 @@ fn refuse_full(to: &Path) -> Result<(), Failure> {
     }
 }
 
+/// A snapshot that is touched, and the paths of it that are in scope.
+pub(super) type Touched = (Snapshot, BTreeSet<Vec<u8>>);
+
 /// The snapshots of a source that any of the holds touches, each with the paths that are in scope.
-pub(super) fn touched(
-    past: &Past,
-    holds: &[Hold],
-    source: &Source,
-) -> Result<Vec<(Snapshot, BTreeSet<Vec<u8>>)>, Failure> {
+pub(super) fn touched(past: &Past, holds: &[Hold], source: &Source) -> Result<Vec<Touched>, Failure> {
     let all = past.index.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), i64::MAX as usize)?;
     let mut found = Vec::new();
     for (n, snapshot) in all.iter().enumerate() {

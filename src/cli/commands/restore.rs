@@ -88,7 +88,7 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
             (false, true) => Ok(outcome),
         }
     });
-    trail::ended(&trail::open(context, at.repo()), ended, event)
+    trail::ended_and_stored(&trail::open(context, at.repo()), at.repo(), ended, event)
 }
 
 /// What the audit trail tells of it.

@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
         Ok(_) => Ok(Outcome::Partial),
         Err(failure) => Err(Failure::new(failure.in_short())),
     };
-    let outcome = trail::ended(&audit, outcome, event);
+    let outcome = trail::ended_and_stored(&audit, at.repo(), outcome, event);
     tell(context, &checked?)?;
     outcome
 }

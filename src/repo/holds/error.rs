@@ -34,6 +34,12 @@ pub enum HoldsError {
     /// It could not be stored.
     #[error("the legal hold can't be stored: {0}")]
     Store(#[from] StoreError),
+    /// It is on this host, and not in the store yet.
+    #[error(
+        "what was done about the legal hold is kept on this host and not in the store yet, so other hosts don't know of it: {0}; it goes on \
+         with the next snapshot, and need not be done again"
+    )]
+    Waiting(StoreError),
     /// It can't be.
     #[error(transparent)]
     Hold(#[from] HoldError),

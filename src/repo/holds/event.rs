@@ -109,7 +109,7 @@ impl HoldEvent {
         let name = self.name(repo);
         let bytes = sealed::seal(repo, ObjectKind::Hold, &name, &serde_json::to_vec(&stored)?)?;
         repo.store().put(&name, &bytes)?;
-        Ok(repo.store().settle()?)
+        repo.store().settle().map_err(HoldsError::Waiting)
     }
 
     /// Reads the event in the object of this name. An error names the object.
