@@ -10,6 +10,7 @@ use bygone::repo::{
     audit::{
         captures::{Captures, EVERY_NS},
         check::{self, Trail},
+        entry,
         error::AuditError,
         event::{Event, Kind, Outcome},
         policy,
@@ -185,6 +186,20 @@ fn an_entry_that_was_rewritten_with_the_key_is_found() {
         fs::write(repo.store().join(&name), &all[&name]).unwrap();
     }
     assert_eq!(check_from(&repo, "state-a").problems, []);
+    // Numbers and times that no program writes.
+    let last = whole.entries.last().unwrap();
+    let run = &whole.entries[0].entry.run;
+    for number in [99, u64::MAX] {
+        let mut entry = last.entry.clone();
+        entry.parents[0] = entry::Link {
+            run: run.clone(),
+            number,
+            hash: "x".into(),
+            time_ns: if number == 99 { i64::MIN } else { i64::MAX },
+        };
+        forge(&repo, &last.place.name(), &serde_json::to_string(&entry).unwrap());
+        assert!(check_from(&repo, "stranger").problems.iter().any(|p| p.number == Some(number)));
+    }
 }
 
 /// A store whose entries of the trail can't be written, or not brought on.

@@ -78,7 +78,7 @@ fn read(text: &str) -> Result<Config, String> {
 /// The settings that a table can have, as the error about one that it cannot have lists them.
 fn known(table: &str) -> BTreeSet<String> {
     let told = read(&format!("{table}\nno-such-setting = 1\n")).unwrap_err();
-    let (_, list) = told.split_once("expected one of ").unwrap_or_else(|| panic!("{told}"));
+    let (_, list) = told.split_once(", expected ").unwrap_or_else(|| panic!("{told}"));
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 

@@ -177,7 +177,7 @@ impl Check {
             let from = |number| Place { run: (*run).clone(), number };
             let mut next = 0;
             let numbers = self.there.range(from(0)..=from(last)).map(|(place, _)| place.number);
-            for number in numbers.chain([last + 1]) {
+            for number in numbers.chain([last.saturating_add(1)]) {
                 // A number may be any in an entry that was forged: one problem is told for all that are missing.
                 if number > next && !self.claims.contains_key(&from(next)) {
                     let what = match number - next {
@@ -186,7 +186,7 @@ impl Check {
                     };
                     holes.push((from(next), what));
                 }
-                next = number + 1;
+                next = number.saturating_add(1);
             }
         }
         holes
