@@ -1,5 +1,6 @@
 //! How well each source was protected.
 
+use crate::capture::watching::heartbeat;
 use crate::repo::audit::{
     check::Trail,
     event::{Kind, value_bytes},
@@ -81,7 +82,7 @@ fn protected(
     let inside = |at: Instant| at >= ask.from && at <= to;
     let in_span: Vec<&Snapshot> = all.iter().filter(|s| inside(s.time)).collect();
     let gaps = index.gaps(source.num, ask.from, to)?;
-    let mut fresh = watched(trail, source, &gaps);
+    let mut fresh = watched(trail, source, &gaps, watching_now(ask, source, &all));
     fresh.extend(all.iter().map(|s| (s.time.0, s.time.0)));
     let objective_ns = objective(ask, &source.host, &source.root);
     let span = (from.0.min(to.0), to.0);
@@ -116,9 +117,20 @@ fn protected(
     })
 }
 
+/// Since its last snapshot, until what the process that watches has seen: it has not told the audit trail yet. Where nothing
+/// watched in between, that is a gap.
+fn watching_now(ask: &Ask<'_>, source: &Source, all: &[Snapshot]) -> Option<Span> {
+    if source.host != ask.config.host {
+        return None;
+    }
+    let beat = heartbeat(ask.at.dir(), &source.root).filter(|beat| !beat.root_gone)?;
+    let last = all.iter().map(|s| s.time.0).rfind(|time| *time <= beat.seen_until_ns)?;
+    Some((last, beat.seen_until_ns))
+}
+
 /// The times in which a source was watched and capture of all of it was not blind, as the audit trail has them.
-fn watched(trail: &Trail, source: &Source, gaps: &[Gap]) -> Vec<Span> {
-    let mut spans = Vec::new();
+fn watched(trail: &Trail, source: &Source, gaps: &[Gap], now: Option<Span>) -> Vec<Span> {
+    let mut spans: Vec<Span> = now.into_iter().collect();
     for stored in trail.entries.iter().filter(|s| s.entry.kind == Kind::Captures.word()) {
         for told in stored.entry.details.get("sources").and_then(Value::as_array).into_iter().flatten() {
             let is_it =
