@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
-//! | 6 | [`daemon`] |
+//! | 6 | [`daemon`], [`report`] |
 //! | 5 | [`mount`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -51,6 +51,7 @@ pub mod index;
 pub mod mount;
 pub mod progress;
 pub mod repo;
+pub mod report;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

@@ -34,6 +34,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("rpassword", &["cli/secret.rs"]),
     ("rusqlite", &["index/"]),
     ("rustls", &["store/s3.rs"]),
+    ("sha2", &["crypto/"]),
     ("signal_hook", &["sys/"]),
     ("tokio", &["daemon/", "store/s3.rs"]),
     ("toml_edit", &["config/"]),

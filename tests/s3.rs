@@ -130,10 +130,11 @@ fn capture_does_not_wait_for_the_network() {
     watch.wait().unwrap();
     fs::write(host.path("src/file"), "captured by a process that began while it was cut").unwrap();
     let (status, _, told) = host.run(&server, &["snapshot"]);
-    assert!(status == 3 && told.contains("captured on this host and not stored yet: 8 objects"), "{told}");
+    // Its own pack and record, and its entry of the audit trail.
+    assert!(status == 3 && told.contains("captured on this host and not stored yet: 9 objects"), "{told}");
     server.set(s3::Mode::Up);
     let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
-    assert_eq!(status["waiting"]["objects"], 8, "{status}");
+    assert_eq!(status["waiting"]["objects"], 9, "{status}");
     host.ok(&server, &["snapshot"]);
     assert_eq!(queue(), 0);
     fs::remove_dir_all(host.path("state")).unwrap();
@@ -145,6 +146,8 @@ fn capture_does_not_wait_for_the_network() {
     assert!(list.len() >= 5, "every version is there: {list:?}");
     assert_eq!(host.ok(&server, &["cat", &host.text("src/file")]), "captured by a process that began while it was cut");
     host.ok(&server, &["verify", "--read-data"]);
+    host.ok(&server, &["audit", "verify"]);
+    assert_eq!(queue(), 0, "the entry of the check is stored too");
 }
 
 #[test]

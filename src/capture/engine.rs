@@ -111,8 +111,8 @@ pub fn capture(
     let (to, from) = crossbeam_channel::bounded(64);
     let mut workers = Vec::new();
     for _ in 0..threads_for(plan, settings.capture.threads) {
-        let ingest =
-            Ingest::new(at.repo().clone(), at.reader()?, claims.clone(), settings.capture.level)?.without(avoid.clone());
+        let ingest = Ingest::new(at.repo().clone(), at.reader()?, claims.clone(), settings.capture.level)?
+            .without(avoid.clone());
         workers.push(Worker::new(&shared, ingest, to.clone()));
     }
     drop(to);

@@ -15,3 +15,4 @@ pub mod run;
 pub mod secret;
 pub mod service;
 pub mod sizes;
+pub mod trail;

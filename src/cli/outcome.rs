@@ -27,6 +27,12 @@ impl Outcome {
             Outcome::Partial => 3,
         }
     }
+
+    /// How a command ends that had this outcome and another one: done only where both are.
+    #[must_use]
+    pub fn and(self, other: Outcome) -> Outcome {
+        if self == Outcome::Done { other } else { self }
+    }
 }
 
 /// Why a command did not do what it was asked for: what failed, why, and what to do next.
@@ -70,6 +76,17 @@ impl Failure {
     /// How the command ends by it.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// What failed and why, on one line, without what to do next.
+    pub fn in_short(&self) -> String {
+        let mut told: Vec<&str> = vec![&self.what];
+        for reason in &self.because {
+            if !told.last().is_some_and(|before| before.contains(reason.as_str())) {
+                told.push(reason);
+            }
+        }
+        told.join(": ")
     }
 
     /// Tells it: as text, in lines of at most `width` characters if that is given, or as one line of JSON.

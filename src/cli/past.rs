@@ -21,6 +21,7 @@ use crate::types::{
     time::Instant,
     when::{
         human::{self, Resolved},
+        name::{Name, parse_name},
         show,
         zone::Zone,
     },
@@ -117,6 +118,14 @@ impl Past {
             time.instant = Instant(i64::MAX);
         }
         Ok(time)
+    }
+
+    /// A time from which something is asked for: the beginning of the period that is named, where [`Past::time`] gives its end.
+    pub fn time_from(&self, text: &str) -> Result<Instant, Failure> {
+        match parse_name(text.trim().trim_start_matches('@'), &self.zone) {
+            Some(Name::Period { start, .. }) => Ok(start),
+            _ => Ok(self.time(text)?.instant),
+        }
     }
 
     /// The view of a time; a failure where nothing had been captured by then.

@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    cat, completions, config_check, daemon, diff, find, index, init, jobs, key, list, log, mount, protect, restore,
-    retention, schedule, snapshot, source, status, umount, verify, watch,
+    audit, cat, completions, config_check, daemon, diff, find, hold, index, init, jobs, key, list, log, mount, protect,
+    report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -82,6 +82,9 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Status(_) => status::run(&load(Missing::Error)?),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
+        Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
+        Command::Audit(command) => audit::run(&load(Missing::Error)?, command),
+        Command::Report(command) => report::run(&load(Missing::Error)?, command),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),

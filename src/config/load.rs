@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
-use super::model::{Capture, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling, Source};
+use super::model::{Capture, Compliance, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling, Source};
 use super::places::{self, Places};
 use super::ranges;
 use super::retention::Retention;
@@ -74,6 +74,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         mount: raw.mount,
         mount_zone_at: at(ranges::span(text, "mount", "zone")),
         retention: raw.retention,
+        compliance: raw.compliance,
         schedule: raw.schedule,
         sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
@@ -115,6 +116,8 @@ struct Raw {
     mount: Mount,
     #[serde(default)]
     retention: Retention,
+    #[serde(default)]
+    compliance: Compliance,
     #[serde(default)]
     schedule: Scheduling,
     #[serde(default)]
@@ -174,6 +177,8 @@ struct RawSource {
     one_file_system: bool,
     cachedir_tag: Option<bool>,
     retention: Option<Retention>,
+    #[serde(default, deserialize_with = "values::duration_if_any")]
+    objective: Option<Duration>,
     #[serde(default, deserialize_with = "values::schedule_if_any")]
     full: Option<Schedule>,
     #[serde(default, deserialize_with = "values::schedule_if_any")]
@@ -195,6 +200,7 @@ impl RawSource {
             one_file_system: self.one_file_system,
             cachedir_tag: self.cachedir_tag.unwrap_or(plain.cachedir_tag),
             retention: self.retention,
+            objective: self.objective,
             full: self.full,
             differential: self.differential,
             blackout: self.blackout,

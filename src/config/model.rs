@@ -35,6 +35,8 @@ pub struct Config {
     pub mount_zone_at: Place,
     /// How long what is kept, of the sources that do not say so themselves.
     pub retention: Retention,
+    /// What is promised to those who ask.
+    pub compliance: Compliance,
     /// What holds for all schedules.
     pub schedule: Scheduling,
     /// The socket at which the service is spoken to.
@@ -187,6 +189,15 @@ pub enum Inodes {
     PerView,
 }
 
+/// What is promised to those who ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Compliance {
+    /// How old the newest recovery point may be at any time, of the sources that do not say so themselves.
+    #[serde(deserialize_with = "values::duration_if_any")]
+    pub objective: Option<Duration>,
+}
+
 /// What holds for all schedules that do not say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -292,6 +303,8 @@ pub struct Source {
     pub cachedir_tag: bool,
     /// How long what of it is kept, where it says so itself.
     pub retention: Option<Retention>,
+    /// How old the newest recovery point may be at any time, where it says so itself.
+    pub objective: Option<Duration>,
     /// When a full snapshot is taken, if it is by schedule.
     pub full: Option<Schedule>,
     /// When a differential snapshot is taken, if it is by schedule.
@@ -315,6 +328,7 @@ impl Source {
             one_file_system: false,
             cachedir_tag: true,
             retention: None,
+            objective: None,
             full: None,
             differential: None,
             blackout: Blackout::default(),

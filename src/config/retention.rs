@@ -31,3 +31,19 @@ pub struct Retention {
     #[serde(deserialize_with = "values::window")]
     pub lock: Option<Window>,
 }
+
+impl Retention {
+    /// The table as it would be written, one rule a line.
+    pub fn text(&self) -> String {
+        let rules = [
+            ("every", self.every),
+            ("hourly", self.hourly),
+            ("daily", self.daily),
+            ("weekly", self.weekly),
+            ("monthly", self.monthly),
+            ("yearly", self.yearly),
+            ("lock", self.lock),
+        ];
+        rules.iter().filter_map(|(rule, window)| Some(format!("{rule} = \"{}\"\n", (*window)?))).collect()
+    }
+}

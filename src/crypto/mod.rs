@@ -6,6 +6,7 @@ pub mod master;
 pub mod paper;
 pub mod random;
 pub mod seal;
+pub mod sha256;
 mod slot_error;
 mod slot_text;
 pub mod slots;

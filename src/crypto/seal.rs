@@ -24,6 +24,10 @@ pub enum ObjectKind {
     Pack = 1,
     /// A journal segment.
     Journal = 2,
+    /// What was done about a legal hold.
+    Hold = 3,
+    /// Entries of the audit trail.
+    Audit = 4,
     /// What collection states.
     Collection = 5,
 }

@@ -4,12 +4,7 @@
 //! stand for, and what was in no kept snapshot becomes empty and goes. So the index is as if the released snapshots had never been,
 //! and as it is made anew from a merged history.
 
-use crate::index::{
-    error::IndexError,
-    open::Index,
-    rows::key,
-    tree::Reader,
-};
+use crate::index::{error::IndexError, open::Index, rows::key, tree::Reader};
 use crate::types::{
     ids::{Snap, SourceNum},
     snapshot::Head,
@@ -126,7 +121,8 @@ impl Index {
 impl Reader {
     /// The name of the merged history that a source was taken from or brought to; empty where there is none.
     pub fn merged(&self, source: SourceNum) -> Result<String, IndexError> {
-        let merged = self.stmt("SELECT merged FROM source WHERE num = ?1")?.query_row([source.0], |r| r.get(0)).optional();
+        let merged =
+            self.stmt("SELECT merged FROM source WHERE num = ?1")?.query_row([source.0], |r| r.get(0)).optional();
         Ok(merged.map_err(IndexError::at("read the merged history of a source"))?.unwrap_or_default())
     }
 }
@@ -139,10 +135,8 @@ fn release(conn: &Connection, source: SourceNum, kept: Kept) -> Result<Released,
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| conn.execute(sql, params).map_err(IndexError::at(DOING));
     let upto = kept.upto;
     let num = i64::from(source.0);
-    conn.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS kept(number INTEGER PRIMARY KEY); DELETE FROM temp.kept;",
-    )
-    .map_err(IndexError::at(DOING))?;
+    conn.execute_batch("CREATE TEMP TABLE IF NOT EXISTS kept(number INTEGER PRIMARY KEY); DELETE FROM temp.kept;")
+        .map_err(IndexError::at(DOING))?;
     {
         let mut insert = conn.prepare("INSERT INTO temp.kept VALUES(?1)").map_err(IndexError::at(DOING))?;
         for number in &kept.numbers {
@@ -163,7 +157,10 @@ fn release(conn: &Connection, source: SourceNum, kept: Kept) -> Result<Released,
     conn.create_scalar_function("stands", 1, flags, move |context| Ok(stands.stands(context.get(0)?)))
         .map_err(IndexError::at(DOING))?;
     let (from, to) = range(source);
-    run("DELETE FROM old WHERE parent >= ?1 AND parent < ?2 AND stands(from_snap) >= stands(to_snap)", params![from, to])?;
+    run(
+        "DELETE FROM old WHERE parent >= ?1 AND parent < ?2 AND stands(from_snap) >= stands(to_snap)",
+        params![from, to],
+    )?;
     close_ranks(conn, source, &kept).map_err(IndexError::at(DOING))?;
     run(
         "UPDATE cur SET from_snap = stands(from_snap) WHERE parent >= ?1 AND parent < ?2 AND stands(from_snap) <> from_snap",
@@ -182,9 +179,10 @@ fn release(conn: &Connection, source: SourceNum, kept: Kept) -> Result<Released,
     run("UPDATE gap SET snap = stands(snap) WHERE source = ?1", params![num])?;
     run("DELETE FROM lost WHERE source = ?1 AND last < ?2", params![num, first])?;
     let versions = drop_versions(conn, source)?;
-    run("UPDATE ver SET from_snap = stands(from_snap) WHERE num >= ?1 AND num < ?2 AND stands(from_snap) <> from_snap", params![
-        from, to
-    ])?;
+    run(
+        "UPDATE ver SET from_snap = stands(from_snap) WHERE num >= ?1 AND num < ?2 AND stands(from_snap) <> from_snap",
+        params![from, to],
+    )?;
     drop_contents(conn).map_err(IndexError::at(DOING))?;
     Ok(Released { snapshots: gone as u64, versions })
 }

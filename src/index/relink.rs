@@ -37,10 +37,12 @@ impl Index {
 fn elsewhere(conn: &Connection, gone: &HashSet<Id>) -> rusqlite::Result<HashMap<i64, i64>> {
     conn.execute_batch("CREATE TEMP TABLE IF NOT EXISTS gone(num INTEGER PRIMARY KEY); DELETE FROM temp.gone;")?;
     for id in gone {
-        let sql = "INSERT OR IGNORE INTO temp.gone SELECT f.num FROM frame f JOIN pack p ON p.num = f.pack WHERE p.id = ?1";
+        let sql =
+            "INSERT OR IGNORE INTO temp.gone SELECT f.num FROM frame f JOIN pack p ON p.num = f.pack WHERE p.id = ?1";
         conn.prepare_cached(sql)?.execute([&id.0[..]])?;
     }
-    let mut stmt = conn.prepare("SELECT num, prefix, rest, len FROM chunk WHERE frame IN (SELECT num FROM temp.gone)")?;
+    let mut stmt =
+        conn.prepare("SELECT num, prefix, rest, len FROM chunk WHERE frame IN (SELECT num FROM temp.gone)")?;
     let other = "SELECT num FROM chunk WHERE prefix = ?1 AND rest = ?2 AND len = ?3 AND frame NOT IN (SELECT num FROM temp.gone) \
                  AND frame <> 0 ORDER BY num DESC LIMIT 1";
     let mut other = conn.prepare(other)?;

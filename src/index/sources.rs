@@ -172,9 +172,7 @@ impl Reader {
     pub fn gaps(&self, source: SourceNum, from: Instant, to: Instant) -> Result<Vec<Gap>, IndexError> {
         let sql = "SELECT subtree, from_ns, to_ns, why FROM gap WHERE source = ?1 AND to_ns >= ?2 AND from_ns <= ?3 ORDER BY num";
         let mut stmt = self.stmt(sql)?;
-        let rows = stmt
-            .query_map(params![source.0, from.0, to.0], read_gap)
-            .map_err(IndexError::at("list gaps"))?;
+        let rows = stmt.query_map(params![source.0, from.0, to.0], read_gap).map_err(IndexError::at("list gaps"))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at("list gaps"))
     }
 }

@@ -143,7 +143,10 @@ where
             Some(at) => {
                 let at = at.0 as i64;
                 let sql = concat_sql!("SELECT ", " FROM cur WHERE parent >= ?1 AND parent < ?2 AND from_snap <= ?3");
-                self.entries(&format!("{} UNION ALL {} ORDER BY parent, name", &**sql, &*CLOSED_AT), params![from, to, at])
+                self.entries(
+                    &format!("{} UNION ALL {} ORDER BY parent, name", &**sql, &*CLOSED_AT),
+                    params![from, to, at],
+                )
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The repository: the only room that knows store, index, chunks and keys together.
 
 pub mod attach;
+pub mod audit;
 pub mod collect;
 pub mod error;
 pub mod fetch;
 pub mod frames;
 pub mod header;
+pub mod holds;
 pub mod ingest;
 pub mod measure;
 pub mod moment;
@@ -15,5 +17,6 @@ pub mod pack;
 mod parts;
 pub mod record;
 pub mod replay;
+mod sealed;
 pub mod segment;
 pub mod write;

@@ -12,6 +12,10 @@ pub const PACKS: &str = "packs/";
 pub const JOURNAL: &str = "journal/";
 /// Where collection keeps what it states.
 pub const COLLECTION: &str = "gc/";
+/// Where legal holds are.
+pub const HOLDS: &str = "holds/";
+/// Where the audit trail is.
+pub const AUDIT: &str = "audit/";
 
 /// A pack: `packs/<first two digits>/<id>`.
 pub fn pack(id: Id) -> String {

@@ -27,8 +27,6 @@
 //! `promise_tests.rs` compares it with a history of which nothing was ever released.
 
 pub mod cost;
-pub mod hold;
-pub mod hold_text;
 pub mod plan;
 pub mod policy;
 #[cfg(test)]

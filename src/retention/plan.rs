@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::hold::{Hold, Shown};
 use super::policy::{Policy, Rule};
+use crate::types::hold::{Hold, Shown};
 use crate::types::{
     ids::Snap,
     snapshot::Source,
@@ -233,7 +233,7 @@ mod tests {
             id: "case-7".into(),
             owner: "legal".into(),
             reason: "a claim".into(),
-            scope: super::super::hold::Scope {
+            scope: crate::types::hold::Scope {
                 from: at("2025-03-29T12:00"),
                 to: at("2025-03-29T22:30"),
                 ..Default::default()

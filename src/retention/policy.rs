@@ -119,6 +119,17 @@ impl Policy {
         Policy { rules: rules.collect(), locks }
     }
 
+    /// It in words, a line each: `the end of each day for 90 days`.
+    pub fn words(&self) -> Vec<String> {
+        let rule = |(rule, window): &(Rule, Window)| format!("{} for {}", rule.keeps(), window.words());
+        let mut lines: Vec<String> = self.rules.iter().map(rule).collect();
+        if self.keeps_everything() {
+            lines.push("everything, for ever: it has no rule".to_owned());
+        }
+        lines.extend(self.locks.iter().map(|window| format!("locked: nothing younger than {} goes", window.words())));
+        lines
+    }
+
     /// Whether nothing is ever released.
     pub fn keeps_everything(&self) -> bool {
         self.rules.is_empty()

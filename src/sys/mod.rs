@@ -1,6 +1,7 @@
 //! What the operating system gives, behind small interfaces: the clock, files and their metadata, durable writing, the
 //! process itself. The only room that reads the clock or writes files.
 
+pub mod account;
 pub mod apply;
 pub mod buffer;
 pub mod clock;

@@ -2,6 +2,8 @@
 
 pub mod attr;
 pub mod duration;
+pub mod hold;
+pub mod hold_text;
 pub mod ids;
 pub mod location;
 pub mod op;

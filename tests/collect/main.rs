@@ -62,7 +62,10 @@ impl World {
                 (0, Some(_)) => drop(tree.remove(&name)),
                 (1, Some((node, content))) => {
                     let to = vec![b'a' + self.dice.roll(6) as u8];
-                    let captured = self.hosts[host].sources[which].tree.get(&name).is_some_and(|(n, c)| *n == node && *c == content);
+                    let captured = self.hosts[host].sources[which]
+                        .tree
+                        .get(&name)
+                        .is_some_and(|(n, c)| *n == node && *c == content);
                     if captured && !tree.contains_key(&to) && !self.hosts[host].sources[which].tree.contains_key(&to) {
                         tree.remove(&name);
                         tree.insert(to, (node, content));
@@ -266,4 +269,3 @@ fn promises_are_kept_3() {
 fn promises_are_kept_4() {
     run(4, STEPS);
 }
-

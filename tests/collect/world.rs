@@ -64,7 +64,8 @@ pub(crate) fn create(dir: &Path) -> PathBuf {
     let store = dir.join("repository");
     std::fs::create_dir(&store).unwrap();
     let id = Id([9; 16]);
-    Repository::create(Arc::new(LocalStore::open(&store)), &secret(), SlotKind::KeyFile, "test", Instant(0), id).unwrap();
+    Repository::create(Arc::new(LocalStore::open(&store)), &secret(), SlotKind::KeyFile, "test", Instant(0), id)
+        .unwrap();
     store
 }
 
@@ -117,7 +118,9 @@ impl Host {
         for (source, root) in self.sources.iter_mut().zip(ROOTS) {
             let Some(attempt) = source.attempt.take() else { continue };
             let reader = at.reader()?;
-            let Some(known) = reader.sources()?.into_iter().find(|s| s.host == self.name && s.root == root) else { continue };
+            let Some(known) = reader.sources()?.into_iter().find(|s| s.host == self.name && s.root == root) else {
+                continue;
+            };
             let number = reader.head(known.num)?.number.0;
             let before = source.promised.keys().last().copied().unwrap_or(0);
             if number > before {
@@ -130,7 +133,13 @@ impl Host {
     }
 
     /// Captures what a source is to hold now. In between, when all is read and nothing is recorded, `pause` is called.
-    pub(crate) fn capture(&mut self, which: usize, tree: &Tree, tier: Tier, pause: impl FnOnce()) -> Result<(), RepoError> {
+    pub(crate) fn capture(
+        &mut self,
+        which: usize,
+        tree: &Tree,
+        tier: Tier,
+        pause: impl FnOnce(),
+    ) -> Result<(), RepoError> {
         self.catch_up()?;
         let at = self.at()?;
         let name = self.name.clone();

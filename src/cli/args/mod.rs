@@ -1,5 +1,6 @@
 //! What can be said on the command line, and its help.
 
+pub mod evidence;
 pub mod history;
 pub mod retention;
 pub mod schedule;

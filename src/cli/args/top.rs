@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{history, retention, schedule, service, setup, upkeep};
+use super::{evidence, history, retention, schedule, service, setup, upkeep};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -116,6 +116,15 @@ pub enum Command {
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),
+    /// Keep what a legal case touches, whatever the policies say
+    #[command(subcommand)]
+    Hold(evidence::Hold),
+    /// Show, check or hand over the record of who did what
+    #[command(subcommand)]
+    Audit(evidence::Audit),
+    /// Report to those who ask whether backups are as they should be
+    #[command(subcommand)]
+    Report(evidence::Report),
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),

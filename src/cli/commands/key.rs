@@ -9,12 +9,16 @@ use crate::cli::context::{Context, absolute};
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::secret::{self, Purpose};
+use crate::cli::trail;
 use crate::config::model::KeyFrom;
 use crate::crypto::{
     paper,
     slots::{Secret, SlotError, SlotInfo, SlotKind},
 };
-use crate::repo::open::{Repository, add_slot, list_slots, remove_slot, slots_opened_by};
+use crate::repo::{
+    audit::event::{Event, Kind, Outcome as Ended},
+    open::{Repository, add_slot, list_slots, remove_slot, slots_opened_by},
+};
 use crate::sys::{clock, durable};
 use crate::types::{
     ids::Id,
@@ -57,6 +61,8 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
     };
     let slot = add_slot(repo.store(), &secret, &new, kind, &args.label, clock::now()).explain(what)?;
     repo.store().settle().explain(what)?;
+    let event = added(slot, kind, &args.label);
+    let recorded = trail::told(trail::open(context, &repo).record(event));
     let mut out = context.out();
     if context.json {
         out.json(&json!({
@@ -72,7 +78,15 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
         out.line(format_args!("added a {kind} as slot {slot}"))?;
     }
     out.finish()?;
-    Ok(Outcome::Done)
+    Ok(recorded)
+}
+
+/// What the audit trail tells of a new key.
+fn added(slot: Id, kind: SlotKind, label: &str) -> Event {
+    Event::new(Kind::KeyAdd, Ended::Done)
+        .about("key", slot.to_string())
+        .detail("kind", kind.to_string())
+        .detail("label", label)
 }
 
 fn remove(context: &Context, args: &KeyRemove) -> Result<Outcome, Failure> {
@@ -92,7 +106,12 @@ fn remove(context: &Context, args: &KeyRemove) -> Result<Outcome, Failure> {
                 "name another key in [key] there first, or remove it with --config of settings that use another key",
             ));
     }
-    remove_slot(repo.store(), id).explain(what)?;
+    // Who removes a key is known before it is gone.
+    let audit = trail::open(context, &repo);
+    let event = |ended| Event::new(Kind::KeyRemove, ended).about("key", id.to_string());
+    audit.record_durably(event(Ended::Begun)).explain(what)?;
+    let removed = remove_slot(repo.store(), id).explain(what).map(|()| Outcome::Done);
+    let outcome = trail::ended(&audit, removed, event)?;
     let mut out = context.out();
     match context.json {
         true => out.json(&json!({ "removed": id.to_string() }))?,
@@ -100,7 +119,7 @@ fn remove(context: &Context, args: &KeyRemove) -> Result<Outcome, Failure> {
         false => {}
     }
     out.finish()?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// The slot whose id begins with `given`.
@@ -186,7 +205,8 @@ fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
         None => to_output(context, &page, slot),
     };
     handed_over.map_err(|failure| take_back(&repo, slot, failure))?;
-    Ok(Outcome::Done)
+    let event = added(slot, SlotKind::Paper, &args.label);
+    Ok(trail::told(trail::open(context, &repo).record(event)))
 }
 
 fn to_file(context: &Context, path: &Path, page: &str, slot: Id) -> Result<(), Failure> {

@@ -1,11 +1,14 @@
 //! The commands, one file each.
 
+pub mod audit;
 pub mod cat;
 pub mod completions;
 pub mod config_check;
 pub mod daemon;
 pub mod diff;
 pub mod find;
+pub mod hold;
+mod hold_export;
 pub mod index;
 pub mod init;
 pub mod jobs;
@@ -14,6 +17,7 @@ pub mod list;
 pub mod log;
 pub mod mount;
 pub mod protect;
+pub mod report;
 pub mod restore;
 mod restore_first;
 pub mod retention;

@@ -11,12 +11,16 @@ use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::trail;
 use crate::mount::{
     inodes::Split,
     session::{self, MountError, MountOptions, Mounted},
 };
 use crate::progress::Quiet;
-use crate::repo::attach::Attached;
+use crate::repo::{
+    attach::Attached,
+    audit::event::{Event, Kind, Outcome as Ended, bytes_value},
+};
 use crate::sys::clock;
 use crate::sys::fuse::FuseError;
 use crate::sys::process::{self, Signals};
@@ -58,13 +62,23 @@ pub fn run(context: &Context, args: &Mount) -> Result<Outcome, Failure> {
         .name("catch-up".into())
         .spawn(move || open::catch_up_to_read(&behind, &Quiet))
         .explain(|| "cannot start a thread")?;
+    let audit = trail::open(context, at.repo());
+    let recorded = trail::told(audit.record(event(Kind::Mount, Ended::Begun, &args.dir)));
+    let mut ended = Ok(Outcome::Done);
     while mounted.wait(LOOK) {
         if signals.stopped() {
-            mounted.unmount().into_failure()?;
+            ended = mounted.unmount().into_failure().map(|()| Outcome::Done);
             break;
         }
     }
-    Ok(Outcome::Done)
+    let ended = trail::ended(&audit, ended, |ended| event(Kind::Unmount, ended, &args.dir));
+    ended.map(|outcome| outcome.and(recorded))
+}
+
+/// What the audit trail tells of a mount and its end.
+pub fn event(kind: Kind, ended: Ended, dir: &Path) -> Event {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    Event::new(kind, ended).about("directory", bytes_value(dir.as_os_str().as_encoded_bytes()))
 }
 
 /// What of the history is mounted, and how, by the settings alone.

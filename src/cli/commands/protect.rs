@@ -15,10 +15,15 @@ use crate::cli::config_file;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::trail;
 use crate::config::edit;
 use crate::config::model::Source;
 use crate::mount::session::Mounted;
-use crate::repo::{attach::Attached, error::RepoError};
+use crate::repo::{
+    attach::Attached,
+    audit::event::{Kind, Outcome as Ended},
+    error::RepoError,
+};
 use crate::sys::process::Signals;
 use crate::types::path;
 
@@ -167,6 +172,8 @@ impl Mounting<'_> {
         let told = mounted.and_then(|mounted| {
             let dir = path::show(dir.as_os_str().as_encoded_bytes());
             state.mounted = Some(mounted);
+            let event = mount::event(Kind::Mount, Ended::Begun, self.dir.unwrap_or(Path::new("")));
+            trail::told(trail::open(self.context, self.at.repo()).record(event));
             tell_json(self.context, &json!({ "mounted": dir }))?;
             tell(
                 self.context,
@@ -202,6 +209,8 @@ impl Mounting<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mounted) = state.mounted.take() {
             mounted.unmount().into_failure()?;
+            let event = mount::event(Kind::Unmount, Ended::Done, self.dir.unwrap_or(Path::new("")));
+            trail::told(trail::open(self.context, self.at.repo()).record(event));
         }
         state.failure.take().map_or(Ok(()), Err)
     }

@@ -16,10 +16,14 @@ use crate::cli::open;
 use crate::cli::out::Out;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
+use crate::cli::trail;
 use crate::config::model::Source;
 use crate::index::tree::Reader;
 use crate::progress::Progress;
-use crate::repo::attach::Attached;
+use crate::repo::{
+    attach::Attached,
+    audit::event::{Event, Kind, Outcome as Ended, bytes_value, snapshot_value},
+};
 use crate::restore::{
     act,
     error::RestoreError,
@@ -73,13 +77,40 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
     if args.in_place && !plan.is_empty() {
         plan = ask.plan_after_capture(&at, &zone, &*bar, &stop)?;
     }
-    let report = act::act(&at, plan, &*bar, &stop).map_err(|e| failure(&e))?;
-    tell(context, &report, &stop)?;
-    match (report.stopped, report.problems.is_empty()) {
-        (true, _) => Err(Failure::new("interrupted before everything was restored")
-            .hint("run the same command again: it goes on with what is missing")),
-        (false, false) => Ok(Outcome::Partial),
-        (false, true) => Ok(outcome),
+    let acted = act::act(&at, plan, &*bar, &stop).map_err(|e| failure(&e));
+    let event = event(&ask, acted.as_ref().ok());
+    let ended = acted.and_then(|report| {
+        tell(context, &report, &stop)?;
+        match (report.stopped, report.problems.is_empty()) {
+            (true, _) => Err(Failure::new("interrupted before everything was restored")
+                .hint("run the same command again: it goes on with what is missing")),
+            (false, false) => Ok(Outcome::Partial),
+            (false, true) => Ok(outcome),
+        }
+    });
+    trail::ended_and_stored(&trail::open(context, at.repo()), at.repo(), ended, event)
+}
+
+/// What the audit trail tells of it.
+fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event + use<> {
+    let snapshots: Vec<Value> = ask
+        .view
+        .parts
+        .iter()
+        .map(|p| json!({ "host": p.source.host, "source": bytes_value(&p.source.root), "snapshot": snapshot_value(&p.snapshot) }))
+        .collect();
+    let to = ask.args.to.as_ref().map(|dir| bytes_value(dir.as_os_str().as_bytes()));
+    let paths: Vec<Value> = ask.paths.iter().map(|p| bytes_value(p)).collect();
+    let (at, done) = (ask.when.text.clone(), report.map(|r| counts_json(&r.done)));
+    let problems = report.map(|r| r.problems.len());
+    move |ended| {
+        Event::new(Kind::Restore, ended)
+            .about("paths", paths)
+            .detail("as_of", at)
+            .detail("to", to)
+            .detail("snapshots", snapshots)
+            .detail("done", done)
+            .detail("problems", problems)
     }
 }
 
@@ -91,7 +122,7 @@ fn zone(context: &Context) -> Result<Zone, Failure> {
 }
 
 /// The repository and the state are no place to restore to: what is restored there would be taken for theirs.
-fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
     // What is not there yet lies in the nearest directory that is.
     let real = |p: &Path| p.ancestors().find_map(|p| p.canonicalize().ok());
     let target = real(&absolute(to)?);
@@ -227,7 +258,7 @@ fn clean(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// What a restore never removes: the repository, the state, and what bygone has mounted.
-fn guarded(context: &Context) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn guarded(context: &Context) -> Result<Vec<PathBuf>, Failure> {
     use std::os::unix::ffi::OsStringExt as _;
     let mut all: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
     let mounts = mounts::mounts().explain(|| "cannot read what is mounted")?;

@@ -1,20 +1,29 @@
 //! `bygone retention show` and `simulate`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cli::args::retention::{Retention, Show, Simulate};
 use crate::cli::context::Context;
 use crate::cli::out::Out;
-use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::{Past, json_bytes, json_time};
 use crate::cli::sizes::show_size;
+use crate::cli::trail;
+use crate::repo::holds::force;
 use crate::retention::{
     cost::{self, Bytes, Costs, Uses},
     plan::{Moment, Reason, Terms, Verdict, plan},
     policy::Policy,
 };
 use crate::sys::clock;
-use crate::types::{path, snapshot::Source, time::Instant};
+use crate::types::{
+    hold::{Hold, Shown},
+    path,
+    snapshot::Source,
+    time::Instant,
+};
 
 /// Runs one of them.
 pub fn run(context: &Context, command: &Retention) -> Result<Outcome, Failure> {
@@ -26,29 +35,32 @@ pub fn run(context: &Context, command: &Retention) -> Result<Outcome, Failure> {
 
 fn show(context: &Context, args: &Show) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
+    let (holds, now) = (holds(&past)?, clock::now());
+    let audit = trail::open(context, past.at.repo());
+    let recorded = trail::note_policy(context, past.at.repo(), &audit);
     let mut out = context.out();
     for source in past.chosen(&args.sources)? {
         let policy = Policy::of(&context.config, &source);
+        let all = Shown { from: Instant(i64::MIN), next: None };
+        let mut cases: Vec<&str> = holds
+            .iter()
+            .filter(|hold| hold.is_in_force(now) && hold.touches(all, &source))
+            .map(|hold| hold.id.as_str())
+            .collect();
+        cases.sort_unstable();
+        cases.dedup();
         match context.json {
-            true => out.json(&json!({ "source": json_bytes(&source.root), "policy": policy_json(&policy) }))?,
+            true => out
+                .json(&json!({ "source": json_bytes(&source.root), "policy": policy_json(&policy), "holds": cases }))?,
             false => {
                 out.line(path::show(&source.root))?;
-                in_words(&policy).into_iter().try_for_each(|line| out.line(format_args!("    {line}")))?;
+                policy.words().into_iter().try_for_each(|line| out.line(format_args!("    {line}")))?;
+                cases.iter().try_for_each(|case| out.line(format_args!("    held: what the case {case} touches")))?;
             }
         }
     }
     out.finish()?;
-    Ok(past.outcome)
-}
-
-fn in_words(policy: &Policy) -> Vec<String> {
-    let mut lines: Vec<String> =
-        policy.rules.iter().map(|(rule, window)| format!("{} for {}", rule.keeps(), window.words())).collect();
-    if policy.keeps_everything() {
-        lines.push("everything, for ever: it has no rule".to_owned());
-    }
-    lines.extend(policy.locks.iter().map(|window| format!("locked: nothing younger than {} goes", window.words())));
-    lines
+    Ok(past.outcome.and(recorded))
 }
 
 fn policy_json(policy: &Policy) -> Value {
@@ -73,9 +85,10 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Failure> {
     };
     let chosen = past.chosen(&args.sources)?;
     // What sources share costs as their policies together have it.
+    let holds = holds(&past)?;
     let mut plans = Vec::new();
     for source in past.sources()? {
-        plans.push(planned(context, &past, source, now)?);
+        plans.push(planned(context, &past, source, (now, &holds))?);
     }
     let uses = Uses::new(plans.iter().map(|p| (p.source.num, &p.verdicts[..])));
     let costs = cost::costs(&past.index, &uses)?;
@@ -99,11 +112,21 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Failure> {
     Ok(past.outcome)
 }
 
-fn planned(context: &Context, past: &Past, source: Source, now: Instant) -> Result<Planned, Failure> {
+/// The legal holds that were not released.
+fn holds(past: &Past) -> Result<Vec<Hold>, Failure> {
+    force::in_force(past.at.repo(), past.at.dir()).into_failure()
+}
+
+fn planned(
+    context: &Context,
+    past: &Past,
+    source: Source,
+    (now, holds): (Instant, &[Hold]),
+) -> Result<Planned, Failure> {
     let policy = Policy::of(&context.config, &source);
     let snapshots = past.index.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), i64::MAX as usize)?;
     let moments: Vec<Moment> = snapshots.iter().map(|s| Moment { time: s.time, number: s.number }).collect();
-    let terms = Terms { source: &source, policy: &policy, zone: &past.zone, now, holds: &[] };
+    let terms = Terms { source: &source, policy: &policy, zone: &past.zone, now, holds };
     let verdicts = plan(&terms, &moments);
     Ok(Planned { source, policy, verdicts })
 }
@@ -118,8 +141,18 @@ impl Planned {
         let rules = self.policy.rules.iter().map(|(rule, window)| (Reason::Rule(*rule), Some(window.to_string())));
         let lock = self.policy.locks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let no_rule = self.policy.keeps_everything().then_some((Reason::NoRule, None));
+        let held: BTreeSet<&str> = self
+            .verdicts
+            .iter()
+            .flat_map(|v| &v.kept_by)
+            .filter_map(|reason| match reason {
+                Reason::Hold(case) => Some(case.as_str()),
+                _ => None,
+            })
+            .collect();
+        let held = held.into_iter().map(|case| (Reason::Hold(case.to_owned()), None));
         let lock = (!lock.is_empty()).then_some((Reason::Lock, Some(lock)));
-        [(Reason::Newest, None)].into_iter().chain(no_rule).chain(lock).chain(rules).collect()
+        [(Reason::Newest, None)].into_iter().chain(no_rule).chain(lock).chain(held).chain(rules).collect()
     }
 
     /// How many instants a reason keeps, how many it alone, and what those cost.

@@ -14,10 +14,14 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::service;
 use crate::cli::sizes::show_size;
+use crate::cli::trail;
 use crate::config::model::{IoClass, Source};
 use crate::daemon::protocol::{Answer, What};
 use crate::progress::Progress;
-use crate::repo::attach::Attached;
+use crate::repo::{
+    attach::Attached,
+    audit::event::{Event, Kind, Outcome as Ended, bytes_value},
+};
 use crate::sys::process::{self, Signals};
 use crate::types::{
     path,
@@ -63,9 +67,14 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     };
     lower_priority(context);
     at.repo().store().start();
+    let audit = trail::open(context, at.repo());
+    outcome = outcome.and(trail::note_policy(context, at.repo(), &audit));
     for source in wanted {
-        let report = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()))?;
+        let taken = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()));
+        let recorded = trail::told(audit.record(event(context, source, &taken)));
+        let report = taken?;
         tell(context, source, &report)?;
+        outcome = outcome.and(recorded);
         if !report.problems.is_empty() || !report.fuzzy.is_empty() || !report.altered.is_empty() {
             outcome = Outcome::Partial;
         }
@@ -120,6 +129,26 @@ pub fn take(
     let what = || format!("cannot capture {}", source.path.display());
     open::scope(context, source)?;
     once::take(&context.config, at, source, tier, (progress, stop)).explain(what)
+}
+
+/// What the audit trail tells of it.
+fn event(context: &Context, source: &Source, taken: &Result<Report, Failure>) -> Event {
+    let ended = match taken {
+        Ok(report) if report.problems.is_empty() => Ended::Done,
+        Ok(_) => Ended::Partial,
+        Err(_) => Ended::Failed,
+    };
+    let event = Event::new(Kind::Snapshot, ended)
+        .about("host", context.config.host.as_str())
+        .about("source", bytes_value(path_bytes(&source.path)));
+    match taken {
+        Err(failure) => event.detail("why", failure.in_short()),
+        Ok(report) => {
+            let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
+            let event = event.detail("altered", report.altered.len());
+            report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
+        }
+    }
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {

@@ -8,8 +8,12 @@ use crate::cli::context::Context;
 use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
+use crate::cli::trail;
 use crate::crypto::random;
-use crate::repo::error::RepoError;
+use crate::repo::{
+    audit::event::{Event, Kind, Outcome as Ended},
+    error::RepoError,
+};
 use crate::sys::process::Signals;
 use crate::types::{path, snapshot::Tier};
 use crate::verify::{
@@ -17,6 +21,9 @@ use crate::verify::{
     check::{self, Options},
     report::{AffectedFile, Problem, Report},
 };
+
+/// So many problems are told in the audit trail.
+const NOTED_MAX: usize = 20;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
@@ -30,12 +37,37 @@ pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
         subset_percent: args.subset,
         seed: u64::from_le_bytes(random::bytes().map_err(RepoError::from).into_failure()?),
     };
-    let report = check::verify(&at, &options, &*bar, &signals.flag()).into_failure()?;
-    tell(context, &report)?;
-    if report.stopped {
-        return Err(Failure::new("interrupted before everything was checked"));
-    }
-    Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Partial })
+    let audit = trail::open(context, at.repo());
+    let checked = check::verify(&at, &options, &*bar, &signals.flag()).into_failure();
+    let event = |ended| match &checked {
+        Ok(report) => event(args, report, ended),
+        Err(_) => Event::new(Kind::Verify, ended),
+    };
+    let outcome = match &checked {
+        Ok(report) if report.stopped => Err(Failure::new("interrupted before everything was checked")),
+        Ok(report) if report.problems.is_empty() => Ok(Outcome::Done),
+        Ok(_) => Ok(Outcome::Partial),
+        Err(failure) => Err(Failure::new(failure.in_short())),
+    };
+    let outcome = trail::ended_and_stored(&audit, at.repo(), outcome, event);
+    tell(context, &checked?)?;
+    outcome
+}
+
+/// What the audit trail tells of it.
+fn event(args: &Verify, r: &Report, ended: Ended) -> Event {
+    let problems: Vec<String> =
+        r.problems.iter().take(NOTED_MAX).map(|p| format!("{}: {}: {}", p.object, p.part, p.why)).collect();
+    Event::new(Kind::Verify, ended)
+        .detail("data_read", args.read_data)
+        .detail("subset_percent", args.subset)
+        .detail("frames", r.frames)
+        .detail("read_frames", r.read_frames)
+        .detail("read_bytes", r.read_bytes)
+        .detail("snapshots", r.snapshots)
+        .detail("packs", r.packs)
+        .detail("problems", r.problems.len())
+        .detail("some_problems", problems)
 }
 
 fn tell(context: &Context, report: &Report) -> Result<(), Failure> {

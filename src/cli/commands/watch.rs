@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::capture::scope::Scope;
 use crate::capture::{
@@ -15,10 +16,14 @@ use crate::cli::commands::snapshot;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::trail;
 use crate::config::model::Source;
-use crate::repo::{attach::Attached, write::SourceWriter};
+use crate::repo::{attach::Attached, audit::captures::Captures, write::SourceWriter};
 use crate::sys::process::Signals;
-use crate::types::path;
+use crate::types::{path, snapshot as types};
+
+/// How often it is looked whether the audit trail is to be told something.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Runs it.
 pub fn run(context: &Context, args: &Watch) -> Result<Outcome, Failure> {
@@ -68,6 +73,15 @@ pub fn watch_all(
     if let Some(first) = sources.first() {
         first.writer.attached().repo().store().start();
     }
+    let audit = sources.first().map(|first| {
+        let repo = first.writer.attached().repo();
+        let audit = trail::open(context, repo);
+        trail::note_policy(context, repo, &audit);
+        audit
+    });
+    let captures = audit.as_ref().map(Captures::new);
+    let captures = captures.as_ref();
+    let ended = AtomicBool::new(false);
     let waiting = Mutex::new(sources.len());
     // The failure of the only source is what the command ends with, and is told then.
     let alone = sources.len() == 1;
@@ -79,6 +93,7 @@ pub fn watch_all(
         }
     };
     let results: Vec<Result<Outcome, Failure>> = std::thread::scope(|scope| {
+        scope.spawn(|| tick(captures, &ended));
         let threads: Vec<_> = sources
             .into_iter()
             .map(|source| {
@@ -90,7 +105,7 @@ pub fn watch_all(
                             first_done();
                         }
                     };
-                    let result = watch_one(context, source, stop, &first);
+                    let result = watch_one(context, source, stop, &first, captures);
                     if let Err(failure) = result.as_ref().map(drop)
                         && !alone
                     {
@@ -102,11 +117,13 @@ pub fn watch_all(
             })
             .collect();
         let panicked = |_| Err(Failure::new("a thread that watches ended unexpectedly"));
-        threads.into_iter().map(|t| t.join().unwrap_or_else(panicked)).collect()
+        let results = threads.into_iter().map(|t| t.join().unwrap_or_else(panicked)).collect();
+        ended.store(true, Ordering::Relaxed);
+        results
     });
     let all = results.len();
     let mut failures: Vec<Failure> = Vec::new();
-    let mut outcome = Outcome::Done;
+    let mut outcome = captures.map_or(Outcome::Done, |captures| trail::told(captures.finish()));
     for result in results {
         match result {
             Ok(Outcome::Done) => {}
@@ -121,16 +138,44 @@ pub fn watch_all(
     }
 }
 
+/// Brings into the audit trail what is due, until all has ended.
+fn tick(captures: Option<&Captures<'_>>, ended: &AtomicBool) {
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        if let Some(captures) = captures {
+            trail::told(captures.tick());
+        }
+    }
+}
+
+/// What the audit trail tells of an event.
+fn note(captures: &Captures<'_>, source: &types::Source, event: &Event) {
+    let recorded = match event {
+        Event::Captured(report) => captures.captured(source, report.snapshot.as_ref()),
+        Event::Failed(e, _) => captures.failed(source, &e.to_string()),
+        Event::RootGone => captures.ended(source),
+        Event::Watching(..) | Event::RootBack(_) => Ok(()),
+    };
+    trail::told(recorded);
+}
+
 fn watch_one(
     context: &Context,
     Prepared { source, scope, writer }: Prepared<'_>,
     stop: &AtomicBool,
     first: &(dyn Fn() + Sync),
+    captures: Option<&Captures<'_>>,
 ) -> Result<Outcome, Failure> {
     let what = || format!("cannot watch {}", source.path.display());
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
-    let events = |event: Event| tell(context, source, event, first, &unread);
+    let recorded_as = writer.source().clone();
+    let events = |event: Event| {
+        if let Some(captures) = captures {
+            note(captures, &recorded_as, &event);
+        }
+        tell(context, source, event, first, &unread);
+    };
     let never: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
     let options = Options {
         source,
@@ -145,7 +190,13 @@ fn watch_one(
         Ok(()) => {}
         // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
         Err(watching::WatchingError::Capture(crate::capture::report::CaptureError::Stopped)) => {}
-        Err(e) => return Err(Failure::new(what()).because(&e)),
+        Err(e) => {
+            if let Some(captures) = captures {
+                trail::told(captures.failed(&recorded_as, &e.to_string()));
+                trail::told(captures.ended(&recorded_as));
+            }
+            return Err(Failure::new(what()).because(&e));
+        }
     }
     let unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(if unread.is_empty() { Outcome::Done } else { Outcome::Partial })

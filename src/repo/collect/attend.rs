@@ -115,7 +115,8 @@ pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
         Some(id) => id,
         None => {
             let (id, path) = (random::id()?, at.dir().join(HOST));
-            durable::replace(&path, format!("{id}\n").as_bytes(), 0o600).map_err(|e| state("write", &path, e.into()))?;
+            durable::replace(&path, format!("{id}\n").as_bytes(), 0o600)
+                .map_err(|e| state("write", &path, e.into()))?;
             id
         }
     };

@@ -86,7 +86,8 @@ impl MergedHead {
         if r.u8()? != 1 {
             return Err(WireError::Invalid("a layout of heads that this version does not know"));
         }
-        let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| WireError::Invalid("no text"));
+        let text =
+            |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| WireError::Invalid("no text"));
         let id = r.id()?;
         let num = r.u64_max(u64::from(SourceNum::MAX), "a source number above 14 bits")? as u16;
         let (host, root) = (text(r.bytes(255)?)?, r.bytes(1 << 20)?.to_vec());

@@ -64,7 +64,8 @@ pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Re
         let mut sealed = repo.store().get_range(&name, frame.offset, frame.sealed_len as usize)?;
         let key = repo.keys().object(ObjectKind::Pack, pack, &name);
         let stored = key.open_part(u64::from(frame.number), &mut sealed).map_err(|e| damaged(e.into()))?;
-        let method = Method::from_u8(frame.method).ok_or_else(|| damaged(Damage::other("its compression is not known")))?;
+        let method =
+            Method::from_u8(frame.method).ok_or_else(|| damaged(Damage::other("its compression is not known")))?;
         let mut builder = match building.take() {
             Some(builder) => builder,
             None => PackBuilder::new(repo.keys(), PACK_TARGET + (1 << 20))?,

@@ -110,11 +110,8 @@ impl<'a> Collector<'a> {
         // Packs that are made here are known to nobody before they are stated: as with a capture, nobody deletes them until then.
         let capturing = attend::capturing(self.at)?;
         let store = self.at.repo().store();
-        let listed: HashMap<Id, u64> = store
-            .list(names::PACKS)?
-            .iter()
-            .filter_map(|o| Some((names::parse_pack(&o.name)?, o.len)))
-            .collect();
+        let listed: HashMap<Id, u64> =
+            store.list(names::PACKS)?.iter().filter_map(|o| Some((names::parse_pack(&o.name)?, o.len))).collect();
         let reader = self.at.reader()?;
         let marked = reader.marked()?;
         let uses = reader.pack_uses()?;
@@ -192,8 +189,7 @@ impl<'a> Collector<'a> {
     pub fn sweep(&mut self, progress: &dyn Progress) -> Result<Swept, RepoError> {
         let mut swept = Swept::default();
         let seen = self.present.clone();
-        let ready: Vec<&Epoch> =
-            seen.statements.iter().filter(|epoch| seen.awaited(epoch).next().is_none()).collect();
+        let ready: Vec<&Epoch> = seen.statements.iter().filter(|epoch| seen.awaited(epoch).next().is_none()).collect();
         if ready.is_empty() {
             return Ok(swept);
         }
@@ -307,7 +303,9 @@ fn is_superseded(object: &Object, heads: &HashMap<Id, (Merged, Head)>) -> bool {
     }
     // The segment that the last snapshot of the merged history ends in stays: its writer goes on from it.
     Segment::parse(&object.name).is_some_and(|segment| {
-        heads.get(&segment.source).is_some_and(|(_, upto)| (segment.epoch.as_str(), segment.seq) < (&*upto.epoch, upto.seq))
+        heads
+            .get(&segment.source)
+            .is_some_and(|(_, upto)| (segment.epoch.as_str(), segment.seq) < (&*upto.epoch, upto.seq))
     })
 }
 

@@ -3,13 +3,7 @@
 
 use crate::crypto::seal::TAG_LEN;
 use crate::index::apply::PATIENT;
-use crate::repo::{
-    attach::Attached,
-    collect::attend::read_table,
-    error::RepoError,
-    header, names,
-    pack::FOOTER_LEN,
-};
+use crate::repo::{attach::Attached, collect::attend::read_table, error::RepoError, header, names, pack::FOOTER_LEN};
 use crate::types::{ids::Id, wire::put_u64};
 use std::collections::HashMap;
 

@@ -133,7 +133,9 @@ impl Replay<'_> {
         // Only the last one has a place in the journal from which it goes on.
         let head = match open.number == upto.number {
             true => upto.clone(),
-            false => Head { number: open.number, hash, time: closing.time, epoch: String::new(), seq: 0, next: upto.next },
+            false => {
+                Head { number: open.number, hash, time: closing.time, epoch: String::new(), seq: 0, next: upto.next }
+            }
         };
         let snapshot = Snapshot {
             source: num,

@@ -1,0 +1,118 @@
+//! Entries of the audit trail, told to people.
+
+use crate::repo::audit::{
+    check::{Problem, Trail},
+    entry::Entry,
+    event::{Kind, value_bytes},
+};
+use crate::report::{
+    gather::text,
+    model::{Row, When},
+};
+use crate::types::{path, time::Instant, when::show};
+use serde_json::Value;
+
+/// The entries of a span that are asked for.
+pub(super) fn rows(trail: &Trail, (from, to): (Instant, Instant), is: impl Fn(&Entry) -> bool) -> Vec<Row> {
+    let inside = |entry: &Entry| entry.time() >= from && entry.time() <= to;
+    let asked = trail.entries.iter().filter(|stored| inside(&stored.entry) && is(&stored.entry));
+    asked
+        .map(|stored| Row {
+            time: When(stored.entry.time()),
+            what: what(&stored.entry),
+            outcome: text(&stored.entry.outcome),
+            who: text(&stored.entry.who.words()),
+            entry: stored.hash.to_string(),
+        })
+        .collect()
+}
+
+/// Whether an entry is of one of these kinds.
+pub(super) fn is_of(entry: &Entry, kinds: &[Kind]) -> bool {
+    kinds.iter().any(|kind| kind.word() == entry.kind)
+}
+
+/// Whether it tells of something that was not done, or not all of it.
+pub(super) fn has_failed(entry: &Entry) -> bool {
+    entry.kind == Kind::Failure.word() || matches!(entry.outcome.as_str(), "failed" | "partial")
+}
+
+/// What an entry says, in words.
+fn what(entry: &Entry) -> String {
+    let about = |name: &str| entry.subject.get(name).filter(|v| !v.is_null()).map(words);
+    let detail = |name: &str| entry.details.get(name).filter(|v| !v.is_null()).map(words);
+    let count = |name: &str| entry.count(name);
+    let told = match Kind::parse(&entry.kind) {
+        Some(Kind::Verify) => {
+            let depth = match entry.details.get("data_read") {
+                Some(Value::Bool(true)) => match detail("subset_percent") {
+                    Some(part) => format!("structure and {part} % of the data"),
+                    None => "structure and all data".to_owned(),
+                },
+                _ => "structure".to_owned(),
+            };
+            format!(
+                "{depth}: {} snapshot(s), {} pack(s), {} problem(s)",
+                count("snapshots"),
+                count("packs"),
+                count("problems")
+            )
+        }
+        Some(Kind::Restore) => {
+            let to = detail("to").map_or("to where they were".to_owned(), |to| format!("to {to}"));
+            let done = entry
+                .details
+                .get("done")
+                .map(|d| d["created"].as_u64().unwrap_or(0) + d["replaced"].as_u64().unwrap_or(0));
+            let files = done.map_or(String::new(), |n| format!(", {n} file(s)"));
+            let as_of = detail("as_of").unwrap_or_default();
+            format!("restored {} {to}, as of {as_of}{files}", about("paths").unwrap_or_default())
+        }
+        Some(Kind::Mount) => format!("mounted history on {}", about("directory").unwrap_or_default()),
+        Some(Kind::Unmount) => format!("unmounted history from {}", about("directory").unwrap_or_default()),
+        Some(Kind::HoldPlace) => format!("placed the hold {}", about("case").unwrap_or_default()),
+        Some(Kind::HoldLengthen) => format!("lengthened the hold {}", about("case").unwrap_or_default()),
+        Some(Kind::HoldRelease) => format!("released the hold {}", about("case").unwrap_or_default()),
+        Some(Kind::HoldExport) => format!("handed over what the hold {} touches", about("case").unwrap_or_default()),
+        Some(Kind::AuditExport) => "handed over the audit trail".to_owned(),
+        Some(Kind::KeyAdd) => {
+            format!("added the key {} ({})", about("key").unwrap_or_default(), detail("kind").unwrap_or_default())
+        }
+        Some(Kind::KeyRemove) => format!("removed the key {}", about("key").unwrap_or_default()),
+        Some(Kind::Policy) => format!("the rules of retention are: {}", detail("text").unwrap_or_default()),
+        _ => {
+            let all = entry.subject.iter().chain(&entry.details).filter(|(_, v)| !v.is_null());
+            let all: Vec<String> = all.map(|(name, value)| format!("{name} {}", words(value))).collect();
+            format!("{}: {}", text(&entry.kind), all.join(", "))
+        }
+    };
+    let spelt_out = matches!(Kind::parse(&entry.kind), None | Some(Kind::Snapshot | Kind::Failure | Kind::Delete));
+    let told = match entry.outcome == "failed" && !spelt_out {
+        true => format!("tried, in vain: {told}"),
+        false => told,
+    };
+    match detail("why").filter(|_| !spelt_out) {
+        Some(why) => format!("{told}; {why}"),
+        None => told,
+    }
+}
+
+/// A value of an entry.
+fn words(value: &Value) -> String {
+    match (value_bytes(value), value) {
+        (Some(bytes), _) => path::show(&bytes).replace("\\n", "; "),
+        (None, Value::Array(all)) => all.iter().map(words).collect::<Vec<_>>().join(", "),
+        (None, Value::Object(map)) => {
+            let all: Vec<String> = map.iter().map(|(name, value)| format!("{} {}", text(name), words(value))).collect();
+            format!("({})", all.join(", "))
+        }
+        (None, other) => other.to_string(),
+    }
+}
+
+/// What is wrong with the trail, in one line.
+pub(super) fn problem_words(p: &Problem) -> String {
+    let number = p.number.map_or(String::new(), |n| format!(", entry {n}"));
+    let at = |at: Option<Instant>| at.map_or("an unknown time".to_owned(), show::exact_name);
+    format!("{}{number}: {}; written between {} and {}", text(&p.object), text(&p.what), at(p.after), at(p.before))
+}
