@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, find, hold, index, init, jobs, key, list, log, mount, protect,
-    report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
+    audit, cat, completions, config_check, daemon, diff, find, hold, index, init, jobs, key, list, log, maintain,
+    mount, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -85,6 +85,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
         Command::Audit(command) => audit::run(&load(Missing::Error)?, command),
         Command::Report(command) => report::run(&load(Missing::Error)?, command),
+        Command::Maintain(args) => maintain::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),

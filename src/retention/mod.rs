@@ -27,6 +27,7 @@
 //! `promise_tests.rs` compares it with a history of which nothing was ever released.
 
 pub mod cost;
+pub mod maintain;
 pub mod plan;
 pub mod policy;
 #[cfg(test)]

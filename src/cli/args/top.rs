@@ -125,6 +125,9 @@ pub enum Command {
     /// Report to those who ask whether backups are as they should be
     #[command(subcommand)]
     Report(evidence::Report),
+    /// Release what the policies do not keep, and delete what nothing needs
+    #[command(long_about = upkeep::MAINTAIN)]
+    Maintain(upkeep::Maintain),
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),

@@ -156,6 +156,28 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Its description.
+pub const MAINTAIN: &str = "\
+Release what the policies do not keep, merge histories, and delete what nothing needs.\n\n\
+First the plan is printed. What is released is written into the audit trail before it goes. Packs and segments that nothing needs are \
+marked first and deleted when every host that writes into this repository has seen that they are; where there is no other host, in \
+the same run. Any number of hosts may capture, mount and verify meanwhile. Legal holds, locks and the newest snapshot are never \
+released.";
+
+/// `bygone maintain`.
+#[derive(Debug, Args)]
+pub struct Maintain {
+    /// Print the plan, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do also what is worth little: merge every history and make every small pack into a larger one
+    #[arg(long)]
+    pub thorough: bool,
+    /// Wait no longer for this host, which will not come back; by its id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["dry_run", "thorough"])]
+    pub retire: Option<String>,
+}
+
 /// `bygone index`.
 #[derive(Debug, Subcommand)]
 pub enum Index {

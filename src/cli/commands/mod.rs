@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod key;
 pub mod list;
 pub mod log;
+pub mod maintain;
 pub mod mount;
 pub mod protect;
 pub mod report;

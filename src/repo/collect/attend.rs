@@ -49,6 +49,7 @@ impl Present {
                 Named::Host(id) => drop(present.hosts.insert(id)),
                 Named::Seen(id, epoch) => drop(present.seen.insert((id, epoch))),
                 Named::Retired(id) => drop(present.retired.insert(id)),
+                Named::Lock(..) => {}
             }
         }
         present.statements.sort();

@@ -6,10 +6,11 @@
 //! | `gc/host-<id>` | a host that writes: nothing is deleted before it has seen that it will be |
 //! | `gc/seen-<id>-<epoch>` | a host that has seen a statement, and has stored all that it captured before |
 //! | `gc/retired-<id>` | a host that is not waited for any more |
+//! | `gc/lock-<source>-<id>` | a lock on the history of a source: nothing younger is released, whatever settings say later |
 //!
 //! All have the form of a segment, with one item. That of a statement: 1 (the version of this layout); the time and the host; and
 //! five lists, each behind its length: packs made of others, packs that will be deleted, the names of journal objects that will be
-//! deleted, and the names of statements that this one takes the place of. That of the others: 1, the time, and the name of the host.
+//! deleted, and the names of statements that this one takes the place of. That of the others: 1, the time, and the name of the host, or the window of the lock.
 
 use crate::chunk::compress::Compressor;
 use crate::crypto::seal::ObjectKind;
@@ -39,6 +40,8 @@ pub enum Named {
     Seen(Id, Epoch),
     /// A host that is not waited for.
     Retired(Id),
+    /// A lock on the history of a source, and a random id.
+    Lock(Id, Id),
 }
 
 impl Named {
@@ -49,6 +52,7 @@ impl Named {
             Named::Host(id) => format!("{COLLECTION}host-{id}"),
             Named::Seen(id, epoch) => format!("{COLLECTION}seen-{id}-{}", epoch.as_str()),
             Named::Retired(id) => format!("{COLLECTION}retired-{id}"),
+            Named::Lock(source, id) => format!("{COLLECTION}lock-{source}-{id}"),
         }
     }
 
@@ -60,6 +64,9 @@ impl Named {
         }
         if let Some(id) = name.strip_prefix("retired-") {
             return Some(Named::Retired(Id::parse(id)?));
+        }
+        if let Some((source, id)) = name.strip_prefix("lock-").and_then(|rest| rest.split_once('-')) {
+            return Some(Named::Lock(Id::parse(source)?, Id::parse(id)?));
         }
         if let Some((id, epoch)) = name.strip_prefix("seen-").and_then(|rest| rest.split_once('-')) {
             return Some(Named::Seen(Id::parse(id)?, Epoch::parse(epoch)?));

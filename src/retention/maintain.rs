@@ -1,0 +1,264 @@
+//! Maintaining a repository: what the policies do not keep is released, histories are merged, and what nothing needs is collected.
+//!
+//! First a plan, which changes nothing, then the act. What is released stands in the audit trail before it goes.
+
+use crate::config::model::Config;
+use crate::index::{apply::PATIENT, error::IndexError};
+use crate::progress::Progress;
+use crate::repo::{
+    attach::Attached,
+    audit::{
+        error::AuditError,
+        event::{Event, Kind, Outcome},
+        writer::Audit,
+    },
+    collect::{
+        locks,
+        sweep::{Awaited, Collector, Marked, Swept},
+    },
+    error::RepoError,
+    holds::{error::HoldsError, force},
+    names::{self, Segment},
+};
+use crate::retention::{
+    plan::{Moment, Terms, Verdict, plan},
+    policy::Policy,
+};
+use crate::types::{
+    ids::{Id, Snap},
+    snapshot::Source,
+    time::Instant,
+    when::zone::Zone,
+};
+use std::collections::HashMap;
+
+/// A history is merged when it has so many segments of its own,
+const SEGMENTS_MIN: u64 = 1000;
+/// and they are at least this share of its snapshots: so the work grows with what is new.
+const SEGMENTS_SHARE: u64 = 4;
+/// Snapshots are released when they are at least one in so many.
+const RELEASED_SHARE: usize = 20;
+/// The clock is believed as far as this behind the newest snapshot of a source, in nanoseconds: seven days. A source that nobody
+/// captures any more, or a clock that has jumped ahead, releases nothing.
+const AHEAD_NS: i64 = 7 * 86_400 * 1_000_000_000;
+/// So many ranges of numbers are named in the audit trail.
+const RANGES_MAX: usize = 200;
+
+/// Why a repository could not be maintained.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintainError {
+    /// The repository failed.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// It is not known what legal holds keep.
+    #[error("nothing is released, since it is not known what legal holds keep: {0}")]
+    Holds(#[from] HoldsError),
+    /// What would be released could not be written down.
+    #[error("nothing is released, since it could not be written into the audit trail first: {0}")]
+    Audit(#[from] AuditError),
+}
+
+/// What is planned for a source.
+#[derive(Clone, Debug)]
+pub struct SourcePlan {
+    /// The source.
+    pub source: Source,
+    /// What holds for it, with all locks that were ever set.
+    pub policy: Policy,
+    /// What keeps each snapshot.
+    pub verdicts: Vec<Verdict>,
+    /// Its segments that are not merged.
+    pub segments: u64,
+    /// Whether what is released goes now, and its history is merged.
+    pub merge: bool,
+}
+
+impl SourcePlan {
+    /// The snapshots that are kept.
+    pub fn kept(&self) -> Vec<Snap> {
+        self.verdicts.iter().filter(|v| v.is_kept()).map(|v| v.moment.number).collect()
+    }
+
+    /// The snapshots that are not.
+    pub fn released(&self) -> Vec<&Verdict> {
+        self.verdicts.iter().filter(|v| !v.is_kept()).collect()
+    }
+}
+
+/// What was done.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Maintained {
+    /// Snapshots released.
+    pub released: u64,
+    /// Histories merged.
+    pub merged: u64,
+    /// What was marked.
+    pub marked: Marked,
+    /// What was deleted.
+    pub swept: Swept,
+    /// Hosts that the rest waits for.
+    pub awaited: Vec<Awaited>,
+}
+
+/// What to do it with.
+pub struct Maintenance<'a> {
+    /// The repository, with an index that is up to date.
+    pub at: &'a Attached,
+    /// The settings, for the policies of this host's sources.
+    pub config: &'a Config,
+    /// The zone of the calendar.
+    pub zone: &'a Zone,
+    /// The time now.
+    pub now: Instant,
+    /// Whether to do also what is worth little.
+    pub thorough: bool,
+}
+
+impl Maintenance<'_> {
+    /// What would be done with each source of this host, by the policies, the locks and the legal holds. Changes nothing.
+    pub fn plan(&self) -> Result<Vec<SourcePlan>, MaintainError> {
+        let holds = force::in_force(self.at.repo(), self.at.dir())?;
+        let locks = locks::locks(self.at.repo())?;
+        let segments = self.segments()?;
+        let reader = self.at.reader()?;
+        let mut plans = Vec::new();
+        for source in reader.sources()?.into_iter().filter(|s| s.host == self.config.host) {
+            let mut policy = Policy::of(self.config, &source);
+            for window in locks.get(&source.id).into_iter().flatten() {
+                if !policy.locks.contains(window) {
+                    policy.locks.push(*window);
+                }
+            }
+            let snapshots = reader.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1)?;
+            let moments: Vec<Moment> = snapshots.iter().map(|s| Moment { time: s.time, number: s.number }).collect();
+            let newest = moments.last().map_or(i64::MIN, |m| m.time.0);
+            let now = Instant(self.now.0.min(newest.saturating_add(AHEAD_NS)));
+            let terms = Terms { source: &source, policy: &policy, zone: self.zone, now, holds: &holds };
+            let verdicts = plan(&terms, &moments);
+            let segments = segments.get(&source.id).copied().unwrap_or(0);
+            let merge = self.is_worth(&verdicts, segments);
+            plans.push(SourcePlan { source, policy, verdicts, segments, merge });
+        }
+        Ok(plans)
+    }
+
+    fn is_worth(&self, verdicts: &[Verdict], segments: u64) -> bool {
+        let released = verdicts.iter().filter(|v| !v.is_kept()).count();
+        let kept = (verdicts.len() - released) as u64;
+        match self.thorough {
+            true => released > 0 || segments > 1,
+            false => {
+                (released > 0 && released * RELEASED_SHARE >= verdicts.len())
+                    || (segments >= SEGMENTS_MIN && segments >= kept / SEGMENTS_SHARE)
+            }
+        }
+    }
+
+    /// How many segments each source has that no merged history has taken the place of, nearly.
+    fn segments(&self) -> Result<HashMap<Id, u64>, MaintainError> {
+        let mut count = HashMap::new();
+        for object in self.at.repo().store().list(names::JOURNAL).map_err(RepoError::from)? {
+            if let Some(segment) = Segment::parse(&object.name) {
+                *count.entry(segment.source).or_default() += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Does what was planned. What is marked is deleted in the same run where no other host is waited for.
+    pub fn act(
+        &self,
+        plans: &[SourcePlan],
+        audit: &Audit,
+        progress: &dyn Progress,
+    ) -> Result<Maintained, MaintainError> {
+        let mut done = Maintained::default();
+        self.note_locks(plans)?;
+        let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
+        for plan in plans.iter().filter(|plan| plan.merge) {
+            self.release(plan, audit, &mut done)?;
+            done.merged += u64::from(collector.merge(&plan.source)?.is_some());
+        }
+        let before = collector.sweep(progress)?;
+        done.marked = collector.mark(self.thorough, progress)?.unwrap_or_default();
+        let after = collector.sweep(progress)?;
+        done.swept = Swept {
+            packs: before.packs + after.packs,
+            bytes: before.bytes + after.bytes,
+            objects: before.objects + after.objects,
+            rescued: before.rescued + after.rescued,
+            locked: before.locked + after.locked,
+        };
+        done.awaited = collector.awaited()?;
+        audit.record(self.event(&done))?;
+        Ok(done)
+    }
+
+    /// Locks of the settings are set in the repository, where they stay.
+    fn note_locks(&self, plans: &[SourcePlan]) -> Result<(), MaintainError> {
+        let set = locks::locks(self.at.repo())?;
+        for plan in plans {
+            let there = set.get(&plan.source.id);
+            for window in plan.policy.locks.iter().filter(|w| there.is_none_or(|there| !there.contains(w))) {
+                locks::set(self.at.repo(), plan.source.id, *window, self.now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&self, plan: &SourcePlan, audit: &Audit, done: &mut Maintained) -> Result<(), MaintainError> {
+        let released = plan.released();
+        let Some(last) = plan.verdicts.last() else { return Ok(()) };
+        if released.is_empty() {
+            return Ok(());
+        }
+        let ranges = ranges(&released);
+        let times = (released[0].moment.time, released[released.len() - 1].moment.time);
+        audit.record_durably(
+            Event::new(Kind::Delete, Outcome::Begun)
+                .source(&plan.source)
+                .detail("snapshots", released.len())
+                .detail("numbers", ranges)
+                .detail("oldest_ns", times.0.0)
+                .detail("newest_ns", times.1.0)
+                .detail("authority", plan.policy.words()),
+        )?;
+        let gone = self.at.index().release(plan.source.num, (last.moment.number, &plan.kept()), PATIENT)?;
+        done.released += gone.snapshots;
+        Ok(())
+    }
+
+    fn event(&self, done: &Maintained) -> Event {
+        let outcome = if done.swept.locked == 0 { Outcome::Done } else { Outcome::Partial };
+        let awaited: Vec<String> = done.awaited.iter().map(|a| format!("{} ({})", a.host, a.id)).collect();
+        Event::new(Kind::Maintain, outcome)
+            .detail("released", done.released)
+            .detail("merged", done.merged)
+            .detail("marked_packs", done.marked.packs)
+            .detail("deleted_packs", done.swept.packs)
+            .detail("deleted_bytes", done.swept.bytes)
+            .detail("deleted_journal_objects", done.swept.objects)
+            .detail("waits_for", awaited)
+    }
+}
+
+/// Numbers as ranges: `3-7, 9`.
+fn ranges(released: &[&Verdict]) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in released.iter().map(|v| v.moment.number.0) {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let more = ranges.len().saturating_sub(RANGES_MAX);
+    let show = |(first, last): &(u64, u64)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+    let mut text = ranges.iter().take(RANGES_MAX).map(show).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more ranges"));
+    }
+    text
+}
