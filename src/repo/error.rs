@@ -157,8 +157,13 @@ impl RepoError {
     pub fn is_damage(&self) -> bool {
         match self {
             RepoError::Damaged { .. } => true,
-            RepoError::Store(e) => matches!(e, StoreError::Missing { .. } | StoreError::Short { .. }),
+            RepoError::Store(e) => RepoError::is_damage_of(e),
             _ => false,
         }
+    }
+
+    /// Whether what the store says is that an object is missing or cut.
+    pub fn is_damage_of(e: &StoreError) -> bool {
+        matches!(e, StoreError::Missing { .. } | StoreError::Short { .. })
     }
 }

@@ -89,12 +89,26 @@ pub trait Store: Send + Sync {
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError>;
     /// `len` bytes from `offset`.
     fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError>;
+    /// Several parts of one object: an offset and a length each, in the order of offsets, none into another. What lies between them
+    /// may be read too: a store that is far away makes one request of them all.
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
+        ranges.iter().map(|(offset, len)| self.get_range(name, *offset, *len)).collect()
+    }
     /// All objects whose name begins with `prefix`, which is empty or ends with `/`, in the order of names.
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
     /// Deletes an object durably.
     fn delete(&self, name: &str) -> Result<(), StoreError>;
     /// The length of an object in bytes.
     fn size(&self, name: &str) -> Result<u64, StoreError>;
+
+    /// Whether each request takes its time, so that it is worth asking early, for much, and for several things at once.
+    fn far(&self) -> bool {
+        false
+    }
+    /// Since when the store has not answered, as far as this host knows; `None` while it does.
+    fn away(&self) -> Option<Away> {
+        None
+    }
 
     // A store may queue what it is given on a disk of this host, where it is as durable, and bring it on later, in order.
 
@@ -110,8 +124,17 @@ pub trait Store: Send + Sync {
     }
 }
 
+/// A store that does not answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Away {
+    /// Since when.
+    pub since: Instant,
+    /// What was wrong with the last request.
+    pub why: String,
+}
+
 /// What is queued on this host: captured, and not stored yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Waiting {
     /// Objects.
     pub objects: u64,
@@ -119,6 +142,8 @@ pub struct Waiting {
     pub bytes: u64,
     /// When the oldest of them was captured.
     pub since: Option<Instant>,
+    /// Why the last of them that was brought on could not be, and when.
+    pub error: Option<(Instant, String)>,
 }
 
 /// Whether `name` can be the name of an object: no empty, hidden or parent component, plain characters only.

@@ -237,6 +237,38 @@ impl Store for Cached {
         Ok(bytes)
     }
 
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
+        if !name.starts_with(CACHED) {
+            return self.behind.get_ranges(name, ranges);
+        }
+        let found = |range: &(u64, usize)| self.find(&key_of(name, range.0, range.1), range.1);
+        let mut out: Vec<Option<Buffer>> = ranges.iter().map(found).collect();
+        // What is here splits what has to be fetched.
+        let mut at = 0;
+        while at < out.len() {
+            let len = out[at..].iter().take_while(|part| part.is_none()).count();
+            let missing = &ranges[at..at + len];
+            if missing.is_empty() {
+                at += 1;
+                continue;
+            }
+            for (n, bytes) in self.behind.get_ranges(name, missing)?.into_iter().enumerate() {
+                self.keep(key_of(name, missing[n].0, missing[n].1), &bytes);
+                out[at + n] = Some(bytes);
+            }
+            at += len + 1;
+        }
+        Ok(out.into_iter().flatten().collect())
+    }
+
+    fn far(&self) -> bool {
+        self.behind.far()
+    }
+
+    fn away(&self) -> Option<crate::store::api::Away> {
+        self.behind.away()
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
         if !is_for_opening(prefix) {
             return self.behind.list(prefix);

@@ -5,7 +5,8 @@ use crate::sys::buffer::Buffer;
 use crate::types::location::S3Url;
 use futures_util::TryStreamExt;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
+    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     path::Path,
 };
@@ -88,6 +89,11 @@ impl S3Store {
         result
     }
 
+    /// Whether an error means that nobody answered, or somebody who could not say more.
+    fn is_away(&self, e: &Error) -> bool {
+        is_unanswered(e)
+    }
+
     fn path(&self, name: &str) -> Result<Path, StoreError> {
         match is_object_name(name) {
             true => Ok(Path::from(self.url.key(name))),
@@ -108,6 +114,41 @@ impl S3Store {
     fn has(&self, path: &Path, bytes: &[u8]) -> bool {
         let got = self.read(async { self.reading().get(path).await?.bytes().await });
         got.is_ok_and(|got| got == bytes)
+    }
+}
+
+/// One run of bytes on its way into the parts of it that were asked for.
+struct Scattered<'a> {
+    ranges: &'a [(u64, usize)],
+    out: Vec<Buffer>,
+    begin: u64,
+    end: u64,
+    /// The next byte that comes.
+    at: u64,
+    /// The first part that is not whole yet.
+    next: usize,
+}
+
+impl Scattered<'_> {
+    fn new(ranges: &[(u64, usize)]) -> Scattered<'_> {
+        let out = ranges.iter().map(|(_, len)| Buffer::with_capacity(*len)).collect();
+        let begin = ranges.first().map_or(0, |(offset, _)| *offset);
+        let end = ranges.last().map_or(0, |(offset, len)| offset.saturating_add(*len as u64));
+        Scattered { ranges, out, begin, end, at: begin, next: 0 }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some((offset, len)) = self.ranges.get(self.next).filter(|_| !bytes.is_empty()) {
+            let between = offset.saturating_sub(self.at).min(bytes.len() as u64);
+            let rest = &bytes[between as usize..];
+            let part = &mut self.out[self.next];
+            let more = rest.len().min(len - part.len());
+            part.extend_from_slice(&rest[..more]);
+            self.next += usize::from(part.len() == *len);
+            self.at += between + more as u64;
+            bytes = &rest[more..];
+        }
+        self.at += bytes.len() as u64;
     }
 }
 
@@ -137,8 +178,7 @@ impl Store for S3Store {
             let got = self.reading().get(&path).await?;
             let len = got.meta.size;
             if len > max {
-                let source = format!("it has {len} bytes, more than the {max} it may have").into();
-                return Err(Error::Generic { store: "S3", source });
+                return Err(Error::Generic { store: "S3", source: TooLong { len, max }.into() });
             }
             got.bytes().await
         };
@@ -147,23 +187,40 @@ impl Store for S3Store {
     }
 
     fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError> {
+        Ok(self.get_ranges(name, &[(offset, len)])?.pop().unwrap_or_default())
+    }
+
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
         let path = self.path(name)?;
-        let mut out = Buffer::with_capacity(len);
-        if len == 0 {
-            return Ok(out);
+        let mut parts = Scattered::new(ranges);
+        let end = parts.end;
+        if parts.begin == end {
+            return Ok(parts.out);
         }
-        let end = offset.saturating_add(len as u64);
         let short = || StoreError::Short { store: self.location(), name: name.to_owned(), end };
-        match self.read(self.reading().get_range(&path, offset..end)) {
-            Ok(bytes) if bytes.len() == len => out.extend_from_slice(&bytes),
-            Ok(_) => return Err(short()),
+        let request = async {
+            let range = GetRange::Bounded(parts.begin..end);
+            let got = self.reading().get_opts(&path, GetOptions::new().with_range(Some(range))).await?;
+            let mut bytes = got.into_stream();
+            while let Some(some) = bytes.try_next().await? {
+                parts.take(&some);
+            }
+            Ok(())
+        };
+        match self.read(request) {
+            Ok(()) if parts.at == end => Ok(parts.out),
+            Ok(()) => Err(short()),
             // A range behind the end is refused in several ways: the length of the object tells.
+            Err(e) if self.is_away(&e) => Err(self.error("read", name, e)),
             Err(e) => match self.size(name) {
-                Ok(size) if size < end => return Err(short()),
-                _ => return Err(self.error("read", name, e)),
+                Ok(size) if size < end => Err(short()),
+                _ => Err(self.error("read", name, e)),
             },
         }
-        Ok(out)
+    }
+
+    fn far(&self) -> bool {
+        true
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
@@ -200,8 +257,32 @@ impl Store for S3Store {
     }
 }
 
+/// Whether a request got no answer, or only that the service can't answer now.
+fn is_unanswered(e: &Error) -> bool {
+    let mut source = match e {
+        Error::Generic { source, .. } => Some(source.as_ref() as &(dyn std::error::Error + 'static)),
+        _ => None,
+    };
+    while let Some(e) = source {
+        if e.is::<TooLong>() {
+            return false;
+        }
+        source = e.source();
+    }
+    matches!(e, Error::Generic { .. })
+}
+
+/// An object that is longer than its reader takes.
+#[derive(Debug, thiserror::Error)]
+#[error("it has {len} bytes, more than the {max} it may have")]
+struct TooLong {
+    len: u64,
+    max: u64,
+}
+
 fn kind(e: &Error) -> io::ErrorKind {
     match e {
+        e if is_unanswered(e) => io::ErrorKind::TimedOut,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
     }

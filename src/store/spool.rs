@@ -9,7 +9,7 @@
 //! object twice does no harm.
 
 use crate::store::{
-    api::{Object, Store, StoreError, Waiting},
+    api::{Away, Object, Store, StoreError, Waiting},
     local::LocalStore,
     upload,
 };
@@ -199,6 +199,21 @@ impl Store for Spool {
             Err(e) if e.is_missing() => self.inner.behind.get_range(name, offset, len),
             other => other,
         }
+    }
+
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
+        match self.inner.objects.get_ranges(name, ranges) {
+            Err(e) if e.is_missing() => self.inner.behind.get_ranges(name, ranges),
+            other => other,
+        }
+    }
+
+    fn far(&self) -> bool {
+        self.inner.behind.far()
+    }
+
+    fn away(&self) -> Option<Away> {
+        self.inner.behind.away()
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
