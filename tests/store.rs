@@ -34,6 +34,16 @@ fn contract(store: &dyn Store, what: &str) {
         let got = store.get_range(&long, offset, len).unwrap();
         assert_eq!(got[..], body[offset as usize..offset as usize + len], "{what}: {offset}+{len}");
     }
+    for ranges in [&[][..], &[(0, 300_000)], &[(0, 10), (10, 20), (40, 7)], &[(5, 0), (5, 5), (250_000, 50_000)]] {
+        let got = store.get_ranges(&long, ranges).unwrap();
+        assert_eq!(got.len(), ranges.len(), "{what}: {ranges:?}");
+        for ((offset, len), got) in ranges.iter().zip(&got) {
+            assert_eq!(got[..], body[*offset as usize..][..*len], "{what}: {ranges:?}");
+        }
+    }
+    let e = store.get_ranges(&long, &[(0, 10), (299_990, 11)]).unwrap_err();
+    assert!(matches!(e, StoreError::Short { .. }), "{what}: {e}");
+    assert!(store.get_ranges("keys/none", &[(0, 1), (2, 1)]).unwrap_err().is_missing(), "{what}");
     for (offset, len) in [(299_999, 2), (300_000, 1), (1 << 40, 10)] {
         let e = store.get_range(&long, offset, len).unwrap_err();
         assert!(matches!(e, StoreError::Short { .. }), "{what}: {offset}+{len}: {e}");
@@ -81,6 +91,9 @@ fn a_directory_keeps_the_contract() {
 fn a_bucket_keeps_the_contract() {
     let server = s3::Server::start();
     contract(&server.store("some/prefix"), "below a prefix");
+    let near = |store: &dyn Store| (store.far(), store.away());
+    assert_eq!(near(&server.store("p")), (true, None));
+    assert_eq!(near(&LocalStore::open(Path::new("/"))), (false, None));
     let whole = server.store("");
     assert!(whole.list("some/").unwrap().iter().all(|o| o.name.starts_with("some/prefix/")));
 }

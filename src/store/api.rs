@@ -58,6 +58,11 @@ impl StoreError {
     pub fn is_missing(&self) -> bool {
         matches!(self, StoreError::Missing { .. })
     }
+
+    /// Whether nobody answered, or only to say that there is no answer now.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
+    }
 }
 
 /// The name and length in bytes of a stored object.

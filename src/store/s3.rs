@@ -78,6 +78,11 @@ impl S3Store {
         Ok(S3Store { url, patient, hasty, writing, away: AtomicBool::new(false), runtime })
     }
 
+    /// The next request that reads does not wait as long: the store did not answer the last process that asked.
+    pub fn hurry(&self) {
+        self.away.store(true, Ordering::Relaxed);
+    }
+
     fn reading(&self) -> &AmazonS3 {
         if self.away.load(Ordering::Relaxed) { &self.hasty } else { &self.patient }
     }
@@ -85,13 +90,8 @@ impl S3Store {
     /// Runs a request that reads, and remembers whether it was answered.
     fn read<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let result = self.runtime.block_on(request);
-        self.away.store(matches!(result, Err(Error::Generic { .. })), Ordering::Relaxed);
+        self.away.store(result.as_ref().is_err_and(is_unanswered), Ordering::Relaxed);
         result
-    }
-
-    /// Whether an error means that nobody answered, or somebody who could not say more.
-    fn is_away(&self, e: &Error) -> bool {
-        is_unanswered(e)
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {
@@ -211,7 +211,7 @@ impl Store for S3Store {
             Ok(()) if parts.at == end => Ok(parts.out),
             Ok(()) => Err(short()),
             // A range behind the end is refused in several ways: the length of the object tells.
-            Err(e) if self.is_away(&e) => Err(self.error("read", name, e)),
+            Err(e) if is_unanswered(&e) => Err(self.error("read", name, e)),
             Err(e) => match self.size(name) {
                 Ok(size) if size < end => Err(short()),
                 _ => Err(self.error("read", name, e)),
@@ -257,19 +257,18 @@ impl Store for S3Store {
     }
 }
 
-/// Whether a request got no answer, or only that the service can't answer now.
+/// Whether a request got no answer, or only that the service can't answer now: whatever is no refusal.
 fn is_unanswered(e: &Error) -> bool {
-    let mut source = match e {
-        Error::Generic { source, .. } => Some(source.as_ref() as &(dyn std::error::Error + 'static)),
-        _ => None,
-    };
-    while let Some(e) = source {
-        if e.is::<TooLong>() {
+    let Error::Generic { source, .. } = e else { return false };
+    let mut next = Some(source.as_ref() as &(dyn std::error::Error + 'static));
+    while let Some(e) = next {
+        // The library tells a status in words only.
+        if e.is::<TooLong>() || e.to_string().contains("status code: 4") {
             return false;
         }
-        source = e.source();
+        next = e.source();
     }
-    matches!(e, Error::Generic { .. })
+    true
 }
 
 /// An object that is longer than its reader takes.
