@@ -9,7 +9,7 @@ use super::outcome::{Explain as _, Failure, Outcome};
 use super::secret::{self, Purpose};
 use super::sizes::show_size;
 use crate::capture::scope::Scope;
-use crate::config::model::{Remote, Source};
+use crate::config::model::{LockMode, Remote, Source};
 use crate::config::patterns::Patterns;
 use crate::crypto::slots::Secret;
 use crate::progress::Progress;
@@ -25,6 +25,7 @@ use crate::store::{
     guard::{self, Guarded},
     local::LocalStore,
     s3::S3Store,
+    s3_lock::Lock,
     spool::Spool,
 };
 use crate::sys::clock::SystemClock;
@@ -51,7 +52,9 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
     };
     let remote = &context.config.remote;
     let dir = context.config.state.join(format!("remote-{}", &blake3::hash(url.to_string().as_bytes()).to_hex()[..16]));
-    let bucket = S3Store::open(url.clone(), &remote_settings(remote)).into_failure()?;
+    let compliance = remote.object_lock_mode == LockMode::Compliance;
+    let lock = remote.object_lock.map(|keep| Lock { keep, compliance });
+    let bucket = S3Store::open_locking(url.clone(), &remote_settings(remote), lock).into_failure()?;
     let note = dir.join("away");
     if guard::noted(&note).is_some() {
         bucket.hurry();
@@ -65,7 +68,8 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
 
 /// What the environment and the settings say of the service. The settings go first.
 fn remote_settings(remote: &Remote) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+    let theirs = |name: &str| name.starts_with("AWS_") || name == "HOME";
+    let mut all: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| theirs(name)).collect();
     let named = [("AWS_ENDPOINT_URL", &remote.endpoint), ("AWS_REGION", &remote.region)];
     all.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
     all

@@ -1,7 +1,7 @@
 //! The trait of a store and its guarantees.
 
 use crate::sys::buffer::Buffer;
-use crate::types::time::Instant;
+use crate::types::{time::Instant, when::show::exact_name};
 use std::io;
 
 /// Why a store could not do what it was asked.
@@ -33,6 +33,16 @@ pub enum StoreError {
         /// The end of the range.
         end: u64,
     },
+    /// The store keeps the object and refuses to delete it.
+    #[error("{store}: {name} is locked{}: the store does not delete it before", shown_until(*until))]
+    Locked {
+        /// Where the store is.
+        store: String,
+        /// The object.
+        name: String,
+        /// Until when, where it says so.
+        until: Option<Instant>,
+    },
     /// A name that no object can have.
     #[error("{name:?} can't be the name of an object")]
     Name {
@@ -51,6 +61,10 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn shown_until(until: Option<Instant>) -> String {
+    until.map_or_else(String::new, |until| format!(" until {}", exact_name(until)))
 }
 
 impl StoreError {
@@ -84,7 +98,7 @@ pub struct Object {
 /// - `get` and `get_range` give exactly the bytes that were put, as the store has them; whether they are the right ones is
 ///   for the caller to verify.
 /// - `list` gives every object that was put before it began and not deleted, in the order of names.
-/// - `delete` of an object that is not there is no error.
+/// - `delete` of an object that is not there is no error. One that the store keeps by a lock is [`StoreError::Locked`].
 pub trait Store: Send + Sync {
     /// Where it is, for messages.
     fn location(&self) -> String;

@@ -16,6 +16,8 @@ use std::{
 
 /// What is cached: objects that are read in parts, and never change.
 const CACHED: &str = "packs/";
+/// What the files begin with in which is what a repository is opened with: they are few, small, and stay.
+const OPENING: &str = "open-";
 /// What a repository is opened with is used without the store for so long after it gave it last.
 const OPENING_MAX_NS: i64 = 30 * 86_400 * 1_000_000_000;
 /// The bytes of the checksum at the end of a file.
@@ -169,10 +171,18 @@ impl Cached {
     }
 
     fn shrink(&self, known: &mut Known) {
+        let mut stay = Vec::new();
         while known.bytes > self.max_bytes {
             let Some((key, bytes)) = known.files.pop_lru() else { break };
+            if key.starts_with(OPENING) {
+                stay.push((key, bytes));
+                continue;
+            }
             known.bytes -= bytes;
             self.remove(&key);
+        }
+        for (key, bytes) in stay {
+            known.files.put(key, bytes);
         }
     }
 }
@@ -222,7 +232,7 @@ fn look(dir: &Path) -> io::Result<Known> {
 }
 
 fn opening_key(name: &str) -> String {
-    key_of(name, u64::MAX, 0)
+    format!("{OPENING}{}", key_of(name, u64::MAX, 0))
 }
 
 fn key_of(name: &str, offset: u64, len: usize) -> String {

@@ -104,8 +104,8 @@ impl Inner {
         if known.is_none() {
             let text = format!("{} {}\n", since.0, away.why);
             let dir = self.note.parent().unwrap_or(Path::new("/"));
-            let written = durable::create_dirs(dir, 0o700)
-                .and_then(|()| durable::replace(&self.note, text.as_bytes(), 0o600));
+            let written =
+                durable::create_dirs(dir, 0o700).and_then(|()| durable::replace(&self.note, text.as_bytes(), 0o600));
             written.unwrap_or_else(|e| tracing::debug!("cannot note that the store is away: {e}"));
         }
         *state = Some(Trouble { away, refusing: true });
@@ -133,7 +133,9 @@ impl Inner {
         self.troubled.store(false, Ordering::Relaxed);
         let seconds = clock::now().0.saturating_sub(trouble.away.since.0) / 1_000_000_000;
         tracing::info!("{} answers again, after {seconds} s", self.behind.location());
-        durable::remove(&self.note).map(drop).unwrap_or_else(|e| tracing::debug!("the store is not away any more: {e}"));
+        durable::remove(&self.note)
+            .map(drop)
+            .unwrap_or_else(|e| tracing::debug!("the store is not away any more: {e}"));
     }
 }
 

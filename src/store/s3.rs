@@ -1,20 +1,35 @@
 //! A store in a bucket of an object store that speaks S3. The only file that knows how.
 
-use crate::store::api::{Object, Store, StoreError, is_object_name};
-use crate::sys::buffer::Buffer;
-use crate::types::location::S3Url;
+use crate::store::{
+    api::{Object, Store, StoreError, is_object_name},
+    credentials::{CredentialsError, Profile},
+    s3_lock::{Connector, LOCKED_UNTIL, Lock},
+};
+use crate::sys::{buffer::Buffer, clock};
+use crate::types::{
+    location::S3Url,
+    time::Instant,
+    when::{
+        name::{Name, parse_name},
+        zone::Zone,
+    },
+};
 use futures_util::TryStreamExt;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
+    Attribute, BackoffConfig, ClientOptions, CredentialProvider, Error, GetOptions, GetRange, ObjectStore,
+    ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum},
     path::Path,
 };
 use std::{
     collections::BTreeMap,
     error::Error as _,
     io,
-    sync::atomic::{AtomicBool, Ordering},
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -30,12 +45,17 @@ const WRITE: Duration = Duration::from_secs(600);
 /// How often a request is made again within that time: a server that resets connections uses up a few within a second.
 const TRIES: usize = 20;
 
+/// What is locked, where the settings say so: all that is never changed and only collection deletes.
+const LOCKED: [&str; 4] = ["packs/", "journal/", "holds/", "audit/"];
+
 /// Objects in a bucket, below a prefix. Clones of a connection pool: any number of threads may use it at once.
 pub struct S3Store {
     url: S3Url,
     patient: AmazonS3,
     hasty: AmazonS3,
     writing: AmazonS3,
+    /// The same for what is locked.
+    locking: Option<AmazonS3>,
     /// Whether the last request that read got no answer: then the next one does not wait as long.
     away: AtomicBool,
     runtime: Runtime,
@@ -43,11 +63,21 @@ pub struct S3Store {
 
 impl S3Store {
     /// A store at `url`. `settings` are the usual ones by their usual names: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-    /// `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, ...; those that are not known are left alone. Without a key among
-    /// them, the machine's own identity is asked for.
+    /// `AWS_SESSION_TOKEN`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `HOME`, ...; those that are not known are left alone.
+    /// Without a key among them it comes from the files of [profiles](Profile), which are read again when they change; else the
+    /// machine's own identity is asked for.
     ///
     /// Makes no request.
     pub fn open(url: S3Url, settings: &BTreeMap<String, String>) -> Result<S3Store, StoreError> {
+        S3Store::open_locking(url, settings, None)
+    }
+
+    /// As [`S3Store::open`]; what is put carries a lock, in a bucket that has them.
+    pub fn open_locking(
+        url: S3Url,
+        settings: &BTreeMap<String, String>,
+        lock: Option<Lock>,
+    ) -> Result<S3Store, StoreError> {
         let failed = |source: io::Error| StoreError::Io {
             store: url.to_string(),
             doing: "set up",
@@ -58,24 +88,21 @@ impl S3Store {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime =
             Builder::new_multi_thread().worker_threads(2).thread_name("s3").enable_all().build().map_err(failed)?;
-        let client = |timeout: Duration, again: Duration| {
-            let plain = settings.get("AWS_ENDPOINT_URL").or(settings.get("AWS_ENDPOINT"));
-            let plain = plain.is_some_and(|endpoint| endpoint.starts_with("http://"));
-            let options =
-                ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(timeout).with_allow_http(plain);
-            let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: TRIES, retry_timeout: again };
-            let mut builder = AmazonS3Builder::new().with_retry(retry);
-            for (name, value) in settings {
-                if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-                    builder = builder.with_config(key, value);
-                }
-            }
-            builder.with_client_options(options).with_bucket_name(&url.bucket).build()
-        };
-        let made = |built: Result<AmazonS3, Error>| built.map_err(|e| failed(io::Error::other(e)));
+        let (settings, keys) = surroundings(settings).map_err(|e| failed(io::Error::other(e)))?;
+        let client = |timeout: Duration, again: Duration| builder(&url, &settings, &keys, timeout, again);
+        let made = |builder: AmazonS3Builder| builder.build().map_err(|e| failed(io::Error::other(e)));
         let (patient, hasty) = (made(client(READ, READ))?, made(client(HASTY, HASTY))?);
         let writing = made(client(WRITE, READ))?;
-        Ok(S3Store { url, patient, hasty, writing, away: AtomicBool::new(false), runtime })
+        let locking = lock.map(|lock| {
+            let region = settings.get("AWS_REGION").map_or("us-east-1", String::as_str).to_owned();
+            let credentials = Arc::new(OnceLock::new());
+            let connector = Connector { lock, region, credentials: credentials.clone() };
+            // A lock asks for a checksum of what it keeps.
+            let client = client(WRITE, READ).with_checksum_algorithm(Checksum::SHA256).with_http_connector(connector);
+            made(client).inspect(|client| drop(credentials.set(client.credentials().clone())))
+        });
+        let locking = locking.transpose()?;
+        Ok(S3Store { url, patient, hasty, writing, locking, away: AtomicBool::new(false), runtime })
     }
 
     /// The next request that reads does not wait as long: the store did not answer the last process that asked.
@@ -92,6 +119,25 @@ impl S3Store {
         let result = self.runtime.block_on(request);
         self.away.store(result.as_ref().is_err_and(is_unanswered), Ordering::Relaxed);
         result
+    }
+
+    /// Until when the store keeps an object, where that is still to come. A bucket with versions would take a deletion and
+    /// only hide the object: so it is asked, where locks are used.
+    fn locked_until(&self, path: &Path, name: &str) -> Result<Option<Instant>, StoreError> {
+        let Some(client) = &self.locking else { return Ok(None) };
+        let head = self.runtime.block_on(client.get_opts(path, GetOptions::new().with_head(true)));
+        let attributes = match head {
+            Ok(got) => got.attributes,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.error("read", name, e)),
+        };
+        let Some(text) = attributes.get(&Attribute::Metadata(LOCKED_UNTIL.into())) else { return Ok(None) };
+        // A time that can't be read is one that may be to come.
+        let until = match parse_name(text, &Zone::system()) {
+            Some(Name::Period { end, .. }) => end,
+            _ => Instant(i64::MAX),
+        };
+        Ok(Some(until).filter(|until| *until > clock::now()))
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {
@@ -115,6 +161,81 @@ impl S3Store {
         let got = self.read(async { self.reading().get(path).await?.bytes().await });
         got.is_ok_and(|got| got == bytes)
     }
+}
+
+/// An access key from the files of profiles, whatever it is at the time.
+#[derive(Debug)]
+struct FromFiles(Arc<Profile>);
+
+impl CredentialProvider for FromFiles {
+    type Credential = AwsCredential;
+
+    fn get_credential<'a, 'b>(&'a self) -> Pin<Box<dyn Future<Output = Result<Arc<AwsCredential>, Error>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async {
+            let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unauthenticated {
+                path: "the access key".into(),
+                source,
+            };
+            let key = self.0.key().map_err(|e| failed(e.into()))?;
+            let key = key.ok_or_else(|| failed("the files that had one have none any more".into()))?;
+            Ok(Arc::new(AwsCredential { key_id: key.id, secret_key: key.secret, token: key.token }))
+        })
+    }
+}
+
+type Settings = BTreeMap<String, String>;
+
+/// The settings with what the files of profiles add to them, and the profile where the key comes from it.
+fn surroundings(given: &Settings) -> Result<(Settings, Option<Arc<Profile>>), CredentialsError> {
+    let mut settings = given.clone();
+    if let Some(region) = given.get("AWS_DEFAULT_REGION") {
+        settings.entry("AWS_REGION".into()).or_insert_with(|| region.clone());
+    }
+    let profile = Profile::of(given);
+    let names = [
+        ("region", "AWS_REGION"),
+        ("endpoint_url", "AWS_ENDPOINT_URL"),
+        ("role_arn", "AWS_ROLE_ARN"),
+        ("role_session_name", "AWS_ROLE_SESSION_NAME"),
+        ("web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    ];
+    for (theirs, ours) in names {
+        if let (false, Some(value)) = (settings.contains_key(ours), profile.setting(theirs)?) {
+            settings.insert(ours.into(), value);
+        }
+    }
+    if settings.contains_key("AWS_ACCESS_KEY_ID") {
+        return Ok((settings, None));
+    }
+    let has_key = profile.key()?.is_some();
+    Ok((settings, has_key.then(|| Arc::new(profile))))
+}
+
+fn builder(
+    url: &S3Url,
+    settings: &Settings,
+    keys: &Option<Arc<Profile>>,
+    timeout: Duration,
+    again: Duration,
+) -> AmazonS3Builder {
+    let plain = settings.get("AWS_ENDPOINT_URL").or(settings.get("AWS_ENDPOINT"));
+    let plain = plain.is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let options = ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(timeout).with_allow_http(plain);
+    let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: TRIES, retry_timeout: again };
+    let mut builder = AmazonS3Builder::new().with_retry(retry);
+    for (name, value) in settings {
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    if let Some(keys) = keys {
+        builder = builder.with_credentials(Arc::new(FromFiles(keys.clone())));
+    }
+    builder.with_client_options(options).with_bucket_name(&url.bucket)
 }
 
 /// One run of bytes on its way into the parts of it that were asked for.
@@ -163,7 +284,9 @@ impl Store for S3Store {
         // Some stores take the condition and ignore it: it spares names that are taken where it can, and nothing rests on it.
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let payload = PutPayload::from(bytes.to_vec());
-        match self.runtime.block_on(self.writing.put_opts(&path, payload, options)) {
+        let locked = LOCKED.iter().any(|prefix| name.starts_with(prefix));
+        let client = self.locking.as_ref().filter(|_| locked).unwrap_or(&self.writing);
+        match self.runtime.block_on(client.put_opts(&path, payload, options)) {
             Ok(_) => Ok(()),
             Err(e) => match self.error("write", name, e) {
                 StoreError::Exists { .. } if self.has(&path, bytes) => Ok(()),
@@ -243,9 +366,14 @@ impl Store for S3Store {
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name)?;
+        let locked = |until| StoreError::Locked { store: self.location(), name: name.to_owned(), until };
+        if let Some(until) = self.locked_until(&path, name)? {
+            return Err(locked(Some(until)));
+        }
         match self.runtime.block_on(self.writing.delete(&path)) {
             // Whether it was there makes no difference.
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(e @ Error::PermissionDenied { .. }) if is_lock(&e) => Err(locked(None)),
             Err(e) => Err(self.error("delete", name, e)),
         }
     }
@@ -269,6 +397,12 @@ fn is_unanswered(e: &Error) -> bool {
         next = e.source();
     }
     true
+}
+
+/// Whether what is refused is refused by a lock, as far as the words tell.
+fn is_lock(e: &Error) -> bool {
+    let text = advised(e).to_ascii_lowercase();
+    ["object lock", "objectlock", "worm protected", "retention", "retain"].iter().any(|word| text.contains(word))
 }
 
 /// An object that is longer than its reader takes.

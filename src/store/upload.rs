@@ -106,7 +106,10 @@ fn wait(inner: &Inner, time: Duration) {
     let mut left = time;
     let away = inner.behind.away().is_some();
     let back = || away && inner.behind.away().is_none();
-    while !left.is_zero() && !inner.stop.load(Ordering::Relaxed) && !inner.hurry.swap(false, Ordering::Relaxed) && !back()
+    while !left.is_zero()
+        && !inner.stop.load(Ordering::Relaxed)
+        && !inner.hurry.swap(false, Ordering::Relaxed)
+        && !back()
     {
         let step = left.min(IDLE);
         std::thread::sleep(step);

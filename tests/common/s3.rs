@@ -4,11 +4,11 @@
 
 use bygone::store::s3::S3Store;
 use bygone::types::location::S3Url;
+use hyper::{Request, body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use hyper::{Request, body::Incoming, service::Service};
 use s3s::{
     HttpError, HttpResponse, S3Result,
     auth::{S3Auth, SecretKey},

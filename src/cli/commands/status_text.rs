@@ -32,7 +32,12 @@ fn repository(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failur
     let times = |ratio: Option<f64>| ratio.map_or_else(String::new, |r| format!("  ({r:.2} : 1)"));
     out.line(format_args!("repository  {}  (id {})", status.repository, status.id))?;
     if let Some(away) = &status.away {
-        out.line(format_args!("  away        since {} ({}): {}", away.since, ago(Instant(away.since_ns), now), away.why))?;
+        out.line(format_args!(
+            "  away        since {} ({}): {}",
+            away.since,
+            ago(Instant(away.since_ns), now),
+            away.why
+        ))?;
         out.line("              what follows is what this host knows")?;
     }
     out.line(format_args!("  stored      {} in {}", show_size(s.pack_bytes), count(s.packs, "pack")))?;
