@@ -73,6 +73,14 @@ pub enum RepoError {
         /// The snapshot in it.
         number: crate::types::ids::Snap,
     },
+    /// Somebody else began to write this source.
+    #[error("the source {path} on {host} has another writer since this one began: it begins again")]
+    SecondWriter {
+        /// The source.
+        path: String,
+        /// Its host.
+        host: String,
+    },
     /// Another process captures this source.
     #[error(
         "another process (number {holder}, holding {lock}) captures this source already: stop it first, or let it do the work"

@@ -1,6 +1,7 @@
 //! The repository: the only room that knows store, index, chunks and keys together.
 
 pub mod attach;
+mod branch;
 pub mod error;
 pub mod fetch;
 pub mod frames;
@@ -10,6 +11,7 @@ pub mod measure;
 pub mod moment;
 pub mod names;
 pub mod open;
+mod own;
 pub mod pack;
 mod parts;
 pub mod record;

@@ -8,6 +8,7 @@ use crate::index::{
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
+    branch::{self, Route, Seen},
     error::{Damage, RepoError},
     names::{self, Segment},
     record::{Closing, Opening, Part, RecordHasher},
@@ -35,6 +36,61 @@ pub struct Replayed {
     pub snapshots: u64,
     /// What could not be read, or does not follow from what was before it. Everything else was taken.
     pub problems: Vec<RepoError>,
+    /// The sources of which a second writer's records were met.
+    foreign: HashSet<Id>,
+}
+
+/// Takes the branches of a source, those of its writers whose records do not follow one another, as sources of their own.
+fn branches(
+    at: &Attached,
+    (reader, applier): (&Reader, &Applier),
+    source: &Source,
+    segments: &[Segment],
+    (out, progress): (&mut Replayed, &dyn Progress),
+) -> Result<(), RepoError> {
+    for branch in branch::find(at, source, &reader.head(source.num)?, segments)? {
+        let known = reader.sources()?;
+        let is_new = !known.iter().any(|s| s.id == branch.id);
+        let fork = branch.source(source, &known);
+        let head = if is_new { Head::start() } else { reader.head(fork.num)? };
+        let mut sorted = segments.to_vec();
+        sorted.sort();
+        let told = out.problems.len();
+        if is_new {
+            let why = format!(
+                "a second writer of the source {} on {} continued it after snapshot {}: what it captured is shown as that of the host \
+                 {}. Give one of the two another `host` in its settings",
+                crate::types::path::show(&source.root),
+                source.host,
+                branch.first.0 - 1,
+                fork.host
+            );
+            let location = names::journal(source.id);
+            out.problems.push(at.repo().damaged(&location, "chain of records", Damage::other(why)));
+        }
+        let route = Route { source: fork.clone(), records: branch.records };
+        let mut replay = Replay {
+            at,
+            reader,
+            applier,
+            head,
+            source: (!is_new).then_some(fork),
+            segments: &sorted,
+            open: None,
+            passing: None,
+            foreign: HashSet::new(),
+            lost: None,
+            told,
+            patient: false,
+            waits: false,
+            route: Some(route),
+            out: &mut *out,
+        };
+        for segment in &sorted {
+            replay.segment(segment, progress)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes every record into the index that it has not seen.
@@ -56,6 +112,7 @@ pub fn catch_up_unless_busy(at: &Attached, progress: &dyn Progress) -> Result<Re
 fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -> Result<Replayed, RepoError> {
     let abandoned = at.moment().abandoned()?;
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
+    let mut seen = Seen::load(at);
     for object in at.repo().store().list(names::JOURNAL)? {
         if let Some(segment) = Segment::parse(&object.name) {
             journals.entry(segment.source).or_default().push(segment);
@@ -65,6 +122,7 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     let applier = Applier::open(at.index(), patience)?;
     let mut out = Replayed::default();
     let mut patient = true;
+    let all = journals.clone();
     while !journals.is_empty() {
         let before = out.snapshots;
         let mut waiting = BTreeMap::new();
@@ -77,6 +135,16 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         patient = out.snapshots > before;
         journals = waiting;
     }
+    for (id, segments) in &all {
+        let heads = reader.sources()?.into_iter().find(|s| s.id == *id);
+        let Some(source) = heads else { continue };
+        let head = reader.head(source.num)?;
+        if out.foreign.contains(id) || seen.are_more(*id, segments) {
+            branches(at, (&reader, &applier), &source, segments, (&mut out, progress))?;
+        }
+        seen.note(*id, segments, &head);
+    }
+    seen.save(at);
     at.moment().forget(&abandoned)?;
     let (snapshots, problems) = (out.snapshots, out.problems.len());
     tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
@@ -99,6 +167,8 @@ fn replay_source(
     };
     let mut unseen: Vec<Segment> = segments.to_vec();
     unseen.retain(|s| (s.epoch.as_str(), s.seq) > (head.epoch.as_str(), head.seq) || head.epoch.is_empty());
+    let taken = branch::taken(reader, source.as_ref())?;
+    unseen.retain(|s| !taken.contains(&s.name()));
     unseen.sort();
     let told = out.problems.len();
     let mut replay = Replay {
@@ -115,8 +185,10 @@ fn replay_source(
         told,
         patient,
         waits: false,
+        route: None,
         out: &mut *out,
     };
+    replay.know_branches()?;
     for segment in &unseen {
         replay.segment(segment, progress)?;
         if replay.waits {
@@ -153,6 +225,8 @@ struct Replay<'a> {
     patient: bool,
     /// It waits.
     waits: bool,
+    /// What belongs to it, where it is that of a branch.
+    route: Option<Route>,
     out: &'a mut Replayed,
 }
 
@@ -219,9 +293,16 @@ impl<'a> Replay<'a> {
             return Err(damaged(Damage::other("it belongs to another source")));
         }
         let (number, last) = (part.place.number, part.place.last);
-        if let Some(opening) = part.opening.clone() {
+        if let Some(mut opening) = part.opening.clone() {
             // A record that was left open was never finished: its writer ended before it could.
             (self.open, self.passing) = (None, None);
+            if let Some(route) = &self.route {
+                if number <= self.head.number || !route.records.contains(&(segment.epoch.as_str().to_owned(), number)) {
+                    self.pass(number, false);
+                    return Ok(());
+                }
+                opening.source = route.source.clone();
+            }
             match self.follows(number, &opening)? {
                 Follows::Yes => self.begin(number, opening, None)?,
                 Follows::Stated(base) => self.begin(number, opening, Some(base))?,
@@ -378,6 +459,7 @@ impl<'a> Replay<'a> {
 
     fn follows(&mut self, number: Snap, opening: &Opening) -> Result<Follows, RepoError> {
         if self.foreign.contains(&opening.previous) {
+            self.out.foreign.insert(opening.source.id);
             return Ok(Follows::Foreign);
         }
         if number <= self.head.number {
@@ -407,13 +489,18 @@ impl<'a> Replay<'a> {
         if before.is_none_or(|s| s.hash != opening.previous) {
             return Ok(Follows::No);
         }
-        let why = format!(
-            "a second writer continued the history after snapshot {}: its snapshot {number} is kept in the repository but does \
-             not show",
-            number.0 - 1
-        );
-        self.out.problems.push(self.problem(&why, opening.source.id));
+        self.out.foreign.insert(opening.source.id);
         Ok(Follows::Foreign)
+    }
+
+    /// What is known of other branches already is no news: their last records are known, so that what follows them is too.
+    fn know_branches(&mut self) -> Result<(), RepoError> {
+        let Some(source) = &self.source else { return Ok(()) };
+        for fork in self.reader.sources()?.iter().filter(|fork| branch::is_of(fork, source)) {
+            let head = self.reader.head(fork.num)?;
+            self.foreign.insert(head.hash);
+        }
+        Ok(())
     }
 
     fn known(&self, number: Snap) -> Result<Option<Snapshot>, RepoError> {

@@ -4,10 +4,12 @@ use crate::crypto::random;
 use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::repo::{
     attach::Attached,
+    branch::MARK,
     error::RepoError,
     ingest::{Claim, Claims},
     moment::Sealing,
     names::{self, Epoch, Segment},
+    own::Own,
     parts::PartWriter,
     record::{Closing, Opening},
 };
@@ -15,6 +17,7 @@ use crate::sys::durable::{self, LockGuard};
 use crate::types::{
     ids::{Hash, Id, Node, Snap, SourceNum},
     op::{Content, Entry, Op, Run, Version},
+    path::show,
     snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
     time::Time,
 };
@@ -22,7 +25,11 @@ use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
+
+/// How often a writer looks whether its source has another one.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// The one writer of a source on this host; a lock keeps others out.
 pub struct SourceWriter {
@@ -40,7 +47,17 @@ pub struct SourceWriter {
     queues: bool,
     /// Whether the record that the first one follows was seen in the journal.
     head_seen: bool,
+    watch: Others,
     _lock: LockGuard,
+}
+
+/// What is known of other writers of the source.
+struct Others {
+    own: Own,
+    /// The runs that were there when this one began.
+    known: HashSet<String>,
+    looked: Instant,
+    forked: bool,
 }
 
 impl SourceWriter {
@@ -56,23 +73,64 @@ impl SourceWriter {
                 holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
             })?;
         let reader = at.reader()?;
-        let known = reader.sources()?;
-        let source = match known.iter().find(|s| s.host == host && s.root == root) {
-            Some(source) => source.clone(),
-            None => {
-                let source = new_source(&known, host, root)?;
-                at.index().add_source(&source)?;
-                source
-            }
-        };
-        let head = reader.head(source.num)?;
+        let mut own = Own::load(at.dir(), root)?;
+        let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
+        let mut head = reader.head(source.num)?;
+        let forked = own.is_foreign(&head.epoch);
+        if forked {
+            // Somebody else writes it: a history of two trees in turns would be of no use to either.
+            let name = format!("{host}{MARK}{:08x}", u32::from_be_bytes(random::bytes()?));
+            tracing::error!("{}", second_writer(&source, &name));
+            own.fork(name.clone())?;
+            source = known_or_new(&at, &name, root)?;
+            head = reader.head(source.num)?;
+        }
         let queues = at.repo().store().waiting()?.is_some();
-        let epoch = if_there(queues, next_epoch(&at, source.id))?.map_or_else(|| epoch_after(&head), Ok)?;
+        let others = if_there(queues, epochs(&at, source.id))?;
+        let epoch = match &others {
+            Some(others) => next_epoch(others)?,
+            None => epoch_after(&head)?,
+        };
+        own.add(epoch.as_str())?;
+        let watch = Others { own, known: others.unwrap_or_default(), looked: Instant::now(), forked };
         let applier = Applier::open(at.index(), PATIENT)?;
         let lost = Arc::new(if_there(queues, lost_packs(&at))?.unwrap_or_default());
         let (seq, doubtful) = (0, None);
         let head_seen = false;
-        Ok(SourceWriter { at, applier, source, head, epoch, seq, doubtful, lost, queues, head_seen, _lock: lock })
+        let mut writer = SourceWriter {
+            at,
+            applier,
+            source,
+            head,
+            epoch,
+            seq,
+            doubtful,
+            lost,
+            queues,
+            head_seen,
+            watch,
+            _lock: lock,
+        };
+        writer.watch.known.insert(writer.head.epoch.clone());
+        Ok(writer)
+    }
+
+    /// Whether it found another writer of its source when it began, and goes on under another name.
+    pub fn is_forked(&self) -> bool {
+        self.watch.forked
+    }
+
+    /// Looks, now and then, whether somebody else writes this source: then this writer has to begin again.
+    fn look_for_others(&mut self) -> Result<(), RepoError> {
+        if self.watch.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        self.watch.looked = Instant::now();
+        let Some(there) = if_there(self.queues, epochs(&self.at, self.source.id))? else { return Ok(()) };
+        match there.iter().find(|epoch| !self.watch.known.contains(*epoch) && !self.watch.own.has(epoch)) {
+            None => Ok(()),
+            Some(_) => Err(RepoError::SecondWriter { path: show(&self.source.root), host: self.source.host.clone() }),
+        }
     }
 
     /// The source.
@@ -92,6 +150,7 @@ impl SourceWriter {
             self.head = self.at.reader()?.head(self.source.num)?;
         }
         self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
+        self.look_for_others()?;
         // To ask a store that is far away costs a request: there it is done once.
         if !(self.queues && self.head_seen) {
             if_there(self.queues, self.check_head())?;
@@ -236,9 +295,33 @@ fn new_source(known: &[Source], host: &str, root: &[u8]) -> Result<Source, RepoE
     Ok(Source { id: random::id()?, num: SourceNum(num), host: host.to_owned(), root: root.to_vec() })
 }
 
-fn next_epoch(at: &Attached, source: Id) -> Result<Epoch, RepoError> {
+fn known_or_new(at: &Attached, host: &str, root: &[u8]) -> Result<Source, RepoError> {
+    let known = at.reader()?.sources()?;
+    if let Some(source) = known.iter().find(|s| s.host == host && s.root == root) {
+        return Ok(source.clone());
+    }
+    let source = new_source(&known, host, root)?;
+    at.index().add_source(&source)?;
+    Ok(source)
+}
+
+fn second_writer(source: &Source, name: &str) -> String {
+    format!(
+        "the source {} on {} has another writer: a machine that was copied, or a second state directory. Nothing of either is lost: \
+         from now on what is captured here is that of the host {name}. Give one of the two another `host` in its settings",
+        show(&source.root),
+        source.host
+    )
+}
+
+/// The runs of which there is something in the journal of a source.
+fn epochs(at: &Attached, source: Id) -> Result<HashSet<String>, RepoError> {
     let objects = at.repo().store().list(&names::journal(source))?;
-    let last = objects.iter().filter_map(|o| Segment::parse(&o.name)).map(|s| s.epoch.number()).max();
+    Ok(objects.iter().filter_map(|o| Segment::parse(&o.name)).map(|s| s.epoch.as_str().to_owned()).collect())
+}
+
+fn next_epoch(there: &HashSet<String>) -> Result<Epoch, RepoError> {
+    let last = there.iter().filter_map(|text| Epoch::parse(text)).map(|epoch| epoch.number()).max();
     let number = last.map_or(Some(1), |n| n.checked_add(1)).ok_or(RepoError::Full("runs of a source's writer"))?;
     Ok(Epoch::new(number, random::bytes()?))
 }

@@ -112,7 +112,7 @@ impl Inner {
         noted.unwrap_or_else(|e| tracing::debug!("cannot note how the upload goes: {e}"));
     }
 
-    fn noted_error(&self) -> Option<(Instant, String)> {
+    pub(super) fn noted_error(&self) -> Option<(Instant, String)> {
         let text = fs::read_to_string(self.dir.join(ERROR)).ok()?;
         let (at, why) = text.split_once(' ')?;
         Some((Instant(at.parse().ok()?), why.trim_end().to_owned()))

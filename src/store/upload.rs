@@ -34,7 +34,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// Uploads until the spool is told to stop.
 pub(super) fn run(inner: &Inner) {
     let mut pause = BACKOFF.0;
-    let mut failing = false;
+    // What another process noted before it ended counts too.
+    let mut failing = inner.noted_error().is_some();
     let mut lock = None;
     while !inner.stop.load(Ordering::Relaxed) {
         let step = hold(inner, &mut lock).and_then(|held| if held { pass(inner) } else { Ok(0) });

@@ -68,6 +68,9 @@ struct Line {
     refuse: AtomicU64,
     /// The requests that were made: method and path.
     requests: Mutex<Vec<String>>,
+    /// Requests that are being answered, and the most there were at once.
+    under_way: AtomicU64,
+    most: AtomicU64,
     /// What the secret is now.
     secret: Mutex<String>,
 }
@@ -88,6 +91,10 @@ impl Service<Request<Incoming>> for Front {
         let (state, service) = (self.state.clone(), self.service.clone());
         Box::pin(async move {
             state.requests.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+            let now = state.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            state.most.fetch_max(now, Ordering::SeqCst);
+            // Counted out also where the client goes away.
+            let _counted = Counted(state.clone());
             let delay = state.delay.load(Ordering::SeqCst);
             if delay > 0 {
                 tokio::time::sleep(Duration::from_millis(delay)).await;
@@ -101,6 +108,14 @@ impl Service<Request<Incoming>> for Front {
             }
             Service::call(&service, request).await
         })
+    }
+}
+
+struct Counted(Arc<Line>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -195,6 +210,11 @@ impl Server {
     /// The requests since the last call: method and path each.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.requests.lock().unwrap())
+    }
+
+    /// The most requests that were answered at once since the last call.
+    pub fn most_at_once(&self) -> u64 {
+        self.state.most.swap(0, Ordering::SeqCst)
     }
 
     /// Changes the secret of the key: what was signed with the one before is refused.
