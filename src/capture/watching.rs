@@ -140,7 +140,7 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
     state.catch_up(&mut writer, &mut scope)?;
     while !options.stop.load(Ordering::Relaxed) {
         if state.listen() {
-            state.step(&mut writer, &mut scope);
+            state.step(&mut writer, &mut scope)?;
         }
         state.heartbeat(&writer)?;
     }
@@ -229,7 +229,7 @@ impl Watching<'_> {
         }
     }
 
-    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) {
+    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) -> Result<(), CaptureError> {
         let batch = self.dirty.take(time::Instant::now());
         match batch.root {
             Some(RootChange::Gone) => (self.options.events)(Event::RootGone),
@@ -239,7 +239,7 @@ impl Watching<'_> {
         let now = clock::now();
         let plan = self.plan(&batch, now);
         if plan == Plan::default() {
-            return;
+            return Ok(());
         }
         let scanned_all = plan.subtrees.contains(&Vec::new());
         match self.capture(writer, scope, &plan, &crate::progress::Quiet) {
@@ -250,6 +250,8 @@ impl Watching<'_> {
                 self.done(report);
             }
             Err(CaptureError::Stopped) => self.dirty.put_back(time::Instant::now(), batch),
+            // Whoever watches begins again, and captures everything.
+            Err(e @ CaptureError::Repo(RepoError::SecondWriter { .. })) => return Err(e),
             Err(e) => {
                 self.dirty.put_back(time::Instant::now(), batch);
                 self.retry_at = Some(time::Instant::now() + self.backoff);
@@ -257,6 +259,7 @@ impl Watching<'_> {
                 self.backoff = (self.backoff * 2).min(BACKOFF.1);
             }
         }
+        Ok(())
     }
 
     fn plan(&mut self, batch: &Batch, now: Instant) -> Plan {

@@ -14,7 +14,7 @@ use crate::repo::{
 use crate::sys::durable;
 use crate::types::{
     ids::{Hash, Id, Snap, SourceNum},
-    snapshot::{Head, Source},
+    snapshot::{Head, Source, WRITER_MARK as MARK},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,8 +23,6 @@ use std::{
 
 /// What a derived id is derived for.
 const CONTEXT: &str = "bygone 2026-11 branch of a source";
-/// What stands between the name of a host and that of a branch.
-pub(super) const MARK: char = '~';
 
 /// The records of one branch: the run of their writer, and their number.
 pub(super) struct Route {

@@ -38,6 +38,8 @@ pub struct Replayed {
     pub problems: Vec<RepoError>,
     /// The sources of which a second writer's records were met.
     foreign: HashSet<Id>,
+    /// What does not follow from anything in the history of its source: it may belong to a branch.
+    unfollowed: Vec<(Id, (String, Snap), RepoError)>,
 }
 
 /// Takes the branches of a source, those of its writers whose records do not follow one another, as sources of their own.
@@ -47,7 +49,8 @@ fn branches(
     source: &Source,
     segments: &[Segment],
     (out, progress): (&mut Replayed, &dyn Progress),
-) -> Result<(), RepoError> {
+) -> Result<HashSet<(String, Snap)>, RepoError> {
+    let mut placed = HashSet::new();
     for branch in branch::find(at, source, &reader.head(source.num)?, segments)? {
         let known = reader.sources()?;
         let is_new = !known.iter().any(|s| s.id == branch.id);
@@ -68,6 +71,7 @@ fn branches(
             let location = names::journal(source.id);
             out.problems.push(at.repo().damaged(&location, "chain of records", Damage::other(why)));
         }
+        placed.extend(branch.records.iter().cloned());
         let route = Route { source: fork.clone(), records: branch.records };
         let mut replay = Replay {
             at,
@@ -80,6 +84,7 @@ fn branches(
             passing: None,
             foreign: HashSet::new(),
             lost: None,
+            lost_in: String::new(),
             told,
             patient: false,
             waits: false,
@@ -90,7 +95,7 @@ fn branches(
             replay.segment(segment, progress)?;
         }
     }
-    Ok(())
+    Ok(placed)
 }
 
 /// Takes every record into the index that it has not seen.
@@ -140,11 +145,14 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         let Some(source) = heads else { continue };
         let head = reader.head(source.num)?;
         if out.foreign.contains(id) || seen.are_more(*id, segments) {
-            branches(at, (&reader, &applier), &source, segments, (&mut out, progress))?;
+            let placed = branches(at, (&reader, &applier), &source, segments, (&mut out, progress))?;
+            out.unfollowed.retain(|(source, record, _)| source != id || !placed.contains(record));
         }
         seen.note(*id, segments, &head);
     }
     seen.save(at);
+    let unfollowed = std::mem::take(&mut out.unfollowed);
+    out.problems.extend(unfollowed.into_iter().map(|(.., problem)| problem));
     at.moment().forget(&abandoned)?;
     let (snapshots, problems) = (out.snapshots, out.problems.len());
     tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
@@ -182,6 +190,7 @@ fn replay_source(
         passing: None,
         foreign: HashSet::new(),
         lost: None,
+        lost_in: String::new(),
         told,
         patient,
         waits: false,
@@ -219,6 +228,8 @@ struct Replay<'a> {
     foreign: HashSet<Hash>,
     /// The first record that does not follow, and how many there are.
     lost: Option<(Snap, u64)>,
+    /// The run in which that first one was written.
+    lost_in: String,
     /// How many problems had been found when the last record was taken.
     told: usize,
     /// Whether to wait for a chunk that is not there.
@@ -308,6 +319,9 @@ impl<'a> Replay<'a> {
                 Follows::Stated(base) => self.begin(number, opening, Some(base))?,
                 Follows::Foreign => self.pass(number, true),
                 Follows::No => {
+                    if self.lost.is_none() {
+                        self.lost_in = segment.epoch.as_str().to_owned();
+                    }
                     let (first, count) = self.lost.unwrap_or((number, 0));
                     self.lost = Some((first, count + 1));
                     // The next one by its number that follows another one: what follows it is no part of this history either.
@@ -523,7 +537,8 @@ impl<'a> Replay<'a> {
                 self.head.number
             );
             let problem = self.problem(&why, source);
-            self.out.problems.push(problem);
+            self.out.foreign.insert(source);
+            self.out.unfollowed.push((source, (self.lost_in, first), problem));
         }
     }
 }

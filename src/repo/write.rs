@@ -4,7 +4,6 @@ use crate::crypto::random;
 use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::repo::{
     attach::Attached,
-    branch::MARK,
     error::RepoError,
     ingest::{Claim, Claims},
     moment::Sealing,
@@ -18,7 +17,7 @@ use crate::types::{
     ids::{Hash, Id, Node, Snap, SourceNum},
     op::{Content, Entry, Op, Run, Version},
     path::show,
-    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
+    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier, WRITER_MARK as MARK},
     time::Time,
 };
 use std::{
@@ -29,7 +28,7 @@ use std::{
 };
 
 /// How often a writer looks whether its source has another one.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(60) };
 
 /// The one writer of a source on this host; a lock keeps others out.
 pub struct SourceWriter {

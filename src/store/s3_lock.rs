@@ -3,6 +3,7 @@
 
 use crate::sys::clock;
 use crate::types::{time::Instant, when::show::exact_name};
+use data_encoding::HEXLOWER;
 use object_store::{
     ClientOptions, Result,
     aws::{AwsAuthorizer, AwsCredentialProvider},
@@ -85,7 +86,12 @@ impl Locking {
         headers.insert(MODE, mode.parse().map_err(io::Error::other)?);
         headers.insert(UNTIL, lock.until().parse().map_err(io::Error::other)?);
         headers.remove("authorization");
-        AwsAuthorizer::new(&credential, "s3", region).try_authorize(request, None).map_err(io::Error::other)
+        // It has been told already what the body is; a body in several parts would not be looked at again.
+        let digest = headers.get("x-amz-content-sha256").map(|digest| HEXLOWER.decode(digest.as_bytes()));
+        let digest = digest.transpose().map_err(io::Error::other)?;
+        AwsAuthorizer::new(&credential, "s3", region)
+            .try_authorize(request, digest.as_deref())
+            .map_err(io::Error::other)
     }
 }
 

@@ -39,8 +39,11 @@ pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     lower_priority(context);
     at.repo().store().start();
     for source in wanted {
-        let report = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()))?;
+        let (report, forked) = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()))?;
         tell(context, source, &report)?;
+        if forked {
+            outcome = Outcome::Partial;
+        }
         if !report.problems.is_empty() || !report.fuzzy.is_empty() || !report.altered.is_empty() {
             outcome = Outcome::Partial;
         }
@@ -84,14 +87,14 @@ pub fn lower_priority(context: &Context) {
     }
 }
 
-/// One snapshot of a source, of everything that has changed.
+/// One snapshot of a source, of everything that has changed; and whether another writer of it was found.
 pub fn take(
     context: &Context,
     at: &Arc<Attached>,
     source: &Source,
     tier: Tier,
     (progress, stop): (&dyn Progress, &AtomicBool),
-) -> Result<Report, Failure> {
+) -> Result<(Report, bool), Failure> {
     let what = || format!("cannot capture {}", source.path.display());
     let scope = open::scope(context, source)?;
     let root = path_bytes(&source.path);
@@ -100,7 +103,7 @@ pub fn take(
     let settings = Settings { capture: &context.config.capture, tier, always: true, progress, stop };
     let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings).explain(what);
     progress.finish();
-    report
+    Ok((report?, writer.is_forked()))
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {

@@ -6,6 +6,7 @@ use crate::cli::outcome::Failure;
 use crate::cli::sizes::show_size;
 use crate::types::{
     path,
+    snapshot::WRITER_MARK,
     time::Instant,
     when::{
         show::{ago, show, show_second},
@@ -71,6 +72,7 @@ fn repository(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failur
 fn source(out: &mut Out, source: &SourceStatus, now: Instant, zone: &Zone) -> Result<(), Failure> {
     let known = match (source.configured, &source.watch) {
         (true, _) => "",
+        (false, _) if source.host.contains(WRITER_MARK) => "  (of another writer under this name)",
         (false, Watch::Elsewhere) => "  (of another host)",
         (false, _) => "  (not protected any more)",
     };

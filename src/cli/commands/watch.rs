@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::capture::report::CaptureError;
 use crate::capture::scope::Scope;
 use crate::capture::{
     report::Report,
@@ -16,7 +17,8 @@ use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::config::model::Source;
-use crate::repo::{attach::Attached, write::SourceWriter};
+use crate::progress::Quiet;
+use crate::repo::{attach::Attached, error::RepoError, write::SourceWriter};
 use crate::sys::process::Signals;
 use crate::types::path;
 
@@ -133,14 +135,27 @@ fn watch_one(
     let events = |event: Event| tell(context, source, event, first, &unread);
     let never: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
     let options = Options { source, capture: &context.config.capture, never, progress: &*bar, events: &events, stop };
-    match watching::watch(writer, scope, &options) {
-        Ok(()) => {}
-        // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
-        Err(watching::WatchingError::Capture(crate::capture::report::CaptureError::Stopped)) => {}
-        Err(e) => return Err(Failure::new(what()).because(&e)),
+    let at = writer.attached().clone();
+    let (mut next, mut forked) = (Some((writer, scope)), false);
+    while let Some((writer, scope)) = next.take() {
+        forked |= writer.is_forked();
+        match watching::watch(writer, scope, &options) {
+            Ok(()) => {}
+            // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
+            Err(watching::WatchingError::Capture(CaptureError::Stopped)) => {}
+            Err(watching::WatchingError::Capture(CaptureError::Repo(e @ RepoError::SecondWriter { .. }))) => {
+                tracing::error!("{e}");
+                forked = true;
+                open::catch_up(&at, &Quiet)?;
+                let writer =
+                    SourceWriter::open(at.clone(), &context.config.host, source.path.as_os_str().as_encoded_bytes());
+                next = Some((writer.explain(what)?, open::scope(context, source)?));
+            }
+            Err(e) => return Err(Failure::new(what()).because(&e)),
+        }
     }
     let unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(if unread.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(if unread.is_empty() && !forked { Outcome::Done } else { Outcome::Partial })
 }
 
 fn tell(
