@@ -21,9 +21,10 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// What is noted in the state `dir` for the source at `root`.
-    pub(super) fn load(dir: &Path, root: &[u8]) -> Result<Own, RepoError> {
-        let path = writer_lock(dir, root).with_extension("runs");
+    /// What is noted in the state `dir` for the source at `root` of `host`, as the settings call it.
+    pub(super) fn load(dir: &Path, host: &str, root: &[u8]) -> Result<Own, RepoError> {
+        let host = &blake3::hash(host.as_bytes()).to_hex()[..8];
+        let path = writer_lock(dir, root).with_extension(format!("{host}.runs"));
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),

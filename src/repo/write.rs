@@ -72,7 +72,7 @@ impl SourceWriter {
                 holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
             })?;
         let reader = at.reader()?;
-        let mut own = Own::load(at.dir(), root)?;
+        let mut own = Own::load(at.dir(), host, root)?;
         let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
         let mut head = reader.head(source.num)?;
         let forked = own.is_foreign(&head.epoch);

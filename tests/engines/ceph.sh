@@ -9,13 +9,13 @@
 set -euo pipefail
 export LC_ALL=C
 STORES=3 MON=16789 GATEWAY=17480
-PACKAGES="radosgw ceph-mon ceph-osd ceph-mgr ceph-common ceph-base"
+PACKAGES="curl radosgw ceph-mon ceph-osd ceph-mgr ceph-common ceph-base"
 
 fail() { printf 'ceph.sh: %s\n' "$*" >&2; exit 1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 install() {
-    command -v radosgw >/dev/null && command -v ceph-osd >/dev/null && return
+    command -v curl >/dev/null && command -v radosgw >/dev/null && command -v ceph-osd >/dev/null && return
     as_root apt-get update -q
     # shellcheck disable=SC2086 # several packages
     DEBIAN_FRONTEND=noninteractive as_root apt-get install -qy --no-install-recommends $PACKAGES ||
