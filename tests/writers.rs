@@ -181,5 +181,6 @@ fn two_that_write_at_the_same_time_become_two_branches_on_every_host() {
         let (status, _, told) = c.run(&["list"]);
         assert!(status == 3 && told.contains("a second writer"), "{status}: {told}");
         assert_eq!(c.contents(true).1, all);
+        c.ok(&["verify", "--read-data"]);
     }
 }

@@ -56,17 +56,11 @@ impl Branch {
     }
 }
 
-/// Whether one source is a branch of another.
-pub(super) fn is_of(fork: &Source, source: &Source) -> bool {
-    let host = fork.host.strip_prefix(&source.host).and_then(|rest| rest.strip_prefix(MARK));
-    fork.root == source.root && fork.id != source.id && host.is_some()
-}
-
 /// The segments in which records of the branches of a source end that the index has.
 pub(super) fn taken(reader: &Reader, source: Option<&Source>) -> Result<HashSet<String>, RepoError> {
     let mut taken = HashSet::new();
     let Some(source) = source else { return Ok(taken) };
-    let forks: Vec<Source> = reader.sources()?.into_iter().filter(|fork| is_of(fork, source)).collect();
+    let forks: Vec<Source> = reader.sources()?.into_iter().filter(|fork| fork.may_branch_off(source)).collect();
     for fork in forks {
         taken.extend(reader.segments(fork.num)?.into_iter().map(|row| row.name));
     }

@@ -510,7 +510,7 @@ impl<'a> Replay<'a> {
     /// What is known of other branches already is no news: their last records are known, so that what follows them is too.
     fn know_branches(&mut self) -> Result<(), RepoError> {
         let Some(source) = &self.source else { return Ok(()) };
-        for fork in self.reader.sources()?.iter().filter(|fork| branch::is_of(fork, source)) {
+        for fork in self.reader.sources()?.iter().filter(|fork| fork.may_branch_off(source)) {
             let head = self.reader.head(fork.num)?;
             self.foreign.insert(head.hash);
         }

@@ -99,6 +99,11 @@ pub struct Source {
 pub const WRITER_MARK: char = '~';
 
 impl Source {
+    /// Whether it may show a branch of another source's history, by its names.
+    pub fn may_branch_off(&self, other: &Source) -> bool {
+        self.root == other.root && self.id != other.id && self.host != other.host && self.is_of(&other.host)
+    }
+
     /// Whether it is of this host, or of another writer of one of its sources.
     pub fn is_of(&self, host: &str) -> bool {
         let rest = self.host.strip_prefix(host);
