@@ -30,7 +30,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli/bar.rs"]),
     ("jiff", &["types/when/"]),
     ("notify", &["capture/watch/inotify.rs"]),
-    ("object_store", &["store/s3.rs"]),
+    ("object_store", &["store/s3.rs", "store/s3_lock.rs"]),
     ("rpassword", &["cli/secret.rs"]),
     ("rusqlite", &["index/"]),
     ("rustls", &["store/s3.rs"]),

@@ -234,3 +234,161 @@ impl Drop for Running {
         let _ = self.0.wait();
     }
 }
+/// The program that mounts, until it is dropped.
+struct Mounted {
+    child: std::process::Child,
+    point: PathBuf,
+}
+
+impl Mounted {
+    fn of(host: &Host, server: &s3::Server) -> Mounted {
+        let point = host.path("mnt");
+        fs::create_dir_all(&point).unwrap();
+        let log = fs::File::create(host.path("mount.log")).unwrap();
+        let mut command = host.command(server, &["mount", "--foreground", point.to_str().unwrap()]);
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let mounted = Mounted { child, point };
+        let until = Instant::now() + Duration::from_secs(60);
+        while !mounted.point.join("@latest").exists() {
+            assert!(Instant::now() < until, "{}", fs::read_to_string(host.path("mount.log")).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        mounted
+    }
+
+    /// A path of the source in the newest view.
+    fn path(&self, host: &Host, name: &str) -> PathBuf {
+        let src = host.path("src");
+        self.point.join("@latest").join(src.strip_prefix("/").unwrap()).join(name)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.point).status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Bytes that neither compress nor repeat.
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut x = seed | 1;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x.to_le_bytes()
+    };
+    (0..len.div_ceil(8)).flat_map(|_| next()).take(len).collect()
+}
+
+fn pack_reads(server: &s3::Server) -> usize {
+    server.requests().iter().filter(|r| r.starts_with("GET") && r.contains("/packs/")).count()
+}
+
+fn forget_cache(host: &Host) {
+    for remote in fs::read_dir(host.path("state")).unwrap().flatten().filter(|e| e.path().join("cache").exists()) {
+        fs::remove_dir_all(remote.path().join("cache")).unwrap();
+    }
+}
+
+#[test]
+fn a_far_store_is_read_ahead_in_few_requests_and_several_at_once() {
+    let server = s3::Server::start();
+    let host = Host::new(&server, "one", None);
+    let large = noise(40 << 20, 7);
+    fs::write(host.path("src/large"), &large).unwrap();
+    fs::write(host.path("src/small"), noise(4096, 3)).unwrap();
+    for n in 0..60 {
+        fs::write(host.path(&format!("src/z{n:02}")), noise(200_000, 100 + n)).unwrap();
+    }
+    host.ok(&server, &["init"]);
+    host.ok(&server, &["snapshot"]);
+    forget_cache(&host);
+    let mounted = Mounted::of(&host, &server);
+    server.delay(Duration::from_millis(20));
+    server.requests();
+    assert_eq!(fs::read_dir(mounted.path(&host, "")).unwrap().count(), 62);
+    assert_eq!(fs::metadata(mounted.path(&host, "large")).unwrap().len(), 40 << 20);
+    assert_eq!(pack_reads(&server), 0, "a listing needs no network");
+    assert_eq!(fs::read(mounted.path(&host, "small")).unwrap(), noise(4096, 3));
+    assert!(pack_reads(&server) <= 2, "a small file is in one frame");
+    server.most_at_once();
+    assert!(fs::read(mounted.path(&host, "large")).unwrap() == large);
+    let (reads, at_once) = (pack_reads(&server), server.most_at_once());
+    // 40 MiB in frames of some 300 KiB.
+    assert!(reads < 60, "{reads} requests");
+    assert!(at_once >= 4, "{at_once} at once");
+    for n in 0..60 {
+        assert!(fs::read(mounted.path(&host, &format!("z{n:02}"))).unwrap() == noise(200_000, 100 + n));
+    }
+    let reads = pack_reads(&server);
+    assert!(reads < 30, "{reads} requests for 60 small files");
+    drop(mounted);
+    forget_cache(&host);
+    for args in [&["cat"][..], &["restore", "--at", "latest", "--to"]] {
+        server.requests();
+        server.most_at_once();
+        let (to, file) = (host.text("to"), host.text("src/large"));
+        let args: Vec<&str> =
+            args.iter().copied().chain((args.len() > 1).then_some(to.as_str())).chain([file.as_str()]).collect();
+        let out = host.command(&server, &args).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let got = if args.len() > 2 { fs::read(host.path("to/large")).unwrap() } else { out.stdout };
+        assert!(got == large);
+        let (reads, at_once) = (pack_reads(&server), server.most_at_once());
+        assert!(reads < 60 && at_once >= 4, "{args:?}: {reads} requests, {at_once} at once");
+        forget_cache(&host);
+    }
+}
+
+#[test]
+fn while_the_store_is_away_what_is_here_is_served_and_the_rest_is_an_error() {
+    let server = s3::Server::start();
+    let host = Host::new(&server, "one", None);
+    fs::write(host.path("src/read"), noise(300_000, 5)).unwrap();
+    host.ok(&server, &["init"]);
+    host.ok(&server, &["snapshot"]);
+    // In a pack of their own, of which nothing is read ahead.
+    fs::write(host.path("src/unread"), noise(300_000, 6)).unwrap();
+    fs::write(host.path("src/also"), noise(300_000, 8)).unwrap();
+    fs::write(host.path("src/new"), "new").unwrap();
+    host.ok(&server, &["snapshot"]);
+    forget_cache(&host);
+    let mounted = Mounted::of(&host, &server);
+    assert!(fs::read(mounted.path(&host, "read")).unwrap() == noise(300_000, 5));
+    server.set(s3::Mode::Cut);
+    assert!(fs::read(mounted.path(&host, "read")).unwrap() == noise(300_000, 5));
+    assert_eq!(fs::read_dir(mounted.path(&host, "")).unwrap().count(), 4);
+    for name in ["unread", "also", "unread"] {
+        let e = fs::read(mounted.path(&host, name)).map(|bytes| bytes.len()).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(5), "{name}: {e}");
+    }
+    // What is in the index is told without the store, by every command that only looks.
+    fs::write(host.path("src/new"), "newer").unwrap();
+    let (status, _, told) = host.run(&server, &["snapshot"]);
+    assert!(status == 3 && told.contains("not stored yet"), "{told}");
+    let text = host.ok(&server, &["status"]);
+    assert!(text.contains("away") && text.contains("the last failure"), "{text}");
+    let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
+    assert!(status["away"]["since_ns"].as_i64().is_some_and(|ns| ns > 0), "{status}");
+    assert!(status["waiting"]["last_error"].as_str().is_some_and(|why| why.contains("cannot write")), "{status}");
+    assert_eq!(status["waiting"]["objects"], 2, "{status}");
+    assert!(status["stored"]["packs"].as_u64().is_some_and(|n| n >= 2), "{status}");
+    assert!(host.ok(&server, &["list"]).lines().count() >= 3);
+    assert_eq!(host.ok(&server, &["--json", "log", &host.text("src/new")]).lines().count(), 2);
+    assert!(host.ok(&server, &["find", "unread"]).contains("unread"));
+    assert_eq!(host.ok(&server, &["cat", &host.text("src/new")]), "newer", "what waits here can be read");
+    // It heals by itself.
+    server.set(s3::Mode::Up);
+    let until = Instant::now() + Duration::from_secs(60);
+    while fs::read(mounted.path(&host, "unread")).is_err() {
+        assert!(Instant::now() < until, "{}", fs::read_to_string(host.path("mount.log")).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(fs::read(mounted.path(&host, "also")).unwrap() == noise(300_000, 8));
+    host.ok(&server, &["snapshot"]);
+    let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
+    assert!(status["away"].is_null() && status["waiting"]["last_error"].is_null(), "{status}");
+}

@@ -2,74 +2,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
 
+#[path = "common/contract.rs"]
+mod contract;
 #[path = "common/s3.rs"]
 mod s3;
 
 use bygone::store::{
-    api::{Object, Store, StoreError},
+    api::{Store, StoreError},
     cache::Cached,
+    guard::{Guarded, noted},
     local::LocalStore,
     spool::Spool,
 };
+use contract::contract;
 use std::{path::Path, sync::Arc, time::Duration};
-
-/// The contract of the trait.
-fn contract(store: &dyn Store, what: &str) {
-    let body: Vec<u8> = (0..300_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
-    let long = format!("packs/ab/{}", "f".repeat(64));
-    assert_eq!(store.list("").unwrap(), [], "{what}: it is empty at first");
-    for (name, bytes) in [("bygone.toml", &b"text"[..]), (&long, &body), ("keys/one", b""), ("keys/two", b"2")] {
-        store.put(name, bytes).unwrap();
-        assert_eq!(store.size(name).unwrap(), bytes.len() as u64, "{what}: {name}");
-        assert_eq!(store.get(name, 1 << 20).unwrap(), bytes, "{what}: {name}");
-    }
-    let object = |name: &str, len| Object { name: name.to_owned(), len };
-    let keys = [object("keys/one", 0), object("keys/two", 1)];
-    assert_eq!(store.list("keys/").unwrap(), keys, "{what}");
-    assert_eq!(store.list("none/").unwrap(), [], "{what}");
-    let all = [object("bygone.toml", 4), keys[0].clone(), keys[1].clone(), object(&long, 300_000)];
-    assert_eq!(store.list("").unwrap(), all, "{what}: in the order of names");
-
-    for (offset, len) in [(0, 1), (0, 300_000), (299_999, 1), (100_000, 65_536), (7, 0)] {
-        let got = store.get_range(&long, offset, len).unwrap();
-        assert_eq!(got[..], body[offset as usize..offset as usize + len], "{what}: {offset}+{len}");
-    }
-    for (offset, len) in [(299_999, 2), (300_000, 1), (1 << 40, 10)] {
-        let e = store.get_range(&long, offset, len).unwrap_err();
-        assert!(matches!(e, StoreError::Short { .. }), "{what}: {offset}+{len}: {e}");
-    }
-    assert!(store.get(&long, 299_999).unwrap_err().to_string().contains("more than"), "{what}");
-    for e in [
-        store.get("keys/none", 10).unwrap_err(),
-        store.get_range("keys/none", 0, 1).unwrap_err(),
-        store.size("keys/none").unwrap_err(),
-    ] {
-        assert!(e.is_missing() && e.to_string().contains("keys/none"), "{what}: {e}");
-    }
-    for bad in ["", "/abs", "a//b", "../up", "a/../b", ".hidden", "a b", "keys/"] {
-        assert!(matches!(store.put(bad, b"x"), Err(StoreError::Name { .. })), "{what}: {bad:?}");
-    }
-    assert!(matches!(store.put("keys/two", b"other").unwrap_err(), StoreError::Exists { .. }), "{what}");
-    assert_eq!(store.get("keys/two", 10).unwrap(), b"2", "{what}: an object is never written twice");
-    store.delete("keys/one").unwrap();
-    store.delete("keys/one").unwrap();
-    store.delete("none/at/all").unwrap();
-    assert!(store.get("keys/one", 10).unwrap_err().is_missing(), "{what}");
-    assert_eq!(store.list("keys/").unwrap(), [object("keys/two", 1)], "{what}");
-
-    std::thread::scope(|scope| {
-        for n in 0..8 {
-            scope.spawn(move || {
-                for m in 0..8 {
-                    let name = format!("many/{n}/{m}");
-                    store.put(&name, name.as_bytes()).unwrap();
-                    assert_eq!(store.get(&name, 100).unwrap(), name.as_bytes());
-                }
-            });
-        }
-    });
-    assert_eq!(store.list("many/").unwrap().len(), 64, "{what}");
-}
 
 #[test]
 fn a_directory_keeps_the_contract() {
@@ -81,6 +27,9 @@ fn a_directory_keeps_the_contract() {
 fn a_bucket_keeps_the_contract() {
     let server = s3::Server::start();
     contract(&server.store("some/prefix"), "below a prefix");
+    let near = |store: &dyn Store| (store.far(), store.away());
+    assert_eq!(near(&server.store("p")), (true, None));
+    assert_eq!(near(&LocalStore::open(Path::new("/"))), (false, None));
     let whole = server.store("");
     assert!(whole.list("some/").unwrap().iter().all(|o| o.name.starts_with("some/prefix/")));
 }
@@ -256,4 +205,150 @@ fn a_cache_serves_what_was_read_when_the_store_is_away_and_stays_small() {
             body[part as usize * 10_000..][..10_000]
         );
     }
+}
+
+/// Waits for something that another thread brings about.
+fn until(what: &str, is: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while !is() {
+        assert!(std::time::Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_store_that_is_away_is_asked_once_and_heals_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let note = dir.path().join("state/away");
+    let server = s3::Server::start();
+    contract(&Guarded::open(Arc::new(server.store("q")), &note), "a guard");
+    let bucket = server.store("p");
+    bucket.hurry();
+    let guarded = Guarded::open(Arc::new(bucket), &note);
+    guarded.put("keys/one", b"1").unwrap();
+    assert!(guarded.away().is_none() && !note.exists() && guarded.far());
+    server.set(s3::Mode::Cut);
+    let e = guarded.get("keys/one", 10).unwrap_err();
+    assert!(e.is_unanswered(), "{e}");
+    let away = guarded.away().unwrap();
+    assert_eq!(noted(&note).unwrap(), away);
+    // None of these makes a request: they are refused by what is known.
+    for e in [
+        guarded.get("keys/one", 10).map(drop).unwrap_err(),
+        guarded.get_ranges("keys/one", &[(0, 1)]).map(drop).unwrap_err(),
+        guarded.list("keys/").map(drop).unwrap_err(),
+        guarded.size("keys/one").map(drop).unwrap_err(),
+    ] {
+        assert!(e.is_unanswered() && e.to_string().contains("has not answered for"), "{e}");
+    }
+    // Another process begins with what this one found out, and tries once.
+    let other = Guarded::open(Arc::new(server.store("p")), &note);
+    assert_eq!(other.away().map(|a| a.since), Some(away.since));
+    server.set(s3::Mode::Up);
+    until("it is found again", || guarded.away().is_none());
+    assert_eq!(guarded.get("keys/one", 10).unwrap(), b"1");
+    assert_eq!(other.get("keys/one", 10).unwrap(), b"1");
+    assert!(other.away().is_none() && !note.exists());
+}
+
+#[test]
+fn a_key_slot_that_was_removed_is_forgotten_here_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = s3::Server::start();
+    let bucket = Arc::new(server.store("p"));
+    bucket.hurry();
+    for name in ["bygone.toml", "keys/one", "keys/two"] {
+        bucket.put(name, name.as_bytes()).unwrap();
+    }
+    let cached = Cached::open(bucket.clone(), dir.path(), 5_000).unwrap();
+    assert_eq!(cached.list("keys/").unwrap().len(), 2);
+    for name in ["bygone.toml", "keys/one", "keys/two"] {
+        cached.get(name, 100).unwrap();
+    }
+    // What is read otherwise does not push it out.
+    bucket.put("packs/aa/x", &[7; 9_000]).unwrap();
+    for part in 0..9 {
+        cached.get_range("packs/aa/x", part * 1_000, 1_000).unwrap();
+    }
+    bucket.delete("keys/one").unwrap();
+    assert_eq!(cached.list("keys/").unwrap().len(), 1);
+    server.set(s3::Mode::Cut);
+    let again = Cached::open(bucket, dir.path(), 5_000).unwrap();
+    assert_eq!(again.list("keys/").unwrap().len(), 1);
+    assert_eq!(again.get("keys/two", 100).unwrap(), b"keys/two");
+    assert!(again.get("keys/one", 100).is_err(), "it opens nothing any more");
+}
+
+#[test]
+fn neighbours_are_one_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = s3::Server::start();
+    let bucket = Arc::new(server.store("p"));
+    let body: Vec<u8> = (0..100_000u32).map(|n| (n >> 3) as u8).collect();
+    bucket.put("packs/aa/one", &body).unwrap();
+    let cached = Cached::open(bucket, dir.path(), 1 << 20).unwrap();
+    let ranges: Vec<(u64, usize)> = (0..10).map(|n| (n * 10_000, 9_000)).collect();
+    server.requests();
+    for _ in 0..2 {
+        let got = cached.get_ranges("packs/aa/one", &ranges).unwrap();
+        assert!(ranges.iter().zip(&got).all(|((at, len), got)| got[..] == body[*at as usize..][..*len]));
+    }
+    assert_eq!(server.requests().len(), 1, "the second time nothing is asked for");
+    cached.get_ranges("packs/aa/one", &[(0, 9_000), (9_500, 100), (10_000, 9_000), (95_000, 5)]).unwrap();
+    assert_eq!(server.requests().len(), 2, "what is here splits what is not");
+}
+
+#[test]
+fn a_key_that_is_rotated_is_read_again_from_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = s3::Server::start();
+    let settings = server.settings();
+    let file = dir.path().join("credentials");
+    let write = |secret: &str| {
+        let id = &settings["AWS_ACCESS_KEY_ID"];
+        std::fs::write(&file, format!("[work]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")).unwrap();
+    };
+    write(&settings["AWS_SECRET_ACCESS_KEY"]);
+    std::fs::write(
+        dir.path().join("config"),
+        format!("[profile work]\nregion = us-east-1\nendpoint_url = {}\n", settings["AWS_ENDPOINT_URL"]),
+    )
+    .unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let named = [
+        ("AWS_PROFILE", "work".into()),
+        ("AWS_SHARED_CREDENTIALS_FILE", at("credentials")),
+        ("AWS_CONFIG_FILE", at("config")),
+    ];
+    let named = named.map(|(name, value)| (name.to_owned(), value)).into();
+    let url = format!("s3://{}/p", s3::BUCKET).parse().unwrap();
+    let spool =
+        spool(Arc::new(bygone::store::s3::S3Store::open(url, &named).unwrap()), &dir.path().join("spool"), 1 << 20);
+    spool.put("packs/aa/1", b"1").unwrap();
+    spool.settle().unwrap();
+    server.rotate("another one");
+    spool.put("packs/aa/2", b"2").unwrap();
+    let e = spool.settle().unwrap_err().to_string();
+    assert!(e.contains("check the access key"), "{e}");
+    let told = spool.waiting().unwrap().unwrap();
+    assert!(told.objects == 1 && told.error.unwrap().1.contains("check the access key"));
+    write("another one");
+    spool.settle().unwrap();
+    assert_eq!(spool.waiting().unwrap().unwrap(), bygone::store::api::Waiting::default());
+    assert_eq!(spool.get("packs/aa/2", 1).unwrap(), b"2");
+}
+
+#[test]
+fn a_store_that_asks_to_slow_down_gets_everything_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = s3::Server::start();
+    let bucket = Arc::new(server.store("p"));
+    let spool = spool(bucket.clone(), dir.path(), 1 << 20);
+    server.refuse(6);
+    for n in 0..8 {
+        spool.put(&format!("packs/aa/{n}"), &[n; 100]).unwrap();
+    }
+    spool.start();
+    until("all is stored", || waiting(&spool) == 0);
+    assert_eq!((server.refusing(), bucket.list("packs/").unwrap().len()), (0, 8));
 }

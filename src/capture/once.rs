@@ -91,5 +91,6 @@ pub fn take(
     let settings = Settings { capture: &config.capture, tier, always: true, progress, stop };
     let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings);
     progress.finish();
-    Ok(report?)
+    let forked = writer.is_forked();
+    Ok(Report { forked, ..report? })
 }

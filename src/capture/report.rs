@@ -25,6 +25,8 @@ pub struct Report {
     pub fuzzy: Vec<Vec<u8>>,
     /// Files whose bytes a full capture found changed without a change of their times: damage, or somebody who hid a change.
     pub altered: Vec<Vec<u8>>,
+    /// Whether another writer of the source was found, so that this is the history of another name.
+    pub forked: bool,
     /// Sockets, which are noted and not captured.
     pub sockets: u64,
     /// Entries that were looked at.

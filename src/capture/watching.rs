@@ -147,7 +147,7 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
         let due = state.listen();
         state.answer(&mut writer, &mut scope);
         if due {
-            state.step(&mut writer, &mut scope);
+            state.step(&mut writer, &mut scope)?;
         }
         state.heartbeat(&writer)?;
     }
@@ -323,12 +323,12 @@ impl Watching<'_> {
         batch
     }
 
-    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) {
+    fn step(&mut self, writer: &mut SourceWriter, scope: &mut Scope) -> Result<(), CaptureError> {
         let batch = self.take();
         let now = clock::now();
         let plan = self.plan(&batch, now);
         if plan == Plan::default() {
-            return;
+            return Ok(());
         }
         let plan = Plan { soft_gaps: [self.pauses.clone(), plan.soft_gaps.clone()].concat(), ..plan };
         let scanned_all = plan.subtrees.contains(&Vec::new());
@@ -341,6 +341,8 @@ impl Watching<'_> {
                 self.done(report);
             }
             Err(CaptureError::Stopped) => self.dirty.put_back(time::Instant::now(), batch),
+            // Whoever watches begins again, and captures everything.
+            Err(e @ CaptureError::Repo(RepoError::SecondWriter { .. })) => return Err(e),
             Err(e) => {
                 self.dirty.put_back(time::Instant::now(), batch);
                 self.retry_at = Some(time::Instant::now() + self.backoff);
@@ -348,6 +350,7 @@ impl Watching<'_> {
                 self.backoff = (self.backoff * 2).min(BACKOFF.1);
             }
         }
+        Ok(())
     }
 
     fn plan(&mut self, batch: &Batch, now: Instant) -> Plan {

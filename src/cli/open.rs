@@ -10,7 +10,7 @@ use super::secret::{self, Purpose};
 use super::sizes::show_size;
 use crate::capture::once::{self, ScopeError};
 use crate::capture::scope::Scope;
-use crate::config::model::{Remote, Source};
+use crate::config::model::{LockMode, Remote, Source};
 use crate::crypto::slots::Secret;
 use crate::progress::Progress;
 use crate::repo::{
@@ -19,7 +19,15 @@ use crate::repo::{
     open::Repository,
     replay::{self, Replayed},
 };
-use crate::store::{api::Store, cache::Cached, local::LocalStore, s3::S3Store, spool::Spool};
+use crate::store::{
+    api::Store,
+    cache::Cached,
+    guard::{self, Guarded},
+    local::LocalStore,
+    s3::S3Store,
+    s3_lock::Lock,
+    spool::Spool,
+};
 use crate::sys::clock::SystemClock;
 use crate::types::location::Location;
 
@@ -44,7 +52,14 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
     };
     let remote = &context.config.remote;
     let dir = context.config.state.join(format!("remote-{}", &blake3::hash(url.to_string().as_bytes()).to_hex()[..16]));
-    let mut store: Arc<dyn Store> = Arc::new(S3Store::open(url.clone(), &remote_settings(remote)).into_failure()?);
+    let compliance = remote.object_lock_mode == LockMode::Compliance;
+    let lock = remote.object_lock.map(|keep| Lock { keep, compliance });
+    let bucket = S3Store::open_locking(url.clone(), &remote_settings(remote), lock).into_failure()?;
+    let note = dir.join("away");
+    if guard::noted(&note).is_some() {
+        bucket.hurry();
+    }
+    let mut store: Arc<dyn Store> = Arc::new(Guarded::open(Arc::new(bucket), &note));
     if reads == Reads::Cached {
         store = Arc::new(Cached::open(store, &dir.join("cache"), remote.cache).into_failure()?);
     }
@@ -53,7 +68,8 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
 
 /// What the environment and the settings say of the service. The settings go first.
 fn remote_settings(remote: &Remote) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+    let theirs = |name: &str| name.starts_with("AWS_") || name == "HOME";
+    let mut all: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| theirs(name)).collect();
     let named = [("AWS_ENDPOINT_URL", &remote.endpoint), ("AWS_REGION", &remote.region)];
     all.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
     all

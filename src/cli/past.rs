@@ -65,10 +65,10 @@ impl Past {
         Ok(Past { at, index, zone, host: context.config.host.clone(), outcome })
     }
 
-    /// The sources of this host, in the order of their paths.
+    /// The sources of this host, in the order of their paths, with those of other writers under its name.
     pub fn sources(&self) -> Result<Vec<Source>, Failure> {
         let mut all = self.index.sources()?;
-        all.retain(|s| s.host == self.host);
+        all.retain(|s| s.is_of(&self.host));
         Ok(all)
     }
 

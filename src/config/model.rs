@@ -141,7 +141,8 @@ pub enum IoClass {
     None,
 }
 
-/// How a repository in an object store is spoken to. Keys come from the environment, as other programs take them.
+/// How a repository in an object store is spoken to. Keys come from the environment, from the files of profiles, or from the
+/// machine's own identity, as other programs take them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Remote {
@@ -155,12 +156,29 @@ pub struct Remote {
     /// How many bytes that were read are kept on this host.
     #[serde(deserialize_with = "values::bytes")]
     pub cache: u64,
+    /// How long the store is to refuse to delete what is put, in a bucket with object lock.
+    #[serde(deserialize_with = "values::duration_if_any")]
+    pub object_lock: Option<Duration>,
+    /// Who may lift that.
+    pub object_lock_mode: LockMode,
 }
 
 impl Default for Remote {
     fn default() -> Remote {
-        Remote { endpoint: None, region: None, spool: 10 << 30, cache: 2 << 30 }
+        let (spool, cache) = (10 << 30, 2 << 30);
+        Remote { endpoint: None, region: None, spool, cache, object_lock: None, object_lock_mode: LockMode::default() }
     }
+}
+
+/// Who may lift the lock of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    /// Whoever has the right to.
+    #[default]
+    Governance,
+    /// Nobody.
+    Compliance,
 }
 
 /// How history is mounted.

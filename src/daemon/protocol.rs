@@ -143,6 +143,8 @@ pub struct Taken {
     problems: Vec<(Vec<u8>, String)>,
     fuzzy: Vec<Vec<u8>>,
     altered: Vec<Vec<u8>>,
+    #[serde(default)]
+    forked: bool,
     sockets: u64,
     seen: u64,
 }
@@ -183,6 +185,7 @@ impl Taken {
             problems: report.problems.iter().take(PATHS_MAX).map(|p| (p.path.clone(), p.why.clone())).collect(),
             fuzzy: some(&report.fuzzy),
             altered: some(&report.altered),
+            forked: report.forked,
             sockets: report.sockets,
             seen: report.seen,
         }
@@ -211,6 +214,7 @@ impl Taken {
             problems: self.problems.into_iter().map(|(path, why)| Problem { path, why }).collect(),
             fuzzy: self.fuzzy,
             altered: self.altered,
+            forked: self.forked,
             sockets: self.sockets,
             seen: self.seen,
             large: Vec::new(),

@@ -101,13 +101,21 @@ impl Index {
         })
     }
 
-    /// Notes that the history of a source up to some snapshot is in the merged history of this name.
-    pub fn set_merged(&self, source: SourceNum, merged: &str, upto: Snap) -> Result<(), IndexError> {
+    /// Notes that the history of a source up to some snapshot is in the merged history of this name, which takes the place of these runs.
+    pub fn set_merged(
+        &self,
+        source: SourceNum,
+        (merged, runs): (&str, &[String]),
+        upto: Snap,
+    ) -> Result<(), IndexError> {
         let doing = IndexError::at("note a merged history");
         let conn = self.writer()?;
         let set = || -> rusqlite::Result<()> {
             conn.execute_batch("BEGIN IMMEDIATE")?;
             conn.execute("UPDATE source SET merged = ?2 WHERE num = ?1", params![source.0, merged])?;
+            for run in runs {
+                conn.execute("INSERT OR IGNORE INTO run VALUES(?1,?2)", params![source.0, run])?;
+            }
             conn.execute(
                 "UPDATE snapshot SET segment = ?2 WHERE source = ?1 AND number <= ?3",
                 params![source.0, merged, upto.0 as i64],

@@ -130,6 +130,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Slot(_)
         | RepoError::Random(_)
         | RepoError::Locked { .. }
+        | RepoError::SecondWriter { .. }
         | RepoError::RolledBack { .. }
         | RepoError::Uncollectable { .. }
         | RepoError::Retired { .. }

@@ -11,7 +11,7 @@ use crate::types::{
     attr::Kind,
     ids::{Id, SourceNum, Ver},
 };
-use crate::view::content::Content;
+use crate::view::{ahead::Ahead, content::Content};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -20,6 +20,8 @@ use std::thread;
 
 /// Bytes of decoded frames.
 const FRAMES_MAX: usize = 40 << 20;
+/// The same where the store is far away: what is on its way has its place among them.
+const FAR_FRAMES_MAX: usize = 64 << 20;
 /// Bytes of lists of pieces.
 const CONTENTS_MAX: usize = 8 << 20;
 /// Threads that decode ahead.
@@ -36,8 +38,10 @@ pub struct Contents {
     frames: Arc<Frames>,
     lists: Mutex<Lists>,
     recent: Mutex<LruCache<(Id, u32), ()>>,
-    /// Where frames to be decoded ahead go; the threads end when it is dropped.
+    /// Where frames to be decoded ahead go, of a store that is near; the threads end when it is dropped.
     ahead: Sender<Location>,
+    /// What asks ahead, of a store that is far away.
+    far: Option<Ahead>,
 }
 
 struct Lists {
@@ -48,7 +52,10 @@ struct Lists {
 impl Contents {
     /// Of a repository; starts the threads that decode ahead.
     pub fn new(attached: &Attached) -> Result<Contents, FsError> {
-        let frames = Arc::new(Frames::new(attached.repo().clone(), FRAMES_MAX));
+        let max = if attached.repo().store().far() { FAR_FRAMES_MAX } else { FRAMES_MAX };
+        let frames = Arc::new(Frames::new(attached.repo().clone(), max));
+        let failed = |source| FsError::System { doing: "start the threads that read ahead", source };
+        let far = Ahead::new(&frames).map_err(failed)?;
         let (ahead, queue) = bounded(AHEAD_QUEUE);
         for n in 0..AHEAD_THREADS {
             let (frames, queue) = (frames.clone(), queue.clone());
@@ -58,7 +65,7 @@ impl Contents {
                 .map_err(|source| FsError::System { doing: "start a thread that decodes ahead", source })?;
         }
         let lists = Mutex::new(Lists { contents: LruCache::unbounded(), bytes: 0 });
-        Ok(Contents { frames, lists, recent: Mutex::new(LruCache::new(RECENT_FRAMES)), ahead })
+        Ok(Contents { frames, lists, recent: Mutex::new(LruCache::new(RECENT_FRAMES)), ahead, far })
     }
 
     /// The content of a version.
@@ -130,9 +137,12 @@ impl Fs {
         self.hold(|index| {
             let content = self.contents.get(index, source, ver)?;
             out.reserve(len.min(content.size.saturating_sub(offset) as usize));
-            content.read_noting(index, &self.contents.frames, offset, len, out, &mut |at| {
-                self.contents.note(index, at);
-            })?;
+            let contents = &self.contents;
+            if let Some(far) = &contents.far {
+                far.reading(index, (source, ver), &content, offset, len)?;
+                return Ok(content.read(index, &contents.frames, offset, len, out)?);
+            }
+            content.read_noting(index, &contents.frames, offset, len, out, &mut |at| contents.note(index, at))?;
             Ok(())
         })
     }

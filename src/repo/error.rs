@@ -93,6 +93,14 @@ pub enum RepoError {
         /// The host's id.
         id: String,
     },
+    /// Somebody else began to write this source.
+    #[error("the source {path} on {host} has another writer since this one began: it begins again")]
+    SecondWriter {
+        /// The source.
+        path: String,
+        /// Its host.
+        host: String,
+    },
     /// Another process captures this source.
     #[error(
         "another process (number {holder}, holding {lock}) captures this source already: stop it first, or let it do the work"
@@ -177,8 +185,13 @@ impl RepoError {
     pub fn is_damage(&self) -> bool {
         match self {
             RepoError::Damaged { .. } => true,
-            RepoError::Store(e) => matches!(e, StoreError::Missing { .. } | StoreError::Short { .. }),
+            RepoError::Store(e) => RepoError::is_damage_of(e),
             _ => false,
         }
+    }
+
+    /// Whether what the store says is that an object is missing or cut.
+    pub fn is_damage_of(e: &StoreError) -> bool {
+        matches!(e, StoreError::Missing { .. } | StoreError::Short { .. })
     }
 }

@@ -12,7 +12,7 @@ use crate::sys::buffer::Buffer;
 use lru::LruCache;
 use std::{
     cell::RefCell,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 thread_local! {
@@ -20,7 +20,41 @@ thread_local! {
 }
 
 /// A decoded frame, or the place where it will be: whoever comes second waits for the first.
-type Slot = Arc<Mutex<Option<Arc<Buffer>>>>;
+#[derive(Default)]
+struct Slot {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Option<Arc<Buffer>>,
+    /// Somebody has asked for it and will bring it, or give it up.
+    coming: bool,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The promise to bring a frame: whoever wants it meanwhile waits. Dropped without it, they read it themselves.
+pub struct Expected(Arc<Slot>);
+
+impl Expected {
+    /// Brings it.
+    pub fn deliver(self, frame: Buffer) {
+        self.0.lock().bytes = Some(Arc::new(frame));
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.lock().coming = false;
+        self.0.arrived.notify_all();
+    }
+}
 
 /// Reads frames, and keeps the decoded ones that were used last, up to a number of bytes.
 pub struct Frames {
@@ -30,7 +64,7 @@ pub struct Frames {
 }
 
 struct Cache {
-    slots: LruCache<i64, (Slot, usize)>,
+    slots: LruCache<i64, (Arc<Slot>, usize)>,
     bytes: usize,
 }
 
@@ -48,13 +82,30 @@ impl Frames {
     /// The decoded frame that a chunk lies in. Every byte has been authenticated; an error names pack and frame.
     pub fn get(&self, at: &Location) -> Result<Arc<Buffer>, RepoError> {
         let slot = self.slot(at);
-        let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = &*content {
+        let mut state = slot.lock();
+        while state.coming {
+            state = slot.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(bytes) = &state.bytes {
             return Ok(bytes.clone());
         }
         let bytes = Arc::new(read_frame(&self.repo, at)?);
-        *content = Some(bytes.clone());
+        state.bytes = Some(bytes.clone());
         Ok(bytes)
+    }
+
+    /// Promises to bring the frame that a chunk lies in; `None` where it is here, or on its way already.
+    pub fn expect(&self, at: &Location) -> Option<Expected> {
+        let slot = self.slot(at);
+        {
+            // Whoever holds it is reading it.
+            let mut state = slot.state.try_lock().ok()?;
+            if state.coming || state.bytes.is_some() {
+                return None;
+            }
+            state.coming = true;
+        }
+        Some(Expected(slot))
     }
 
     /// Whether the frame is here already, or on its way.
@@ -69,12 +120,12 @@ impl Frames {
         Ok((frame, start..start + at.chunk_len as usize))
     }
 
-    fn slot(&self, at: &Location) -> Slot {
+    fn slot(&self, at: &Location) -> Arc<Slot> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((slot, _)) = cache.slots.get(&at.frame) {
             return slot.clone();
         }
-        let (slot, len) = (Slot::default(), at.raw_len as usize);
+        let (slot, len) = (Arc::<Slot>::default(), at.raw_len as usize);
         cache.slots.put(at.frame, (slot.clone(), len));
         cache.bytes += len;
         while cache.bytes > self.max_bytes && cache.slots.len() > 1 {

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod audit;
+mod branch;
 pub mod collect;
 pub mod error;
 pub mod fetch;
@@ -13,6 +14,7 @@ pub mod measure;
 pub mod moment;
 pub mod names;
 pub mod open;
+mod own;
 pub mod pack;
 mod parts;
 pub mod record;

@@ -8,6 +8,7 @@ use crate::index::{
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
+    branch::{self, Route, Seen},
     collect::{attend, mend, tables, take},
     error::{Damage, RepoError},
     names::{self, Segment},
@@ -36,6 +37,66 @@ pub struct Replayed {
     pub snapshots: u64,
     /// What could not be read, or does not follow from what was before it. Everything else was taken.
     pub problems: Vec<RepoError>,
+    /// The sources of which a second writer's records were met.
+    foreign: HashSet<Id>,
+    /// What does not follow from anything in the history of its source: it may belong to a branch.
+    unfollowed: Vec<(Id, (String, Snap), RepoError)>,
+}
+
+/// Takes the branches of a source, those of its writers whose records do not follow one another, as sources of their own.
+fn branches(
+    at: &Attached,
+    (reader, applier): (&Reader, &Applier),
+    source: &Source,
+    segments: &[Segment],
+    (out, progress): (&mut Replayed, &dyn Progress),
+) -> Result<HashSet<(String, Snap)>, RepoError> {
+    let mut placed = HashSet::new();
+    for branch in branch::find(at, source, &reader.head(source.num)?, segments)? {
+        let known = reader.sources()?;
+        let is_new = !known.iter().any(|s| s.id == branch.id);
+        let fork = branch.source(source, &known);
+        let head = if is_new { Head::start() } else { reader.head(fork.num)? };
+        let mut sorted = segments.to_vec();
+        sorted.sort();
+        let told = out.problems.len();
+        if is_new {
+            let why = format!(
+                "a second writer of the source {} on {} continued it after snapshot {}: what it captured is shown as that of the host \
+                 {}. Give one of the two another `host` in its settings",
+                crate::types::path::show(&source.root),
+                source.host,
+                branch.first.0 - 1,
+                fork.host
+            );
+            let location = names::journal(source.id);
+            out.problems.push(at.repo().damaged(&location, "chain of records", Damage::other(why)));
+        }
+        placed.extend(branch.records.iter().cloned());
+        let route = Route { source: fork.clone(), records: branch.records };
+        let mut replay = Replay {
+            at,
+            reader,
+            applier,
+            head,
+            source: (!is_new).then_some(fork),
+            segments: &sorted,
+            open: None,
+            passing: None,
+            foreign: HashSet::new(),
+            lost: None,
+            lost_in: String::new(),
+            told,
+            patient: false,
+            waits: false,
+            route: Some(route),
+            out: &mut *out,
+        };
+        for segment in &sorted {
+            replay.segment(segment, progress)?;
+        }
+    }
+    Ok(placed)
 }
 
 /// Takes every record into the index that it has not seen.
@@ -58,6 +119,7 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     let abandoned = at.moment().abandoned()?;
     let objects = at.repo().store().list(names::JOURNAL)?;
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
+    let mut seen = Seen::load(at);
     for segment in objects.iter().filter_map(|object| Segment::parse(&object.name)) {
         journals.entry(segment.source).or_default().push(segment);
     }
@@ -72,6 +134,7 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     }
     let applier = Applier::open(at.index(), patience)?;
     let (mut patient, mut learned) = (true, false);
+    let all = journals.clone();
     while !journals.is_empty() {
         let before = out.snapshots;
         let mut waiting = BTreeMap::new();
@@ -87,6 +150,19 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         }
         journals = waiting;
     }
+    for (id, segments) in &all {
+        let heads = reader.sources()?.into_iter().find(|s| s.id == *id);
+        let Some(source) = heads else { continue };
+        let head = reader.head(source.num)?;
+        if out.foreign.contains(id) || seen.are_more(*id, segments) {
+            let placed = branches(at, (&reader, &applier), &source, segments, (&mut out, progress))?;
+            out.unfollowed.retain(|(source, record, _)| source != id || !placed.contains(record));
+        }
+        seen.note(*id, segments, &head);
+    }
+    seen.save(at);
+    let unfollowed = std::mem::take(&mut out.unfollowed);
+    out.problems.extend(unfollowed.into_iter().map(|(.., problem)| problem));
     at.moment().forget(&abandoned)?;
     match attend::attend(at) {
         Err(e @ RepoError::Retired { .. }) => tracing::warn!("{e}"),
@@ -116,6 +192,8 @@ fn replay_source(
     };
     let mut unseen: Vec<Segment> = segments.to_vec();
     unseen.retain(|s| (s.epoch.as_str(), s.seq) > (head.epoch.as_str(), head.seq) || head.epoch.is_empty());
+    let taken = branch::taken(reader, source.as_ref())?;
+    unseen.retain(|s| !taken.contains(&s.name()));
     unseen.sort();
     let told = out.problems.len();
     let mut replay = Replay {
@@ -129,11 +207,14 @@ fn replay_source(
         passing: None,
         foreign: HashSet::new(),
         lost: None,
+        lost_in: String::new(),
         told,
         patient,
         waits: false,
+        route: None,
         out: &mut *out,
     };
+    replay.know_branches()?;
     for segment in &unseen {
         replay.segment(segment, progress)?;
         if replay.waits {
@@ -164,12 +245,16 @@ struct Replay<'a> {
     foreign: HashSet<Hash>,
     /// The first record that does not follow, and how many there are.
     lost: Option<(Snap, u64)>,
+    /// The run in which that first one was written.
+    lost_in: String,
     /// How many problems had been found when the last record was taken.
     told: usize,
     /// Whether to wait for a chunk that is not there.
     patient: bool,
     /// It waits.
     waits: bool,
+    /// What belongs to it, where it is that of a branch.
+    route: Option<Route>,
     out: &'a mut Replayed,
 }
 
@@ -236,14 +321,24 @@ impl<'a> Replay<'a> {
             return Err(damaged(Damage::other("it belongs to another source")));
         }
         let (number, last) = (part.place.number, part.place.last);
-        if let Some(opening) = part.opening.clone() {
+        if let Some(mut opening) = part.opening.clone() {
             // A record that was left open was never finished: its writer ended before it could.
             (self.open, self.passing) = (None, None);
+            if let Some(route) = &self.route {
+                if number <= self.head.number || !route.records.contains(&(segment.epoch.as_str().to_owned(), number)) {
+                    self.pass(number, false);
+                    return Ok(());
+                }
+                opening.source = route.source.clone();
+            }
             match self.follows(number, &opening)? {
                 Follows::Yes => self.begin(number, opening, None)?,
                 Follows::Stated(base) => self.begin(number, opening, Some(base))?,
                 Follows::Foreign => self.pass(number, true),
                 Follows::No => {
+                    if self.lost.is_none() {
+                        self.lost_in = segment.epoch.as_str().to_owned();
+                    }
                     let (first, count) = self.lost.unwrap_or((number, 0));
                     self.lost = Some((first, count + 1));
                     // The next one by its number that follows another one: what follows it is no part of this history either.
@@ -395,6 +490,7 @@ impl<'a> Replay<'a> {
 
     fn follows(&mut self, number: Snap, opening: &Opening) -> Result<Follows, RepoError> {
         if self.foreign.contains(&opening.previous) {
+            self.out.foreign.insert(opening.source.id);
             return Ok(Follows::Foreign);
         }
         if number <= self.head.number {
@@ -424,13 +520,18 @@ impl<'a> Replay<'a> {
         if before.is_none_or(|s| s.hash != opening.previous) {
             return Ok(Follows::No);
         }
-        let why = format!(
-            "a second writer continued the history after snapshot {}: its snapshot {number} is kept in the repository but does \
-             not show",
-            number.0 - 1
-        );
-        self.out.problems.push(self.problem(&why, opening.source.id));
+        self.out.foreign.insert(opening.source.id);
         Ok(Follows::Foreign)
+    }
+
+    /// What is known of other branches already is no news: their last records are known, so that what follows them is too.
+    fn know_branches(&mut self) -> Result<(), RepoError> {
+        let Some(source) = &self.source else { return Ok(()) };
+        for fork in self.reader.sources()?.iter().filter(|fork| fork.may_branch_off(source)) {
+            let head = self.reader.head(fork.num)?;
+            self.foreign.insert(head.hash);
+        }
+        Ok(())
     }
 
     fn known(&self, number: Snap) -> Result<Option<Snapshot>, RepoError> {
@@ -453,7 +554,8 @@ impl<'a> Replay<'a> {
                 self.head.number
             );
             let problem = self.problem(&why, source);
-            self.out.problems.push(problem);
+            self.out.foreign.insert(source);
+            self.out.unfollowed.push((source, (self.lost_in, first), problem));
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::repo::{
     ingest::{Avoid, Claim, Claims},
     moment::Sealing,
     names::{self, Epoch, Segment},
+    own::Own,
     parts::PartWriter,
     record::{Closing, Opening},
 };
@@ -16,17 +17,21 @@ use crate::sys::durable::{self, LockGuard};
 use crate::types::{
     ids::{Hash, Id, Node, Snap, SourceNum},
     op::{Content, Entry, Op, Run, Version},
-    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier},
-    time::{Instant, Time},
+    path::show,
+    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier, WRITER_MARK as MARK},
+    time::Time,
 };
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// How often, in nanoseconds, a writer looks at what collection has stated: five minutes.
 const ATTEND_NS: i64 = 300 * 1_000_000_000;
+/// How often a writer looks whether its source has another one.
+const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(60) };
 
 /// The one writer of a source on this host; a lock keeps others out.
 pub struct SourceWriter {
@@ -42,13 +47,23 @@ pub struct SourceWriter {
     lost: HashSet<Id>,
     /// Whether the repository knows that this host writes.
     known: bool,
-    /// When this host has last looked at what collection states.
-    attended: Instant,
+    /// When this host has last looked at what collection states, in ns.
+    attended: i64,
     /// Whether the store queues what it is given: then nothing here waits for it.
     queues: bool,
     /// Whether the record that the first one follows was seen in the journal.
     head_seen: bool,
+    watch: Others,
     _lock: LockGuard,
+}
+
+/// What is known of other writers of the source.
+struct Others {
+    own: Own,
+    /// The runs that were there when this one began.
+    known: HashSet<String>,
+    looked: Instant,
+    forked: bool,
 }
 
 impl SourceWriter {
@@ -64,28 +79,36 @@ impl SourceWriter {
                 holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
             })?;
         let reader = at.reader()?;
-        let known = reader.sources()?;
-        let source = match known.iter().find(|s| s.host == host && s.root == root) {
-            Some(source) => source.clone(),
-            None => {
-                let source = new_source(&known, host, root)?;
-                at.index().add_source(&source)?;
-                source
-            }
-        };
-        let head = reader.head(source.num)?;
+        let mut own = Own::load(at.dir(), host, root)?;
+        let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
+        let mut head = reader.head(source.num)?;
+        let forked = own.is_foreign(&head.epoch);
+        if forked {
+            // Somebody else writes it: a history of two trees in turns would be of no use to either.
+            let name = format!("{host}{MARK}{:08x}", u32::from_be_bytes(random::bytes()?));
+            tracing::error!("{}", second_writer(&source, &name));
+            own.fork(name.clone())?;
+            source = known_or_new(&at, &name, root)?;
+            head = reader.head(source.num)?;
+        }
         let queues = at.repo().store().waiting()?.is_some();
-        let epoch = if_there(queues, next_epoch(&at, source.id))?.map_or_else(|| epoch_after(&head), Ok)?;
+        let others = if_there(queues, epochs(&at, source.id))?;
+        let epoch = match &others {
+            Some(others) => next_epoch(others)?,
+            None => epoch_after(&head)?,
+        };
+        own.add(epoch.as_str())?;
+        let watch = Others { own, known: others.unwrap_or_default(), looked: Instant::now(), forked };
         let applier = Applier::open(at.index(), PATIENT)?;
         let known = if_there(queues, attend::register(&at, host))?.unwrap_or(false);
         if known {
             if_there(queues, attend::attend(&at))?;
         }
-        let attended = at.moment().now();
+        let attended = at.moment().now().0;
         let lost = if_there(queues, lost_packs(&at))?.unwrap_or_default();
         let (seq, doubtful) = (0, None);
         let head_seen = false;
-        Ok(SourceWriter {
+        let mut writer = SourceWriter {
             at,
             applier,
             source,
@@ -98,8 +121,29 @@ impl SourceWriter {
             attended,
             queues,
             head_seen,
+            watch,
             _lock: lock,
-        })
+        };
+        writer.watch.known.insert(writer.head.epoch.clone());
+        Ok(writer)
+    }
+
+    /// Whether it found another writer of its source when it began, and goes on under another name.
+    pub fn is_forked(&self) -> bool {
+        self.watch.forked
+    }
+
+    /// Looks, now and then, whether somebody else writes this source: then this writer has to begin again.
+    fn look_for_others(&mut self) -> Result<(), RepoError> {
+        if self.watch.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        self.watch.looked = Instant::now();
+        let Some(there) = if_there(self.queues, epochs(&self.at, self.source.id))? else { return Ok(()) };
+        match there.iter().find(|epoch| !self.watch.known.contains(*epoch) && !self.watch.own.has(epoch)) {
+            None => Ok(()),
+            Some(_) => Err(RepoError::SecondWriter { path: show(&self.source.root), host: self.source.host.clone() }),
+        }
     }
 
     /// The source.
@@ -119,6 +163,7 @@ impl SourceWriter {
             self.head = self.at.reader()?.head(self.source.num)?;
         }
         self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
+        self.look_for_others()?;
         // To ask a store that is far away costs a request: there it is done once.
         if !(self.queues && self.head_seen) {
             if_there(self.queues, self.check_head())?;
@@ -133,12 +178,12 @@ impl SourceWriter {
         if !self.known {
             let host = self.source.host.clone();
             self.known = if_there(self.queues, attend::register(&self.at, &host))?.unwrap_or(false);
-        } else if (now.0 - self.attended.0).abs() < ATTEND_NS {
+        } else if (now.0 - self.attended).abs() < ATTEND_NS {
             return Ok(());
         }
         if self.known {
             if_there(self.queues, attend::attend(&self.at))?;
-            self.attended = now;
+            self.attended = now.0;
         }
         Ok(())
     }
@@ -279,9 +324,33 @@ fn new_source(known: &[Source], host: &str, root: &[u8]) -> Result<Source, RepoE
     Ok(Source { id: random::id()?, num: SourceNum(num), host: host.to_owned(), root: root.to_vec() })
 }
 
-fn next_epoch(at: &Attached, source: Id) -> Result<Epoch, RepoError> {
+fn known_or_new(at: &Attached, host: &str, root: &[u8]) -> Result<Source, RepoError> {
+    let known = at.reader()?.sources()?;
+    if let Some(source) = known.iter().find(|s| s.host == host && s.root == root) {
+        return Ok(source.clone());
+    }
+    let source = new_source(&known, host, root)?;
+    at.index().add_source(&source)?;
+    Ok(source)
+}
+
+fn second_writer(source: &Source, name: &str) -> String {
+    format!(
+        "the source {} on {} has another writer: a machine that was copied, or a second state directory. Nothing of either is lost: \
+         from now on what is captured here is that of the host {name}. Give one of the two another `host` in its settings",
+        show(&source.root),
+        source.host
+    )
+}
+
+/// The runs of which there is something in the journal of a source.
+fn epochs(at: &Attached, source: Id) -> Result<HashSet<String>, RepoError> {
     let objects = at.repo().store().list(&names::journal(source))?;
-    let last = objects.iter().filter_map(|o| Segment::parse(&o.name)).map(|s| s.epoch.number()).max();
+    Ok(objects.iter().filter_map(|o| Segment::parse(&o.name)).map(|s| s.epoch.as_str().to_owned()).collect())
+}
+
+fn next_epoch(there: &HashSet<String>) -> Result<Epoch, RepoError> {
+    let last = there.iter().filter_map(|text| Epoch::parse(text)).map(|epoch| epoch.number()).max();
     let number = last.map_or(Some(1), |n| n.checked_add(1)).ok_or(RepoError::Full("runs of a source's writer"))?;
     Ok(Epoch::new(number, random::bytes()?))
 }

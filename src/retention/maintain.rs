@@ -26,6 +26,7 @@ use crate::retention::{
 };
 use crate::types::{
     ids::{Id, Snap},
+    path,
     snapshot::Source,
     time::Instant,
     when::zone::Zone,
@@ -179,6 +180,11 @@ impl Maintenance<'_> {
         self.note_locks(plans)?;
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
         for plan in plans.iter().filter(|plan| plan.merge) {
+            if !collector.can_merge(&plan.source)? {
+                let root = path::show(&plan.source.root);
+                tracing::warn!("nothing of {root} is released: a second writer's history branches off from it");
+                continue;
+            }
             self.release(plan, audit, &mut done)?;
             done.merged += u64::from(collector.merge(&plan.source)?.is_some());
         }

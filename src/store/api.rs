@@ -1,7 +1,7 @@
 //! The trait of a store and its guarantees.
 
 use crate::sys::buffer::Buffer;
-use crate::types::time::Instant;
+use crate::types::{time::Instant, when::show::exact_name};
 use std::io;
 
 /// Why a store could not do what it was asked.
@@ -33,6 +33,16 @@ pub enum StoreError {
         /// The end of the range.
         end: u64,
     },
+    /// The store keeps the object and refuses to delete it.
+    #[error("{store}: {name} is locked{}: the store does not delete it before", shown_until(*until))]
+    Locked {
+        /// Where the store is.
+        store: String,
+        /// The object.
+        name: String,
+        /// Until when, where it says so.
+        until: Option<Instant>,
+    },
     /// A name that no object can have.
     #[error("{name:?} can't be the name of an object")]
     Name {
@@ -53,10 +63,19 @@ pub enum StoreError {
     },
 }
 
+fn shown_until(until: Option<Instant>) -> String {
+    until.map_or_else(String::new, |until| format!(" until {}", exact_name(until)))
+}
+
 impl StoreError {
     /// Whether the object is simply not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, StoreError::Missing { .. })
+    }
+
+    /// Whether nobody answered, or only to say that there is no answer now.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
     }
 }
 
@@ -79,7 +98,7 @@ pub struct Object {
 /// - `get` and `get_range` give exactly the bytes that were put, as the store has them; whether they are the right ones is
 ///   for the caller to verify.
 /// - `list` gives every object that was put before it began and not deleted, in the order of names.
-/// - `delete` of an object that is not there is no error.
+/// - `delete` of an object that is not there is no error. One that the store keeps by a lock is [`StoreError::Locked`].
 pub trait Store: Send + Sync {
     /// Where it is, for messages.
     fn location(&self) -> String;
@@ -89,12 +108,26 @@ pub trait Store: Send + Sync {
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError>;
     /// `len` bytes from `offset`.
     fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError>;
+    /// Several parts of one object: an offset and a length each, in the order of offsets, none into another. What lies between them
+    /// may be read too: a store that is far away makes one request of them all.
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
+        ranges.iter().map(|(offset, len)| self.get_range(name, *offset, *len)).collect()
+    }
     /// All objects whose name begins with `prefix`, which is empty or ends with `/`, in the order of names.
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
     /// Deletes an object durably.
     fn delete(&self, name: &str) -> Result<(), StoreError>;
     /// The length of an object in bytes.
     fn size(&self, name: &str) -> Result<u64, StoreError>;
+
+    /// Whether each request takes its time, so that it is worth asking early, for much, and for several things at once.
+    fn far(&self) -> bool {
+        false
+    }
+    /// Since when the store has not answered, as far as this host knows; `None` while it does.
+    fn away(&self) -> Option<Away> {
+        None
+    }
 
     // A store may queue what it is given on a disk of this host, where it is as durable, and bring it on later, in order.
 
@@ -110,8 +143,17 @@ pub trait Store: Send + Sync {
     }
 }
 
+/// A store that does not answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Away {
+    /// Since when.
+    pub since: Instant,
+    /// What was wrong with the last request.
+    pub why: String,
+}
+
 /// What is queued on this host: captured, and not stored yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Waiting {
     /// Objects.
     pub objects: u64,
@@ -119,6 +161,8 @@ pub struct Waiting {
     pub bytes: u64,
     /// When the oldest of them was captured.
     pub since: Option<Instant>,
+    /// Why the last of them that was brought on could not be, and when.
+    pub error: Option<(Instant, String)>,
 }
 
 /// Whether `name` can be the name of an object: no empty, hidden or parent component, plain characters only.

@@ -4,8 +4,9 @@
 //! not taken for damage there. A cache that fails is no error: the store behind has everything.
 
 use crate::store::api::{Object, Store, StoreError};
-use crate::sys::{buffer::Buffer, durable, make, read};
+use crate::sys::{buffer::Buffer, clock, durable, make, read, stat};
 use lru::LruCache;
+use rustix::fs::CWD;
 use std::{
     fs, io,
     os::unix::ffi::OsStrExt,
@@ -15,6 +16,10 @@ use std::{
 
 /// What is cached: objects that are read in parts, and never change.
 const CACHED: &str = "packs/";
+/// What the files begin with in which is what a repository is opened with: they are few, small, and stay.
+const OPENING: &str = "open-";
+/// What a repository is opened with is used without the store for so long after it gave it last.
+const OPENING_MAX_NS: i64 = 30 * 86_400 * 1_000_000_000;
 /// The bytes of the checksum at the end of a file.
 const CHECK_LEN: usize = 16;
 
@@ -73,7 +78,7 @@ impl Cached {
         None
     }
 
-    /// What the store says now; where it does not answer, what it said before.
+    /// What the store says now; where it does not answer, what it said before, not too long ago.
     fn or_as_before<T>(
         &self,
         name: &str,
@@ -81,18 +86,40 @@ impl Cached {
         decode: impl Fn(&[u8]) -> Option<T>,
         encode: impl Fn(&T) -> Vec<u8>,
     ) -> Result<T, StoreError> {
-        let key = key_of(name, u64::MAX, 0);
+        let key = opening_key(name);
         match now {
             Ok(value) => {
                 self.keep(key, &encode(&value));
                 Ok(value)
             }
             Err(e @ StoreError::Io { .. }) => {
-                let len = self.lock().files.get(&key).copied().unwrap_or_default() as usize;
-                let kept = self.find(&key, len.saturating_sub(CHECK_LEN)).and_then(|bytes| decode(&bytes));
+                let kept = self.before(&key).and_then(|bytes| decode(&bytes));
                 kept.inspect(|_| tracing::warn!("{e}; what was read before is used")).ok_or(e)
             }
-            Err(e) => Err(e),
+            Err(e) => {
+                // A key slot that was removed opens nothing here either.
+                self.forget(&key);
+                Err(e)
+            }
+        }
+    }
+
+    /// What was kept for opening; nothing where that is too long ago.
+    fn before(&self, key: &str) -> Option<Buffer> {
+        let len = self.lock().files.get(key).copied()? as usize;
+        let written = stat::at(CWD, self.dir.join(key).as_os_str().as_bytes()).ok()?.mtime.to_ns()?;
+        if clock::now().0.saturating_sub(written) > OPENING_MAX_NS {
+            self.forget(key);
+            return None;
+        }
+        self.find(key, len.saturating_sub(CHECK_LEN))
+    }
+
+    /// Forgets the objects that were listed before and are not there any more.
+    fn forget_gone(&self, prefix: &str, now: &[Object]) {
+        let before = self.before(&opening_key(prefix)).and_then(|bytes| decode_list(&bytes)).unwrap_or_default();
+        for gone in before.iter().filter(|object| !now.iter().any(|n| n.name == object.name)) {
+            self.forget(&opening_key(&gone.name));
         }
     }
 
@@ -144,10 +171,18 @@ impl Cached {
     }
 
     fn shrink(&self, known: &mut Known) {
+        let mut stay = Vec::new();
         while known.bytes > self.max_bytes {
             let Some((key, bytes)) = known.files.pop_lru() else { break };
+            if key.starts_with(OPENING) {
+                stay.push((key, bytes));
+                continue;
+            }
             known.bytes -= bytes;
             self.remove(&key);
+        }
+        for (key, bytes) in stay {
+            known.files.put(key, bytes);
         }
     }
 }
@@ -196,6 +231,10 @@ fn look(dir: &Path) -> io::Result<Known> {
     Ok(known)
 }
 
+fn opening_key(name: &str) -> String {
+    format!("{OPENING}{}", key_of(name, u64::MAX, 0))
+}
+
 fn key_of(name: &str, offset: u64, len: usize) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&offset.to_le_bytes()).update(&(len as u64).to_le_bytes()).update(name.as_bytes());
@@ -237,14 +276,53 @@ impl Store for Cached {
         Ok(bytes)
     }
 
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
+        if !name.starts_with(CACHED) {
+            return self.behind.get_ranges(name, ranges);
+        }
+        let found = |range: &(u64, usize)| self.find(&key_of(name, range.0, range.1), range.1);
+        let mut out: Vec<Option<Buffer>> = ranges.iter().map(found).collect();
+        // What is here splits what has to be fetched.
+        let mut at = 0;
+        while at < out.len() {
+            let len = out[at..].iter().take_while(|part| part.is_none()).count();
+            let missing = &ranges[at..at + len];
+            if missing.is_empty() {
+                at += 1;
+                continue;
+            }
+            for (n, bytes) in self.behind.get_ranges(name, missing)?.into_iter().enumerate() {
+                self.keep(key_of(name, missing[n].0, missing[n].1), &bytes);
+                out[at + n] = Some(bytes);
+            }
+            at += len + 1;
+        }
+        Ok(out.into_iter().flatten().collect())
+    }
+
+    fn far(&self) -> bool {
+        self.behind.far()
+    }
+
+    fn away(&self) -> Option<crate::store::api::Away> {
+        self.behind.away()
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
         if !is_for_opening(prefix) {
             return self.behind.list(prefix);
         }
-        self.or_as_before(prefix, self.behind.list(prefix), decode_list, |objects| encode_list(objects))
+        let now = self.behind.list(prefix);
+        if let Ok(now) = &now {
+            self.forget_gone(prefix, now);
+        }
+        self.or_as_before(prefix, now, decode_list, |objects| encode_list(objects))
     }
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {
+        if is_for_opening(name) {
+            self.forget(&opening_key(name));
+        }
         self.behind.delete(name)
     }
 

@@ -2,7 +2,10 @@
 
 pub mod api;
 pub mod cache;
+pub mod credentials;
+pub mod guard;
 pub mod local;
 pub mod s3;
+pub mod s3_lock;
 pub mod spool;
 mod upload;

@@ -9,11 +9,11 @@
 //! object twice does no harm.
 
 use crate::store::{
-    api::{Object, Store, StoreError, Waiting},
+    api::{Away, Object, Store, StoreError, Waiting},
     local::LocalStore,
     upload,
 };
-use crate::sys::{buffer::Buffer, durable, shared::SharedWords, stat};
+use crate::sys::{buffer::Buffer, clock, durable, shared::SharedWords, stat};
 use crate::types::time::Instant;
 use rustix::fs::CWD;
 use std::{
@@ -32,6 +32,8 @@ use std::{
 const LAST: usize = 0;
 const BYTES: usize = 1;
 const WORDS: usize = 2;
+/// The file with the last error of whoever uploads.
+const ERROR: &str = "last-error";
 /// How often a full spool is looked at again.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 
@@ -95,6 +97,25 @@ impl Drop for Spool {
 impl Inner {
     pub(super) fn failed(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
         StoreError::Io { store: format!("the spool {}", self.dir.display()), doing, name: name.to_owned(), source }
+    }
+
+    /// Notes for other processes why the last object could not be brought on, or that it could.
+    pub(super) fn note_error(&self, e: Option<&StoreError>) {
+        let note = self.dir.join(ERROR);
+        let noted = match e {
+            Some(e) => {
+                let text = format!("{} {}\n", clock::now().0, e.to_string().replace('\n', " "));
+                durable::replace(&note, text.as_bytes(), 0o600)
+            }
+            None => durable::remove(&note).map(drop),
+        };
+        noted.unwrap_or_else(|e| tracing::debug!("cannot note how the upload goes: {e}"));
+    }
+
+    pub(super) fn noted_error(&self) -> Option<(Instant, String)> {
+        let text = fs::read_to_string(self.dir.join(ERROR)).ok()?;
+        let (at, why) = text.split_once(' ')?;
+        Some((Instant(at.parse().ok()?), why.trim_end().to_owned()))
     }
 
     /// The links of the queue and the names they hold, in order.
@@ -201,6 +222,21 @@ impl Store for Spool {
         }
     }
 
+    fn get_ranges(&self, name: &str, ranges: &[(u64, usize)]) -> Result<Vec<Buffer>, StoreError> {
+        match self.inner.objects.get_ranges(name, ranges) {
+            Err(e) if e.is_missing() => self.inner.behind.get_ranges(name, ranges),
+            other => other,
+        }
+    }
+
+    fn far(&self) -> bool {
+        self.inner.behind.far()
+    }
+
+    fn away(&self) -> Option<Away> {
+        self.inner.behind.away()
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
         // What moves on in between is in both.
         let mut all = self.inner.objects.list(prefix)?;
@@ -242,7 +278,7 @@ impl Store for Spool {
 
     fn waiting(&self) -> Result<Option<Waiting>, StoreError> {
         let queued = self.inner.queued().map_err(|e| self.inner.failed("list", "the spool", e))?;
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting { error: self.inner.noted_error(), ..Waiting::default() };
         for (link, name) in queued {
             // What is uploaded in this moment need not be counted.
             let Ok(bytes) = self.inner.objects.size(&name) else { continue };

@@ -34,7 +34,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// Uploads until the spool is told to stop.
 pub(super) fn run(inner: &Inner) {
     let mut pause = BACKOFF.0;
-    let mut failing = false;
+    // What another process noted before it ended counts too.
+    let mut failing = inner.noted_error().is_some();
     let mut lock = None;
     while !inner.stop.load(Ordering::Relaxed) {
         let step = hold(inner, &mut lock).and_then(|held| if held { pass(inner) } else { Ok(0) });
@@ -42,6 +43,7 @@ pub(super) fn run(inner: &Inner) {
             Ok(done) => {
                 if failing && done > 0 {
                     failing = false;
+                    inner.note_error(None);
                     tracing::info!("{} takes objects again", inner.behind.location());
                 }
                 pause = BACKOFF.0;
@@ -55,6 +57,7 @@ pub(super) fn run(inner: &Inner) {
                     let mut failures = inner.failures.lock().unwrap_or_else(PoisonError::into_inner);
                     *failures = (failures.0 + 1, e.to_string());
                 }
+                inner.note_error(Some(&e));
                 failing = true;
                 wait(inner, pause);
                 pause = (pause * 2).min(BACKOFF.1);
@@ -72,10 +75,17 @@ pub(super) fn drain(inner: &Inner) -> Result<(), StoreError> {
     inner.hurry.store(true, Ordering::Relaxed);
     loop {
         if hold(inner, &mut lock)? {
-            if pass(inner)? == 0 {
-                return Ok(());
+            match pass(inner) {
+                Ok(0) => {
+                    inner.note_error(None);
+                    return Ok(());
+                }
+                Ok(_) => continue,
+                Err(e) => {
+                    inner.note_error(Some(&e));
+                    return Err(e);
+                }
             }
-            continue;
         }
         let queued = inner.queued().map_err(|e| inner.failed("list", "the spool", e))?;
         let Some(now) = queued.into_iter().next() else { return Ok(()) };
@@ -95,7 +105,13 @@ pub(super) fn drain(inner: &Inner) -> Result<(), StoreError> {
 
 fn wait(inner: &Inner, time: Duration) {
     let mut left = time;
-    while !left.is_zero() && !inner.stop.load(Ordering::Relaxed) && !inner.hurry.swap(false, Ordering::Relaxed) {
+    let away = inner.behind.away().is_some();
+    let back = || away && inner.behind.away().is_none();
+    while !left.is_zero()
+        && !inner.stop.load(Ordering::Relaxed)
+        && !inner.hurry.swap(false, Ordering::Relaxed)
+        && !back()
+    {
         let step = left.min(IDLE);
         std::thread::sleep(step);
         left -= step;

@@ -95,6 +95,22 @@ pub struct Source {
     pub root: Vec<u8>,
 }
 
+/// What stands between the name of a host and that of another writer of one of its sources.
+pub const WRITER_MARK: char = '~';
+
+impl Source {
+    /// Whether it may show a branch of another source's history, by its names.
+    pub fn may_branch_off(&self, other: &Source) -> bool {
+        self.root == other.root && self.id != other.id && self.host != other.host && self.is_of(&other.host)
+    }
+
+    /// Whether it is of this host, or of another writer of one of its sources.
+    pub fn is_of(&self, host: &str) -> bool {
+        let rest = self.host.strip_prefix(host);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(WRITER_MARK))
+    }
+}
+
 /// How far the history of a source is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {

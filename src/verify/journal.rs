@@ -44,11 +44,22 @@ pub(super) fn check(
     }
     let sources = index.sources()?;
     for source in &sources {
-        journals.entry(source.id).or_default();
+        // A branch lies in the journal of the source that it branched off, and is checked with it.
+        let rows = index.segments(source.num)?;
+        if rows.is_empty() || rows.iter().any(|row| row.name.starts_with(&names::journal(source.id))) {
+            journals.entry(source.id).or_default();
+        }
     }
     for (id, mut segments) in journals {
         segments.sort();
         let source = sources.iter().find(|s| s.id == id);
+        let branches: Vec<&Source> = sources.iter().filter(|s| source.is_some_and(|of| s.may_branch_off(of))).collect();
+        let mut seen = source.map(|s| index.segments(s.num)).transpose()?.unwrap_or_default();
+        for branch in &branches {
+            let of_it = index.segments(branch.num)?.into_iter().filter(|row| row.name.starts_with(&names::journal(id)));
+            let new: Vec<SegmentRow> = of_it.filter(|row| !seen.iter().any(|s| s.name == row.name)).collect();
+            seen.extend(new);
+        }
         let mut chain = Chain {
             repo,
             index,
@@ -56,7 +67,8 @@ pub(super) fn check(
             at: Head { number: Snap(0), hash: Hash::ZERO, time: Instant(i64::MIN) },
             open: None,
             skipping: None,
-            seen: source.map(|s| index.segments(s.num)).transpose()?.unwrap_or_default(),
+            seen,
+            branches,
             told: false,
             records: BTreeMap::new(),
             report,
@@ -92,6 +104,8 @@ struct Chain<'a> {
     repo: &'a Repository,
     index: &'a Reader,
     source: Option<&'a Source>,
+    /// The sources that show branches of its history.
+    branches: Vec<&'a Source>,
     at: Head,
     open: Option<Open>,
     /// The number of a record whose other parts are passed over.
@@ -207,6 +221,9 @@ impl Chain<'_> {
         }
         self.open = None;
         self.skipping = Some(number);
+        if self.is_in_a_branch(number, opening)? {
+            return Ok(());
+        }
         let why = match follows {
             true => format!(
                 "a second writer continued the history after snapshot {}: its snapshot {number} does not show",
@@ -222,6 +239,18 @@ impl Chain<'_> {
             .lost(format!("snapshot {number} of this journal does not show"))
             .advise("see that only one bygone captures this source; if a record was altered, put back a good copy of the journal");
         Ok(())
+    }
+
+    /// Whether a record belongs to a branch, which is shown as a source of its own.
+    fn is_in_a_branch(&self, number: Snap, opening: &Opening) -> Result<bool, IndexError> {
+        for branch in &self.branches {
+            let before = self.index.snapshot(branch.num, Snap(number.0.saturating_sub(1)))?;
+            let is_there = self.index.snapshot(branch.num, number)?.is_some();
+            if is_there && before.map_or(Hash::ZERO, |before| before.hash) == opening.previous {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a record needs none of those that are missing before it.

@@ -1,5 +1,6 @@
 //! A tree as of an instant: look-up, list, read; what led from one to another; the history of a path.
 
+pub mod ahead;
 pub mod compare;
 pub mod content;
 pub mod diff;

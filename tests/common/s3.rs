@@ -4,17 +4,24 @@
 
 use bygone::store::s3::S3Store;
 use bygone::types::location::S3Url;
+use hyper::{Request, body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    HttpError, HttpResponse, S3Result,
+    auth::{S3Auth, SecretKey},
+    s3_error,
+    service::{S3Service, S3ServiceBuilder},
+};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
@@ -55,6 +62,83 @@ struct Line {
     connections: AtomicU64,
     /// Connections that pass now.
     passing: AtomicU64,
+    /// What is added to each request, in milliseconds.
+    delay: AtomicU64,
+    /// So many requests more are told to slow down.
+    refuse: AtomicU64,
+    /// The requests that were made: method and path.
+    requests: Mutex<Vec<String>>,
+    /// Requests that are being answered, and the most there were at once.
+    under_way: AtomicU64,
+    most: AtomicU64,
+    /// What the secret is now.
+    secret: Mutex<String>,
+}
+
+/// The service behind the line, which counts, waits and refuses.
+#[derive(Clone)]
+struct Front {
+    service: S3Service,
+    state: Arc<Line>,
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = HttpResponse;
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (state, service) = (self.state.clone(), self.service.clone());
+        Box::pin(async move {
+            state.requests.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+            let now = state.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            state.most.fetch_max(now, Ordering::SeqCst);
+            // Counted out also where the client goes away.
+            let _counted = Counted(state.clone());
+            let delay = state.delay.load(Ordering::SeqCst);
+            if delay > 0 {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+            }
+            let refuse = |n: u64| n.checked_sub(1);
+            if state.refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuse).is_ok() {
+                let text = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+                let mut answer = HttpResponse::new(s3s::Body::from(text.to_owned()));
+                *answer.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+                return Ok(answer);
+            }
+            Service::call(&service, request).await
+        })
+    }
+}
+
+struct Counted(Arc<Line>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// One key, whose secret may change.
+struct Auth(Arc<Line>);
+
+impl S3Auth for Auth {
+    fn get_secret_key<'a, 'b, 'c>(
+        &'a self,
+        key: &'b str,
+    ) -> Pin<Box<dyn Future<Output = S3Result<SecretKey>> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        Box::pin(async move {
+            match key == KEY.0 {
+                true => Ok(SecretKey::from(self.0.secret.lock().unwrap().clone())),
+                false => Err(s3_error!(InvalidAccessKeyId)),
+            }
+        })
+    }
 }
 
 impl Server {
@@ -66,9 +150,10 @@ impl Server {
         let state = Arc::new(Line::default());
         let service = {
             let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
-            builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
-            builder.build()
+            builder.set_auth(Auth(state.clone()));
+            Front { service: builder.build(), state: state.clone() }
         };
+        *state.secret.lock().unwrap() = KEY.1.to_owned();
         let server = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let behind = server.local_addr().unwrap();
         runtime.spawn(async move {
@@ -105,6 +190,36 @@ impl Server {
     /// The file behind an object.
     pub fn file(&self, key: &str) -> PathBuf {
         Path::new(self.dir.path()).join(BUCKET).join(key)
+    }
+
+    /// Adds so much to each request from now on.
+    pub fn delay(&self, delay: Duration) {
+        self.state.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Tells the next so many requests to slow down.
+    pub fn refuse(&self, count: u64) {
+        self.state.refuse.store(count, Ordering::SeqCst);
+    }
+
+    /// How many requests are still told so.
+    pub fn refusing(&self) -> u64 {
+        self.state.refuse.load(Ordering::SeqCst)
+    }
+
+    /// The requests since the last call: method and path each.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut *self.state.requests.lock().unwrap())
+    }
+
+    /// The most requests that were answered at once since the last call.
+    pub fn most_at_once(&self) -> u64 {
+        self.state.most.swap(0, Ordering::SeqCst)
+    }
+
+    /// Changes the secret of the key: what was signed with the one before is refused.
+    pub fn rotate(&self, secret: &str) {
+        *self.state.secret.lock().unwrap() = secret.to_owned();
     }
 
     /// What the line does from now on: when this returns, nothing passes in another way any more.

@@ -1,13 +1,16 @@
 //! `bygone cat`.
 
+use std::sync::Arc;
+
 use crate::cli::args::history::Cat;
 use crate::cli::context::Context;
-use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::{Past, clean, kind_word};
 use crate::index::rows::Row;
 use crate::repo::frames::Frames;
 use crate::types::{attr::Kind, path};
 use crate::view::{
+    ahead::Ahead,
     content::{Content, link_target},
     instant::Object,
 };
@@ -39,10 +42,14 @@ pub fn run(context: &Context, args: &Cat) -> Result<Outcome, Failure> {
 fn print(context: &Context, past: &Past, wanted: &[u8], row: &Row) -> Result<(), Failure> {
     let mut out = context.out();
     let content = Content::open(&past.index, row.source, row.ver)?;
-    let frames = Frames::new(past.at.repo().clone(), FRAMES);
+    let frames = Arc::new(Frames::new(past.at.repo().clone(), FRAMES));
+    let ahead = Ahead::new(&frames).explain(|| "cannot start the threads that read ahead")?;
     let (mut buffer, mut at) = (Vec::with_capacity(STEP), 0);
     while at < content.size && !out.closed() {
         buffer.clear();
+        if let Some(ahead) = &ahead {
+            ahead.reading(&past.index, (row.source, row.ver), &content, at, STEP)?;
+        }
         let read = content.read(&past.index, &frames, at, STEP, &mut buffer);
         // What was read before the damage is printed: the status and the message say that it is not all.
         if let Err(e) = read {

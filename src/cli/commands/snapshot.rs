@@ -75,6 +75,9 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
         let report = taken?;
         tell(context, source, &report)?;
         outcome = outcome.and(recorded);
+        if report.forked {
+            outcome = Outcome::Partial;
+        }
         if !report.problems.is_empty() || !report.fuzzy.is_empty() || !report.altered.is_empty() {
             outcome = Outcome::Partial;
         }

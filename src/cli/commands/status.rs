@@ -19,7 +19,7 @@ use crate::daemon::{
     standing::Standing,
 };
 use crate::index::tree::Reader;
-use crate::repo::{attach::Attached, measure, open::list_slots, write::writer_lock};
+use crate::repo::{attach::Attached, error::RepoError, measure, open::list_slots, write::writer_lock};
 use crate::sys::{clock, durable};
 use crate::types::{op::Gap, path, snapshot, time::Instant, when::show::exact_name};
 
@@ -38,6 +38,8 @@ pub(super) struct Status {
     pub(super) stored: Stored,
     /// Where the store is far away: what is captured and not stored yet.
     pub(super) waiting: Option<WaitingStatus>,
+    /// Where the store does not answer: what follows is from the index.
+    pub(super) away: Option<AwayStatus>,
     pub(super) index: IndexFile,
     pub(super) keys: u64,
     pub(super) damaged_keys: u64,
@@ -49,9 +51,9 @@ pub(super) struct Status {
 pub(super) struct Stored {
     pub(super) packs: u64,
     pub(super) pack_bytes: u64,
-    pub(super) journal_segments: u64,
-    pub(super) journal_bytes: u64,
-    pub(super) journal_segments_not_in_index: u64,
+    pub(super) journal_segments: Option<u64>,
+    pub(super) journal_bytes: Option<u64>,
+    pub(super) journal_segments_not_in_index: Option<u64>,
     pub(super) chunks: u64,
     pub(super) frames: u64,
     /// Each chunk once, before compression.
@@ -73,6 +75,18 @@ pub(super) struct WaitingStatus {
     pub(super) bytes: u64,
     /// How long the oldest of it has waited.
     pub(super) lag_seconds: Option<i64>,
+    /// Why the last of it that was brought on could not be.
+    pub(super) last_error: Option<String>,
+    /// When, in nanoseconds.
+    pub(super) last_error_ns: Option<i64>,
+}
+
+/// A store that does not answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AwayStatus {
+    pub(super) since_ns: i64,
+    pub(super) since: String,
+    pub(super) why: String,
 }
 
 /// The index of this host.
@@ -257,7 +271,11 @@ fn is_new(context: &Context, at: &Attached) -> Result<bool, Failure> {
 
 fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Failure> {
     let what = || format!("cannot tell how {} stands", at.repo().store().location());
-    let measure = measure::measure(at).explain(what)?;
+    let measure = match measure::measure(at) {
+        Ok(measure) => Ok(measure),
+        Err(e) if e.is_away() => Err(away(at, &e, now)),
+        Err(e) => return Err(e).explain(what),
+    };
     let slots = list_slots(at.repo().store()).explain(what)?;
     let reader = at.reader().explain(what)?;
     let sources = sources(context, at, &reader, now)?;
@@ -268,17 +286,25 @@ fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Fail
         objects: w.objects,
         bytes: w.bytes,
         lag_seconds: w.since.map(|since| (now.0 - since.0) / 1_000_000_000),
+        last_error_ns: w.error.as_ref().map(|(at, _)| at.0),
+        last_error: w.error.map(|(_, why)| why),
     });
+    let known = reader.packs().explain(what)?;
+    let (packs, pack_bytes) = match &measure {
+        Ok(m) => (m.packs, m.pack_bytes),
+        Err(_) => (known.len() as u64, known.iter().map(|(_, end)| end).sum()),
+    };
+    let journal = |count: fn(&measure::Measure) -> u64| measure.as_ref().ok().map(count);
     Ok(Status {
         waiting,
         repository: context.config.repository.to_string(),
         id: at.repo().id().to_string(),
         stored: Stored {
-            packs: measure.packs,
-            pack_bytes: measure.pack_bytes,
-            journal_segments: measure.segments,
-            journal_bytes: measure.segment_bytes,
-            journal_segments_not_in_index: measure.unseen,
+            packs,
+            pack_bytes,
+            journal_segments: journal(|m| m.segments),
+            journal_bytes: journal(|m| m.segment_bytes),
+            journal_segments_not_in_index: journal(|m| m.unseen),
             chunks: stored.chunks,
             frames: stored.frames,
             chunk_bytes: stored.raw_bytes,
@@ -291,7 +317,14 @@ fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Fail
         keys: slots.iter().filter(|(_, slot)| slot.is_ok()).count() as u64,
         damaged_keys: slots.iter().filter(|(_, slot)| slot.is_err()).count() as u64,
         sources,
+        away: measure.err(),
     })
+}
+
+/// Since when the store is away, as far as this host knows.
+fn away(at: &Attached, e: &RepoError, now: Instant) -> AwayStatus {
+    let (since, why) = at.repo().store().away().map_or_else(|| (now, e.to_string()), |away| (away.since, away.why));
+    AwayStatus { since_ns: since.0, since: exact_name(since), why }
 }
 
 /// To two digits behind the point.

@@ -6,6 +6,7 @@ use crate::cli::outcome::Failure;
 use crate::cli::sizes::show_size;
 use crate::types::{
     path,
+    snapshot::WRITER_MARK,
     time::Instant,
     when::{
         show::{ago, show, show_second},
@@ -16,7 +17,7 @@ use crate::types::{
 /// Prints how things stand.
 pub(super) fn print(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failure> {
     let zone = Zone::system();
-    repository(out, status)?;
+    repository(out, status, now)?;
     for source in &status.sources {
         out.line("")?;
         self::source(out, source, now, &zone)?;
@@ -27,24 +28,37 @@ pub(super) fn print(out: &mut Out, status: &Status, now: Instant) -> Result<(), 
     Ok(())
 }
 
-fn repository(out: &mut Out, status: &Status) -> Result<(), Failure> {
+fn repository(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failure> {
     let s = &status.stored;
     let times = |ratio: Option<f64>| ratio.map_or_else(String::new, |r| format!("  ({r:.2} : 1)"));
     out.line(format_args!("repository  {}  (id {})", status.repository, status.id))?;
+    if let Some(away) = &status.away {
+        out.line(format_args!(
+            "  away        since {} ({}): {}",
+            away.since,
+            ago(Instant(away.since_ns), now),
+            away.why
+        ))?;
+        out.line("              what follows is what this host knows")?;
+    }
     out.line(format_args!("  stored      {} in {}", show_size(s.pack_bytes), count(s.packs, "pack")))?;
     if let Some(w) = &status.waiting {
         let lag = w.lag_seconds.map_or_else(String::new, |s| format!(", the oldest for {s} s"));
         let (objects, bytes) = (count(w.objects, "object"), show_size(w.bytes));
         out.line(format_args!("  waiting     {objects} captured and not stored yet, {bytes}{lag}"))?;
+        if let (Some(why), Some(at)) = (&w.last_error, w.last_error_ns) {
+            out.line(format_args!("              the last failure, {}: {why}", ago(Instant(at), now)))?;
+        }
     }
-    let journal = show_size(s.journal_bytes);
-    out.line(format_args!("  journal     {journal} in {}", count(s.journal_segments, "segment")))?;
+    if let (Some(bytes), Some(segments)) = (s.journal_bytes, s.journal_segments) {
+        out.line(format_args!("  journal     {} in {}", show_size(bytes), count(segments, "segment")))?;
+    }
     out.line(format_args!("  versions    {} as plain copies", show_size(s.version_bytes)))?;
     out.line(format_args!("  each once   {}{}", show_size(s.chunk_bytes), times(s.dedup_ratio)))?;
     out.line(format_args!("  compressed  {}{}", show_size(s.sealed_bytes), times(s.compression_ratio)))?;
     out.line(format_args!("  index       {}  {}", show_size(status.index.bytes), status.index.path.display()))?;
-    if s.journal_segments_not_in_index > 0 {
-        let behind = count(s.journal_segments_not_in_index, "segment");
+    if let Some(behind) = s.journal_segments_not_in_index.filter(|n| *n > 0) {
+        let behind = count(behind, "segment");
         out.line(format_args!("              {behind} of the journal not taken in yet, or not readable"))?;
     }
     out.line(format_args!("  keys        {}", count(status.keys, "slot")))?;
@@ -58,6 +72,7 @@ fn repository(out: &mut Out, status: &Status) -> Result<(), Failure> {
 fn source(out: &mut Out, source: &SourceStatus, now: Instant, zone: &Zone) -> Result<(), Failure> {
     let known = match (source.configured, &source.watch) {
         (true, _) => "",
+        (false, _) if source.host.contains(WRITER_MARK) => "  (of another writer under this name)",
         (false, Watch::Elsewhere) => "  (of another host)",
         (false, _) => "  (not protected any more)",
     };

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::capture::report::CaptureError;
 use crate::capture::scope::Scope;
 use crate::capture::{
     report::Report,
@@ -18,7 +19,8 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
 use crate::config::model::Source;
-use crate::repo::{attach::Attached, audit::captures::Captures, write::SourceWriter};
+use crate::progress::Quiet;
+use crate::repo::{attach::Attached, audit::captures::Captures, error::RepoError, write::SourceWriter};
 use crate::sys::process::Signals;
 use crate::types::{path, snapshot as types};
 
@@ -186,20 +188,33 @@ fn watch_one(
         stop,
         steering: None,
     };
-    match watching::watch(writer, scope, &options) {
-        Ok(()) => {}
-        // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
-        Err(watching::WatchingError::Capture(crate::capture::report::CaptureError::Stopped)) => {}
-        Err(e) => {
-            if let Some(captures) = captures {
-                trail::told(captures.failed(&recorded_as, &e.to_string()));
-                trail::told(captures.ended(&recorded_as));
+    let at = writer.attached().clone();
+    let (mut next, mut forked) = (Some((writer, scope)), false);
+    while let Some((writer, scope)) = next.take() {
+        forked |= writer.is_forked();
+        match watching::watch(writer, scope, &options) {
+            Ok(()) => {}
+            // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
+            Err(watching::WatchingError::Capture(CaptureError::Stopped)) => {}
+            Err(watching::WatchingError::Capture(CaptureError::Repo(e @ RepoError::SecondWriter { .. }))) => {
+                tracing::error!("{e}");
+                forked = true;
+                open::catch_up(&at, &Quiet)?;
+                let writer =
+                    SourceWriter::open(at.clone(), &context.config.host, source.path.as_os_str().as_encoded_bytes());
+                next = Some((writer.explain(what)?, open::scope(context, source)?));
             }
-            return Err(Failure::new(what()).because(&e));
+            Err(e) => {
+                if let Some(captures) = captures {
+                    trail::told(captures.failed(&recorded_as, &e.to_string()));
+                    trail::told(captures.ended(&recorded_as));
+                }
+                return Err(Failure::new(what()).because(&e));
+            }
         }
     }
     let unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(if unread.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(if unread.is_empty() && !forked { Outcome::Done } else { Outcome::Partial })
 }
 
 fn tell(

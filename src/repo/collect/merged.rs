@@ -5,14 +5,14 @@
 //! item: 1 (the version of this layout); the source's id, number, host and root; the number, hash, time, epoch and segment
 //! number of the last snapshot, and the three next numbers of its writer; how many segments there are, and the hash of the last
 //! merged record; how many snapshots are kept, and the distance of each number to the one before; how many ranges are lost, and for
-//! each its first and last number, the times around it and why.
+//! each its first and last number, the times around it and why; how many runs of the writer it takes the place of, and their epochs.
 
 use crate::chunk::compress::Compressor;
 use crate::index::tree::Reader;
 use crate::repo::{
     attach::Attached,
     error::{Damage, RepoError},
-    names::{Epoch, Merged},
+    names::{Epoch, Merged, Segment},
     open::Repository,
     record::{Closing, Layout, Opening, Place, RecordHasher, begin_part, end_part},
     segment::{self, SEGMENT_MAX, SegmentBuilder},
@@ -46,9 +46,22 @@ pub struct MergedHead {
     pub kept: Vec<Snap>,
     /// What is lost of the time before.
     pub lost: Vec<Lost>,
+    /// The runs of the source's writer whose segments it takes the place of, by their epochs.
+    pub runs: Vec<String>,
 }
 
 impl MergedHead {
+    /// Whether it takes the place of a segment: one of a run of the source's own writer, up to the last snapshot.
+    pub fn covers(&self, segment: &Segment) -> bool {
+        let place = (segment.epoch.as_str(), segment.seq);
+        place <= (self.upto.epoch.as_str(), self.upto.seq) && self.runs.iter().any(|run| run == segment.epoch.as_str())
+    }
+
+    /// Whether the record of the last snapshot ends in a segment. It stays, since its writer goes on from it.
+    pub fn ends_in(&self, segment: &Segment) -> bool {
+        (segment.epoch.as_str(), segment.seq) == (self.upto.epoch.as_str(), self.upto.seq)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = vec![1];
         let (source, upto) = (&self.source, &self.upto);
@@ -78,6 +91,8 @@ impl MergedHead {
             put_i64(&mut out, lost.before.0);
             put_bytes(&mut out, lost.why.as_bytes());
         }
+        put_u64(&mut out, self.runs.len() as u64);
+        self.runs.iter().for_each(|run| put_bytes(&mut out, run.as_bytes()));
         out
     }
 
@@ -127,12 +142,18 @@ impl MergedHead {
                 why: text(r.bytes(1 << 16)?)?,
             });
         }
+        let count = r.u64_max((r.len() / 17) as u64, "more runs than its bytes can hold")?;
+        let mut runs = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let run = text(r.bytes(16)?)?;
+            runs.push(Epoch::parse(&run).map(|_| run).ok_or(WireError::Invalid("an epoch that can't be"))?);
+        }
         if !r.is_empty() {
             return Err(WireError::Invalid("bytes behind its end"));
         }
         let source = Source { id, num: SourceNum(num), host, root };
         let upto = Head { number, hash, time, epoch, seq, next: Counters { dir, other, ver } };
-        Ok(MergedHead { source, upto, segments, chain, kept, lost })
+        Ok(MergedHead { source, upto, segments, chain, kept, lost, runs })
     }
 }
 
@@ -153,9 +174,15 @@ pub fn read_head(repo: &Repository, of: &Merged) -> Result<MergedHead, RepoError
     Ok(head)
 }
 
-/// Writes the history of a source up to `upto`, its newest snapshot in the index, as the merged history of a generation. It counts when
-/// this returns.
-pub fn write(at: &Attached, reader: &Reader, source: &Source, generation: &Epoch) -> Result<MergedHead, RepoError> {
+/// Writes the history of a source up to its newest snapshot in the index as the merged history of a generation, which takes the place of
+/// the segments of these runs of its writer. It counts when this returns.
+pub fn write(
+    at: &Attached,
+    reader: &Reader,
+    source: &Source,
+    generation: &Epoch,
+    runs: Vec<String>,
+) -> Result<MergedHead, RepoError> {
     let upto = reader.head(source.num)?;
     let snapshots = reader.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1)?;
     let mut writer = Writer::new(at, source, generation)?;
@@ -178,6 +205,7 @@ pub fn write(at: &Attached, reader: &Reader, source: &Source, generation: &Epoch
         chain: Hash::ZERO,
         kept: snapshots.iter().map(|s| s.number).collect(),
         lost: reader.lost(source.num)?,
+        runs,
     };
     writer.close(head)
 }

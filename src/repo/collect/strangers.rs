@@ -3,40 +3,52 @@
 
 use crate::repo::{
     attach::Attached,
-    collect::{merged, take},
+    collect::{
+        merged::{self, MergedHead},
+        take,
+    },
     error::{Damage, RepoError},
-    names::{self, Epoch, Segment},
+    names::{self, Merged, Segment},
     record::Part,
     segment::{self, SEGMENT_MAX},
 };
-use crate::types::ids::Id;
+use crate::types::{ids::Id, snapshot::Source};
 use std::collections::{HashMap, HashSet};
 
 /// Refuses where a segment that the index has passed over holds a whole record.
 pub(super) fn refuse(at: &Attached) -> Result<(), RepoError> {
     let objects = at.repo().store().list(names::JOURNAL)?;
-    let mut covered: HashMap<Id, (String, u64)> = HashMap::new();
+    let mut heads: HashMap<Id, MergedHead> = HashMap::new();
     for newest in take::newest(objects.iter().map(|o| o.name.as_str())) {
-        let upto = merged::read_head(at.repo(), &newest)?.upto;
-        covered.insert(newest.source, (upto.epoch, upto.seq));
+        heads.insert(newest.source, merged::read_head(at.repo(), &newest)?);
     }
     let reader = at.reader()?;
-    let mut known: HashSet<(Id, Epoch)> = HashSet::new();
+    // The segments of a branch lie in the journal of the source that it branched off; the random part of an epoch tells them apart.
+    let mut known: HashSet<String> = HashSet::new();
     for source in reader.sources()? {
-        let runs = reader.runs_of(source.num)?;
-        known.extend(runs.iter().filter_map(|epoch| Epoch::parse(epoch)).map(|epoch| (source.id, epoch)));
+        known.extend(reader.runs_of(source.num)?);
     }
     for segment in objects.iter().filter_map(|o| Segment::parse(&o.name)) {
-        // What a merged history covers was looked at before it was written; what came later is of another writer.
-        let place = (segment.epoch.as_str(), segment.seq);
-        let is_covered = covered.get(&segment.source).is_some_and(|(epoch, seq)| place <= (epoch.as_str(), *seq));
-        if !is_covered && !known.contains(&(segment.source, segment.epoch.clone())) && ends_record(at, &segment)? {
+        let is_covered = heads.get(&segment.source).is_some_and(|head| head.covers(&segment));
+        if !is_covered && !known.contains(segment.epoch.as_str()) && ends_record(at, &segment)? {
             let why = "the segment holds a record that is no part of the history that this host shows";
             let why = at.repo().damaged(&segment.name(), "record", Damage::other(why)).to_string();
             return Err(RepoError::Uncollectable { why });
         }
     }
     Ok(())
+}
+
+/// Whether another history rests on the segments of this source, or this one on those of another: then its history is not merged.
+pub(super) fn has_branches(at: &Attached, source: &Source) -> Result<bool, RepoError> {
+    let objects = at.repo().store().list(names::JOURNAL)?;
+    let own: HashSet<Id> = objects
+        .iter()
+        .filter_map(|o| Segment::parse(&o.name).map(|s| s.source).or_else(|| Merged::parse(&o.name).map(|m| m.source)))
+        .collect();
+    let known = at.reader()?.sources()?;
+    let rests = known.iter().any(|fork| fork.may_branch_off(source) && !own.contains(&fork.id));
+    Ok(rests || !own.contains(&source.id))
 }
 
 /// Whether a record ends in a segment. The end of one that was never finished is nowhere.

@@ -11,7 +11,8 @@ use crate::repo::{
     attach::Attached,
     collect::{
         attend::{self, Present},
-        merged, repack,
+        merged::{self, MergedHead},
+        repack,
         statement::{self, Named, Statement},
         strangers, take,
     },
@@ -20,10 +21,7 @@ use crate::repo::{
     replay,
 };
 use crate::store::api::{Object, StoreError};
-use crate::types::{
-    ids::Id,
-    snapshot::{Head, Source},
-};
+use crate::types::{ids::Id, snapshot::Source};
 use std::collections::{HashMap, HashSet};
 
 /// A collection: a host's index that has all of the journals, so that what it does not need nobody needs.
@@ -86,20 +84,36 @@ impl<'a> Collector<'a> {
         Ok(out)
     }
 
-    /// Writes the merged history of a source from the index, as it is.
+    /// Whether the history of a source can be merged: not where another one branches off from it.
+    pub fn can_merge(&self, source: &Source) -> Result<bool, RepoError> {
+        Ok(!strangers::has_branches(self.at, source)?)
+    }
+
+    /// Writes the merged history of a source from the index, as it is. `None` where it can't be merged.
     pub fn merge(&self, source: &Source) -> Result<Option<merged::MergedHead>, RepoError> {
+        if !self.can_merge(source)? {
+            return Ok(None);
+        }
         let reader = self.at.reader()?;
         let objects = self.at.repo().store().list(&names::journal(source.id))?;
         let number = objects.iter().filter_map(|o| Merged::parse(&o.name)).map(|m| m.generation.number()).max();
         let number = number.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
         let generation = Epoch::new(number, random::bytes()?);
+        let known = reader.runs_of(source.num)?;
+        let mut runs: Vec<String> = objects
+            .iter()
+            .filter_map(|o| Segment::parse(&o.name))
+            .map(|segment| segment.epoch.as_str().to_owned())
+            .filter(|epoch| known.contains(epoch))
+            .collect();
+        runs.dedup();
         let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
             true => Ok(None),
-            false => merged::write(self.at, reader, source, &generation).map(Some),
+            false => merged::write(self.at, reader, source, &generation, runs).map(Some),
         })?;
         if let Some(head) = &head {
             let name = Merged { source: source.id, generation, seq: 0 }.name();
-            self.at.index().set_merged(source.num, &name, head.upto.number)?;
+            self.at.index().set_merged(source.num, (&name, &head.runs), head.upto.number)?;
         }
         Ok(head)
     }
@@ -177,10 +191,10 @@ impl<'a> Collector<'a> {
     /// The objects of journals whose place a merged history has taken.
     fn superseded(&self) -> Result<Vec<String>, RepoError> {
         let objects = self.at.repo().store().list(names::JOURNAL)?;
-        let mut heads: HashMap<Id, (Merged, Head)> = HashMap::new();
+        let mut heads: HashMap<Id, (Merged, MergedHead)> = HashMap::new();
         for newest in take::newest(objects.iter().map(|o| o.name.as_str())) {
-            let upto = merged::read_head(self.at.repo(), &newest)?.upto;
-            heads.insert(newest.source, (newest, upto));
+            let head = merged::read_head(self.at.repo(), &newest)?;
+            heads.insert(newest.source, (newest, head));
         }
         Ok(objects.iter().filter(|o| is_superseded(o, &heads)).map(|o| o.name.clone()).collect())
     }
@@ -296,16 +310,13 @@ fn up_to_date(at: &Attached, progress: &dyn Progress) -> Result<Present, RepoErr
     attend::attend(at)
 }
 
-fn is_superseded(object: &Object, heads: &HashMap<Id, (Merged, Head)>) -> bool {
+fn is_superseded(object: &Object, heads: &HashMap<Id, (Merged, MergedHead)>) -> bool {
     if let Some(merged) = Merged::parse(&object.name) {
         // A part without a head is of a merged history that is being written, or was never finished: of a newer one it stays.
         return heads.get(&merged.source).is_some_and(|(newest, _)| merged.generation < newest.generation);
     }
-    // The segment that the last snapshot of the merged history ends in stays: its writer goes on from it.
     Segment::parse(&object.name).is_some_and(|segment| {
-        heads
-            .get(&segment.source)
-            .is_some_and(|(_, upto)| (segment.epoch.as_str(), segment.seq) < (&*upto.epoch, upto.seq))
+        heads.get(&segment.source).is_some_and(|(_, head)| head.covers(&segment) && !head.ends_in(&segment))
     })
 }
 

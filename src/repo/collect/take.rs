@@ -54,7 +54,7 @@ pub fn take(at: &Attached, merged: &Merged, progress: &dyn Progress) -> Result<b
             replay(at, merged, &head, progress)?;
         }
     }
-    at.index().set_merged(head.source.num, &name, head.upto.number)?;
+    at.index().set_merged(head.source.num, (&name, &head.runs), head.upto.number)?;
     Ok(true)
 }
 

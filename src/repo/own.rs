@@ -1,0 +1,72 @@
+//! What a writer knows of itself: the runs in which it wrote a source, in a file of its host. A history that goes on with a run
+//! that is not among them has another writer.
+
+use crate::repo::{error::RepoError, write::writer_lock};
+use crate::sys::durable;
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// More runs than this are forgotten, the oldest first.
+const RUNS_MAX: usize = 1000;
+
+/// The runs of the writer of one source in one state directory.
+pub(super) struct Own {
+    path: PathBuf,
+    /// The name under which it goes on, where another writer has the one of the host.
+    pub(super) host: Option<String>,
+    runs: BTreeSet<String>,
+}
+
+impl Own {
+    /// What is noted in the state `dir` for the source at `root` of `host`, as the settings call it.
+    pub(super) fn load(dir: &Path, host: &str, root: &[u8]) -> Result<Own, RepoError> {
+        let host = &blake3::hash(host.as_bytes()).to_hex()[..8];
+        let path = writer_lock(dir, root).with_extension(format!("{host}.runs"));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(RepoError::State { doing: "read", path: path.display().to_string(), source }),
+        };
+        let host = text.lines().find_map(|line| line.strip_prefix("host ")).map(str::to_owned);
+        let runs = text.lines().filter_map(|line| line.strip_prefix("run ")).map(str::to_owned).collect();
+        Ok(Own { path, host, runs })
+    }
+
+    /// Whether a history that ends with this run ends with somebody else's: it wrote itself, and that is none of its runs.
+    pub(super) fn is_foreign(&self, epoch: &str) -> bool {
+        !epoch.is_empty() && !self.runs.is_empty() && !self.runs.contains(epoch)
+    }
+
+    /// Whether it is a run of this writer.
+    pub(super) fn has(&self, epoch: &str) -> bool {
+        self.runs.contains(epoch)
+    }
+
+    /// Notes a run, before it writes anything.
+    pub(super) fn add(&mut self, epoch: &str) -> Result<(), RepoError> {
+        self.runs.insert(epoch.to_owned());
+        while self.runs.len() > RUNS_MAX {
+            self.runs.pop_first();
+        }
+        self.save()
+    }
+
+    /// Goes on under another name, with a history of its own.
+    pub(super) fn fork(&mut self, host: String) -> Result<(), RepoError> {
+        (self.host, self.runs) = (Some(host), BTreeSet::new());
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), RepoError> {
+        let mut text = self.host.iter().map(|host| format!("host {host}\n")).collect::<String>();
+        self.runs.iter().for_each(|run| text.push_str(&format!("run {run}\n")));
+        durable::replace(&self.path, text.as_bytes(), 0o600).map_err(|e| RepoError::State {
+            doing: "write",
+            path: self.path.display().to_string(),
+            source: e.into(),
+        })
+    }
+}
