@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 7 | `main.rs` |
 //! | 6 | [`cli`] |
-//! | 5 | [`mount`], [`restore`], [`retention`], [`verify`] |
+//! | 5 | [`mount`], [`produce`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`schedule`], [`config`] |
@@ -46,6 +46,7 @@ pub mod config;
 pub mod crypto;
 pub mod index;
 pub mod mount;
+pub mod produce;
 pub mod progress;
 pub mod repo;
 pub mod restore;

@@ -175,7 +175,7 @@ pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
     let real = |p: &std::path::Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
     let own = context.config.own_dirs();
     for (what, dir) in &own {
-        if real(&source.path).starts_with(real(dir)) {
+        if !source.in_state && real(&source.path).starts_with(real(dir)) {
             let path = source.path.display();
             return Err(Failure::new(format!(
                 "cannot protect {path}: it is in the {what} {}, which is never captured",

@@ -9,7 +9,7 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     cat, completions, config_check, diff, find, index, init, key, list, log, mount, protect, restore, retention,
-    schedule, snapshot, source, status, umount, verify, watch,
+    schedule, snapshot, source, status, umount, verify, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -83,6 +83,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::Wal(command) => wal::run(&load(Missing::Error)?, command),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),

@@ -2,7 +2,9 @@
 //! process itself. The only room that reads the clock or writes files.
 
 pub mod apply;
+pub mod btrfs;
 pub mod buffer;
+pub mod child;
 pub mod clock;
 pub mod dir;
 pub mod durable;

@@ -7,3 +7,4 @@ pub mod setup;
 pub mod times;
 pub mod top;
 pub mod upkeep;
+pub mod wal;

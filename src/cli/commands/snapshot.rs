@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use crate::capture::{
-    engine::{self, Plan, Settings},
+    engine::{Plan, Settings},
     report::Report,
 };
 use crate::cli::args::upkeep::Snapshot;
@@ -17,6 +17,11 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::config::model::{IoClass, Source};
+use crate::produce::{
+    self, hooks,
+    run::Ground,
+    take::{self, Taken},
+};
 use crate::progress::Progress;
 use crate::repo::{attach::Attached, write::SourceWriter};
 use crate::sys::process::{self, Signals};
@@ -39,9 +44,10 @@ pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     lower_priority(context);
     at.repo().store().start();
     for source in wanted {
-        let report = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()))?;
-        tell(context, source, &report)?;
-        if !report.problems.is_empty() || !report.fuzzy.is_empty() || !report.altered.is_empty() {
+        let taken = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()))?;
+        tell(context, source, &taken.report)?;
+        tell_failures(source, taken.produced.failures.iter().chain(&taken.hooks));
+        if !taken.is_whole() {
             outcome = Outcome::Partial;
         }
     }
@@ -64,7 +70,9 @@ pub fn chosen<'a>(context: &'a Context, wanted: &[PathBuf]) -> Result<Vec<&'a So
         .iter()
         .map(|wanted| {
             let real = wanted.canonicalize().unwrap_or_else(|_| wanted.clone());
-            all.iter().find(|s| s.path == real || s.path == *wanted).ok_or_else(|| {
+            let named = |s: &&Source| s.name.as_deref().is_some_and(|name| wanted.as_os_str() == name);
+            let found = all.iter().find(|s| s.path == real || s.path == *wanted).or_else(|| all.iter().find(named));
+            found.ok_or_else(|| {
                 Failure::new(format!("{} is not protected", wanted.display()))
                     .hint("`bygone source list` shows what is")
             })
@@ -84,23 +92,32 @@ pub fn lower_priority(context: &Context) {
     }
 }
 
-/// One snapshot of a source, of everything that has changed.
+/// One snapshot of a source, of everything that has changed, with its hooks and after its data was produced.
 pub fn take(
     context: &Context,
     at: &Arc<Attached>,
     source: &Source,
     tier: Tier,
     (progress, stop): (&dyn Progress, &AtomicBool),
-) -> Result<Report, Failure> {
+) -> Result<Taken, Failure> {
     let what = || format!("cannot capture {}", source.path.display());
     let scope = open::scope(context, source)?;
     let root = path_bytes(&source.path);
     let mut writer = SourceWriter::open(at.clone(), &context.config.host, root).explain(what)?;
     progress.start(&format!("capturing {}", source.path.display()), None);
     let settings = Settings { capture: &context.config.capture, tier, always: true, progress, stop };
-    let report = engine::capture(&mut writer, &scope, &Plan::everything(), &settings).explain(what);
+    let ground = Ground { state: &context.config.state, tier, stop };
+    let taken = take::take(source, &mut writer, &scope, &Plan::everything(), &settings, &ground).explain(what);
     progress.finish();
-    report
+    taken
+}
+
+/// Tells what of a source could not be produced, and which hooks failed.
+pub fn tell_failures<'a>(source: &Source, failures: impl Iterator<Item = &'a produce::error::Failure>) {
+    for failure in failures {
+        let name = hooks::label(source);
+        tracing::error!("{name}: {}: {}; what was there before of it still is", failure.what, failure.why);
+    }
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {

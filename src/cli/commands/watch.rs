@@ -11,7 +11,7 @@ use crate::capture::{
 };
 use crate::cli::args::upkeep::Watch;
 use crate::cli::bar;
-use crate::cli::commands::snapshot;
+use crate::cli::commands::{produced, snapshot};
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
@@ -128,12 +128,20 @@ fn watch_one(
     first: &(dyn Fn() + Sync),
 ) -> Result<Outcome, Failure> {
     let what = || format!("cannot watch {}", source.path.display());
+    let produced = produced::begin(context, source, stop).explain(what)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
     let events = |event: Event| tell(context, source, event, first, &unread);
     let never: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
     let options = Options { source, capture: &context.config.capture, never, progress: &*bar, events: &events, stop };
-    match watching::watch(writer, scope, &options) {
+    let ended = AtomicBool::new(false);
+    let watched = std::thread::scope(|threads| {
+        threads.spawn(|| produced.go_on(&ended, stop));
+        let watched = watching::watch(writer, scope, &options);
+        ended.store(true, Ordering::Relaxed);
+        watched
+    });
+    match watched {
         Ok(()) => {}
         // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
         Err(watching::WatchingError::Capture(crate::capture::report::CaptureError::Stopped)) => {}

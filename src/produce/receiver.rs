@@ -1,0 +1,114 @@
+//! WAL received from a PostgreSQL server, segment by segment, as it is written.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use crate::config::kinds::{Kind, Postgres, PostgresMode, WalFrom};
+use crate::config::model::Source;
+use crate::produce::base::wal_dir;
+use crate::produce::error::ProduceError;
+use crate::produce::hooks::label_of_file;
+use crate::produce::tools::{ask, cannot_run, own_dir, run, tool};
+use crate::sys::{child::Running, child::is_running, durable};
+
+/// A `pg_receivewal` that runs: what it has received is in the produced directory, synced.
+#[derive(Debug)]
+pub struct Receiver {
+    running: Running,
+    note: PathBuf,
+}
+
+impl Receiver {
+    /// Starts one for a source that is to be received from; `None` for any other. One that a process before this one has left
+    /// is ended first.
+    pub fn start(source: &Source, state: &Path, stop: &AtomicBool) -> Result<Option<Receiver>, ProduceError> {
+        let Kind::Postgres(server) = &source.kind else { return Ok(None) };
+        if server.mode != PostgresMode::Physical || server.wal != WalFrom::Receive {
+            return Ok(None);
+        }
+        let dir = wal_dir(source);
+        own_dir(server, &source.path)?;
+        own_dir(server, &dir)?;
+        make_slot(source, server, stop)?;
+        let note = note_path(state, source);
+        if let Some(id) = left_over(&note, &dir) {
+            end_left_over(id, &dir);
+        }
+        let running = order(server, &dir).start().map_err(|e| cannot_run("pg_receivewal", e))?;
+        durable::create_dirs(&state.join("output"), 0o700)?;
+        durable::replace(&note, running.id().to_string().as_bytes(), 0o600)?;
+        Ok(Some(Receiver { running, note }))
+    }
+
+    /// Whether it runs; if not, how it ended and what it said: it is to be started again after a while.
+    pub fn alive(&mut self) -> Result<(), String> {
+        match self.running.look() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(format!("pg_receivewal ended with {status}: {}", self.running.said().trim_end())),
+            Err(e) => Err(format!("cannot look after pg_receivewal: {e}")),
+        }
+    }
+
+    /// Ends it, in bounded time.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.running.end()?;
+        Ok(durable::remove(&self.note).map(drop)?)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if matches!(self.running.look(), Ok(None))
+            && let Err(e) = self.running.end()
+        {
+            tracing::warn!("cannot end pg_receivewal: {e}");
+        }
+    }
+}
+
+/// Where it is noted who receives for a source.
+fn note_path(state: &Path, source: &Source) -> PathBuf {
+    state.join("output").join(format!("{}-receiver.pid", label_of_file(source)))
+}
+
+/// The process noted, if it is one that receives into this directory.
+fn left_over(note: &Path, dir: &Path) -> Option<u32> {
+    let id = std::fs::read_to_string(note).ok()?.trim().parse().ok()?;
+    is_running(id, dir.as_os_str()).then_some(id)
+}
+
+fn end_left_over(id: u32, dir: &Path) {
+    tracing::info!("ending pg_receivewal {id}, which an earlier process has left");
+    crate::sys::child::end_group(id, || !is_running(id, dir.as_os_str()));
+}
+
+fn order(server: &Postgres, dir: &Path) -> crate::sys::child::Order {
+    tool(server, "pg_receivewal").arg_path("-D", dir).args([
+        "--slot",
+        &server.slot,
+        "--synchronous",
+        "--no-loop",
+        "-d",
+        &server.connection,
+    ])
+}
+
+/// Makes the slot that keeps WAL on the server until it is here, if it is not there.
+pub(super) fn make_slot(source: &Source, server: &Postgres, stop: &AtomicBool) -> Result<(), ProduceError> {
+    let order = tool(server, "pg_receivewal").arg_path("-D", &wal_dir(source)).timeout(server.timeout);
+    let order = order.args(["--create-slot", "--if-not-exists", "--slot", &server.slot, "-d", &server.connection]);
+    run(order, "pg_receivewal", "cannot make the replication slot", stop).map(drop)
+}
+
+/// Receives what the server has written by now, unless a receiver runs that does so all the time: then its slot is active.
+pub(super) fn catch_up(source: &Source, server: &Postgres, stop: &AtomicBool) -> Result<(), ProduceError> {
+    let sql = format!("select active from pg_replication_slots where slot_name = '{}'", server.slot);
+    if ask(server, &sql, stop)? == "t" {
+        return Ok(());
+    }
+    let until = ask(server, "select pg_current_wal_flush_lsn()", stop)?;
+    let order = order(server, &wal_dir(source)).args([OsStr::new("--endpos"), OsStr::new(&until)]);
+    run(order.timeout(server.timeout), "pg_receivewal", "cannot receive WAL", stop).map(drop)
+}
