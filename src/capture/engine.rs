@@ -2,7 +2,7 @@
 
 use crate::capture::{
     compare::{Verdict, compare, is_same_node},
-    copy,
+    copy, database,
     queue::Queue,
     report::{CaptureError, Report},
     resolve::resolve,
@@ -88,9 +88,13 @@ pub fn capture(
     let at = writer.attached().clone();
     let first = head.number == Snap(0);
     let tier = writer.possible(settings.tier)?;
+    if let Err(e) = database::remove_left_over(at.dir(), source.0) {
+        tracing::warn!("cannot remove what an earlier capture has left in {}: {e}", at.dir().display());
+    }
     let shared = Shared {
         root: &root,
         root_path: &root_path,
+        state: at.dir(),
         source,
         head: head.number,
         scope,

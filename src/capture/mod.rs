@@ -2,8 +2,10 @@
 
 pub mod compare;
 pub mod copy;
+pub mod database;
 pub mod dirty;
 pub mod engine;
+mod exclusive;
 pub mod queue;
 mod relative;
 pub mod report;

@@ -2,14 +2,15 @@
 
 use crate::capture::{
     compare::{Verdict, compare, is_moved_node, same_attr},
-    copy::{self, Copied, known_runs, shorten},
+    copy::{Copied, known_runs, shorten},
+    database::CopyError,
     queue::Queue,
     report::{CaptureError, Problem},
     scope::Scope,
 };
 use crate::index::{error::IndexError, rows::Row, tree::Reader};
 use crate::progress::Progress;
-use crate::repo::ingest::{Framed, Ingest, IngestError};
+use crate::repo::ingest::{Framed, Ingest};
 use crate::sys::{
     clock, dir,
     stat::{self, Stat},
@@ -42,6 +43,8 @@ const BATCH: usize = 256;
 pub(super) struct Shared<'a> {
     pub(super) root: &'a OwnedFd,
     pub(super) root_path: &'a [u8],
+    /// Where images of databases are made.
+    pub(super) state: &'a std::path::Path,
     pub(super) source: SourceNum,
     /// The newest snapshot: what the index is asked for.
     pub(super) head: Snap,
@@ -186,7 +189,21 @@ impl<'a> Worker<'a> {
     }
 
     /// Looks at one name. Files that must be read are added to `files`, directories to be scanned to `dirs`.
+    ///
+    /// What is part of a database beside it is captured, or left out, with that.
     pub(super) fn visit(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        row: Option<Row>,
+        deep: bool,
+        to: (&mut Vec<Pending>, &mut Vec<Task>),
+    ) -> Result<(), CaptureError> {
+        if self.is_beside_database(dir, name) { Ok(()) } else { self.visit_itself(dir, name, row, deep, to) }
+    }
+
+    /// The same, of this name alone.
+    pub(super) fn visit_itself(
         &mut self,
         dir: &Arc<Dir>,
         name: &[u8],
@@ -214,6 +231,7 @@ impl<'a> Worker<'a> {
             self.emit(Out::Socket)?;
             return self.gone(dir, name, row);
         }
+        let stat = self.seen_as(dir, name, stat, row.as_ref());
         let row = match row {
             Some(row) => match compare(&row, &stat, self.shared.full) {
                 Verdict::Unchanged => {
@@ -321,7 +339,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads one node and states what is new about it. False where it could not be read.
-    pub(super) fn read(&mut self, dir: &Dir, pending: Pending) -> Result<bool, CaptureError> {
+    pub(super) fn read(&mut self, dir: &Arc<Dir>, pending: Pending) -> Result<bool, CaptureError> {
         if self.shared.stop.load(Ordering::Relaxed) {
             return Err(CaptureError::Stopped);
         }
@@ -334,11 +352,11 @@ impl<'a> Worker<'a> {
             return Ok(true);
         }
         let start = clock::now();
-        let copied = match copy::copy(&dir.fd, &name, &stat, &mut self.ingest) {
+        let copied = match self.copy(dir, &name, &stat) {
             Ok(copied) => copied,
-            Err(IngestError::Repo(e)) => return Err(e.into()),
-            Err(IngestError::Read(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(IngestError::Read(e)) => {
+            Err(CopyError::Capture(e)) => return Err(e),
+            Err(CopyError::Read(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(CopyError::Read(e)) => {
                 self.problem(&dir.rel, &name, "read it", &e)?;
                 return Ok(false);
             }

@@ -101,6 +101,9 @@ impl RawSource {
         if let Some(setting) = self.misplaced() {
             return Err(wrong(format!("the setting `{setting}` does not belong to a source of this kind")));
         }
+        if let Some(e) = super::patterns::errors(&self.sqlite.paths, &[]).first() {
+            return Err(wrong(format!("sqlite.paths: the pattern {:?} cannot be used: {}", e.pattern, e.why)));
+        }
         let kind = self.kind().map_err(wrong)?;
         let name = match (&self.name, &kind) {
             (None, Kind::System) => Some("system".to_owned()),
