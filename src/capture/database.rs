@@ -133,7 +133,9 @@ impl Worker<'_> {
             }
             Err(why) => {
                 let shown = path::show(&path::join(self.shared.root_path, &path::join(&dir.rel, name)));
-                tracing::warn!("{shown}: there is no image of this SQLite database: {why}; its bytes are captured as they are");
+                tracing::warn!(
+                    "{shown}: there is no image of this SQLite database: {why}; its bytes are captured as they are"
+                );
                 let copied = plain(self)?;
                 self.read_sides(dir, name)?;
                 Ok(Copied { fuzzy: true, ..copied })
@@ -145,7 +147,8 @@ impl Worker<'_> {
         let full = path::join(self.shared.root_path, &path::join(&dir.rel, name));
         let from = PathBuf::from(OsStr::from_bytes(&full));
         let _held = exclusive::hold(seen.place);
-        let is_it = || std::fs::symlink_metadata(&from).is_ok_and(|m| (m.dev(), m.ino()) == (seen.place.dev, seen.place.ino));
+        let is_it =
+            || std::fs::symlink_metadata(&from).is_ok_and(|m| (m.dev(), m.ino()) == (seen.place.dev, seen.place.ino));
         let prefix = image_prefix(self.shared.source.0);
         let temp = tempfile::Builder::new().prefix(&prefix).tempdir_in(self.shared.state)?;
         let to = temp.path().join("image");

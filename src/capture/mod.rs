@@ -6,6 +6,7 @@ pub mod database;
 pub mod dirty;
 pub mod engine;
 mod exclusive;
+pub mod freeze;
 pub mod queue;
 mod relative;
 pub mod report;

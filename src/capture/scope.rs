@@ -1,6 +1,7 @@
 //! What belongs to a source.
 
-use crate::config::{model, patterns::Patterns};
+use crate::capture::freeze::FREEZER;
+use crate::config::{kinds::Atomic, model, patterns::Patterns};
 use crate::sys::{mounts, stat};
 use crate::types::{attr::Place, path};
 use std::{
@@ -23,6 +24,8 @@ pub struct Scope {
     pub cachedir_tag: bool,
     /// Whether databases are found by their first bytes.
     find_databases: bool,
+    /// How the source is held still.
+    pub atomic: Option<Atomic>,
     /// Databases by name.
     databases: Option<Patterns>,
     never: HashSet<Place>,
@@ -55,10 +58,12 @@ impl Scope {
         }
         let mut scope = Scope {
             patterns,
-            one_file_system: source.one_file_system,
+            // A snapshot of btrfs has nothing of what is mounted below.
+            one_file_system: source.one_file_system || source.atomic.is_some(),
             cachedir_tag: source.cachedir_tag,
             // What is held still has its databases whole, with what lies beside them.
             find_databases: source.sqlite.find && source.atomic.is_none(),
+            atomic: source.atomic,
             databases: databases_of(source),
             never: places,
             own_mounts: HashSet::new(),
@@ -78,7 +83,7 @@ impl Scope {
 
     /// Whether the entry `rel` (relative to the root) is left out by a pattern.
     pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
-        self.patterns.excluded(rel, is_dir)
+        is_freezer(rel) || self.patterns.excluded(rel, is_dir)
     }
 
     /// Whether any file may be captured as a database.
@@ -131,6 +136,11 @@ impl Scope {
         let crossed = dir.place.dev != parent_dev;
         Ok(if pseudo || (crossed && self.one_file_system) { Descent::Stay } else { Descent::Enter })
     }
+}
+
+/// Whether a path, relative to a root, is the directory of snapshots that hold sources still.
+pub fn is_freezer(rel: &[u8]) -> bool {
+    path::components(rel).last() == Some(FREEZER)
 }
 
 /// The patterns of databases that are named. Those that are no patterns have been refused when the settings were read.

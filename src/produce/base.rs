@@ -29,7 +29,9 @@ pub(super) fn produce(source: &Source, server: &Postgres, ground: &Ground<'_>) -
     let mut produced = Produced::default();
     mend(&source.path)?;
     if server.wal == WalFrom::Receive {
-        receiver::make_slot(source, server, ground.stop)?;
+        receiver::make_slot(server, ground.stop)?;
+        // Before a base is begun: so the WAL that it begins with is here too.
+        receiver::catch_up(source, server, ground.stop)?;
     }
     let wanted = ground.tier != Tier::Incremental || !source.path.join(BASE).exists();
     if wanted {

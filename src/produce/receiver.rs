@@ -31,7 +31,7 @@ impl Receiver {
         let dir = wal_dir(source);
         own_dir(server, &source.path)?;
         own_dir(server, &dir)?;
-        make_slot(source, server, stop)?;
+        make_slot(server, stop)?;
         let note = note_path(state, source);
         if let Some(id) = left_over(&note, &dir) {
             end_left_over(id, &dir);
@@ -95,11 +95,15 @@ fn order(server: &Postgres, dir: &Path) -> crate::sys::child::Order {
     ])
 }
 
-/// Makes the slot that keeps WAL on the server until it is here, if it is not there.
-pub(super) fn make_slot(source: &Source, server: &Postgres, stop: &AtomicBool) -> Result<(), ProduceError> {
-    let order = tool(server, "pg_receivewal").arg_path("-D", &wal_dir(source)).timeout(server.timeout);
-    let order = order.args(["--create-slot", "--if-not-exists", "--slot", &server.slot, "-d", &server.connection]);
-    run(order, "pg_receivewal", "cannot make the replication slot", stop).map(drop)
+/// Makes the slot that keeps WAL on the server until it is here, if it is not there. It keeps WAL from now on, and not only
+/// from the first that was received, as the slots do that `pg_receivewal` makes.
+pub(super) fn make_slot(server: &Postgres, stop: &AtomicBool) -> Result<(), ProduceError> {
+    let slot = &server.slot;
+    let sql = format!(
+        "select pg_create_physical_replication_slot('{slot}', true) \
+         where not exists (select from pg_replication_slots where slot_name = '{slot}')"
+    );
+    ask(server, &sql, stop).map(drop)
 }
 
 /// Receives what the server has written by now, unless a receiver runs that does so all the time: then its slot is active.

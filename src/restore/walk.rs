@@ -348,7 +348,9 @@ impl Walk<'_> {
         };
         // A database with commits beside it is not what its own bytes are.
         let found = match found {
-            Found::Same(now) | Found::Attributes(now) if stale.iter().any(|(_, side)| side.size > 0) => Found::Other(now),
+            Found::Same(now) | Found::Attributes(now) if stale.iter().any(|(_, side)| side.size > 0) => {
+                Found::Other(now)
+            }
             other => other,
         };
         if let Found::Other(now) = &found
