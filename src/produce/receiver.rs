@@ -114,5 +114,7 @@ pub(super) fn catch_up(source: &Source, server: &Postgres, stop: &AtomicBool) ->
     }
     let until = ask(server, "select pg_current_wal_flush_lsn()", stop)?;
     let order = order(server, &wal_dir(source)).args([OsStr::new("--endpos"), OsStr::new(&until)]);
+    // It learns where the server is from a message, and an idle server sends one after half of this time.
+    let order = order.env("PGOPTIONS", "-c wal_sender_timeout=4s");
     run(order.timeout(server.timeout), "pg_receivewal", "cannot receive WAL", stop).map(drop)
 }
