@@ -1,17 +1,20 @@
 //! WAL received from a PostgreSQL server, segment by segment, as it is written.
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::config::kinds::{Kind, Postgres, PostgresMode, WalFrom};
 use crate::config::model::Source;
 use crate::produce::base::wal_dir;
 use crate::produce::error::ProduceError;
 use crate::produce::hooks::label_of_file;
-use crate::produce::tools::{ask, cannot_run, own_dir, run, tool};
+use crate::produce::tools::{ask, cannot_run, own_dir, tool};
 use crate::sys::{child::Running, child::is_running, durable};
+
+/// How often the server is asked how far it is.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A `pg_receivewal` that runs: what it has received is in the produced directory, synced.
 #[derive(Debug)]
@@ -113,8 +116,31 @@ pub(super) fn catch_up(source: &Source, server: &Postgres, stop: &AtomicBool) ->
         return Ok(());
     }
     let until = ask(server, "select pg_current_wal_flush_lsn()", stop)?;
-    let order = order(server, &wal_dir(source)).args([OsStr::new("--endpos"), OsStr::new(&until)]);
-    // It learns where the server is from a message, and an idle server sends one after half of this time.
-    let order = order.env("PGOPTIONS", "-c wal_sender_timeout=4s");
-    run(order.timeout(server.timeout), "pg_receivewal", "cannot receive WAL", stop).map(drop)
+    // It would end by itself too, but at an idle server only with the next message that has no data.
+    let order = order(server, &wal_dir(source)).args(["--status-interval", "1"]);
+    let mut running = order.start().map_err(|e| cannot_run("pg_receivewal", e))?;
+    let reached = await_flushed(server, &until, &mut running, stop);
+    running.end().map_err(|e| cannot_run("pg_receivewal", e))?;
+    reached
+}
+
+/// Waits until the server has heard that everything up to `until` is on the disk here.
+fn await_flushed(server: &Postgres, until: &str, running: &mut Running, stop: &AtomicBool) -> Result<(), ProduceError> {
+    let failed = |why: String| ProduceError::Failed { what: "cannot receive WAL".into(), why };
+    let sql = format!(
+        "select coalesce(bool_or(r.flush_lsn >= '{until}'), false) from pg_stat_replication r \
+         join pg_replication_slots s on s.active_pid = r.pid where s.slot_name = '{}'",
+        server.slot
+    );
+    let begun = Instant::now();
+    while ask(server, &sql, stop)? != "t" {
+        if let Some(status) = running.look().map_err(|e| cannot_run("pg_receivewal", e))? {
+            return Err(failed(format!("pg_receivewal ended with {status}: {}", running.said().trim_end())));
+        }
+        if stop.load(Ordering::Relaxed) || begun.elapsed() > server.timeout {
+            return Err(failed(format!("{until} was not reached in {} s", begun.elapsed().as_secs())));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
