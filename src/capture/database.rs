@@ -102,7 +102,10 @@ impl Worker<'_> {
         let _held = exclusive::hold(stat.place);
         let mut head = [0; 100];
         let fd = read::open(&dir.fd, name).ok()?;
-        let n = read::read_at(&fd, &mut head, 0).ok()?;
+        let cache = read::CacheGuard::look(&fd, stat.size);
+        let n = read::read_at(&fd, &mut head, 0);
+        cache.finish(&fd);
+        let n = n.ok()?;
         let is = n == head.len() && (head.starts_with(HEADER) && self.shared.scope.finds_databases() || named);
         is.then_some(head)
     }

@@ -209,7 +209,7 @@ impl RawSource {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{load, model::Config, places};
+    use super::super::{kinds::OnFailure, load, model::Config, places};
     use super::*;
 
     fn read(text: &str) -> Result<Config, String> {
