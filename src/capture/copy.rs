@@ -1,5 +1,6 @@
 //! Reading a node with a stable look: its attributes and content as they were at one moment.
 
+use crate::capture::exclusive;
 use crate::index::{
     rows::{Piece, Row},
     tree::Reader,
@@ -83,7 +84,7 @@ fn plain(stat: &Stat, racy: bool, attr: Attr, content: Content) -> Copied {
     Copied { stat: *stat, attr, content, fuzzy: false, racy, read_bytes: 0 }
 }
 
-fn is_racy(stat: &Stat) -> bool {
+pub(super) fn is_racy(stat: &Stat) -> bool {
     stat.ctime.to_ns().is_none_or(|t| t > clock::now().0 - RACY_NS)
 }
 
@@ -105,6 +106,7 @@ fn attr_of(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>, flags: u32) -> Attr {
 }
 
 fn copy_file(dir: impl AsFd, name: &[u8], seen: &Stat, ingest: &mut Ingest) -> Result<Copied, IngestError> {
+    let _held = exclusive::hold(seen.place);
     let fd = read::open(&dir, name)?;
     let mut before = stat::of(&fd)?;
     if before.place != seen.place || before.kind() != Some(Kind::File) {
@@ -130,6 +132,23 @@ fn copy_file(dir: impl AsFd, name: &[u8], seen: &Stat, ingest: &mut Ingest) -> R
         before = after;
     }
     unreachable!("the loop returns at its last attempt")
+}
+
+/// Reads the file `from` as the content of the file of which `stat` was seen, with its attributes.
+pub(super) fn copy_other(
+    from: &std::path::Path,
+    stat: &Stat,
+    racy: bool,
+    (xattrs, flags): (crate::types::attr::Xattrs, u32),
+    ingest: &mut Ingest,
+) -> Result<Copied, IngestError> {
+    let fd: OwnedFd = std::fs::File::open(from)?.into();
+    let (runs, size, data) = read_runs(&fd, &stat::of(&fd)?, ingest)?;
+    let mut attr = attr_of(stat, xattrs, flags);
+    attr.size = size;
+    attr.blocks = data.div_ceil(512);
+    let content = if runs.is_empty() { Content::None } else { Content::Runs(runs) };
+    Ok(Copied { stat: Stat { size, ..*stat }, attr, content, fuzzy: false, racy, read_bytes: data })
 }
 
 /// The runs of a file, how long they are together, and how many bytes of them are data.

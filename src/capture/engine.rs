@@ -2,7 +2,7 @@
 
 use crate::capture::{
     compare::{Verdict, compare, is_same_node},
-    copy,
+    copy, database, freeze,
     queue::Queue,
     report::{CaptureError, Report},
     resolve::resolve,
@@ -27,9 +27,7 @@ use crate::types::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    ffi::OsStr,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
-    path::Path,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
@@ -81,8 +79,8 @@ pub fn capture(
     settings: &Settings<'_>,
 ) -> Result<Report, CaptureError> {
     let root_path = writer.source().root.clone();
-    let root = dir::open_root(Path::new(OsStr::from_bytes(&root_path)))
-        .map_err(|source| CaptureError::Root { root: root_path.clone(), source })?;
+    let ground = freeze::Ground::open(&root_path, scope.atomic)?;
+    let root = &ground.root;
     tracing::info!("capturing {}", path::show(&root_path));
     writer.settle()?;
     let _capturing = attend::capturing(writer.attached())?;
@@ -90,9 +88,14 @@ pub fn capture(
     let at = writer.attached().clone();
     let first = head.number == Snap(0);
     let tier = writer.possible(settings.tier)?;
+    if let Err(e) = database::remove_left_over(at.dir(), source.0) {
+        tracing::warn!("cannot remove what an earlier capture has left in {}: {e}", at.dir().display());
+    }
     let shared = Shared {
-        root: &root,
+        root,
+        device: ground.device,
         root_path: &root_path,
+        state: at.dir(),
         source,
         head: head.number,
         scope,
@@ -119,7 +122,7 @@ pub fn capture(
     let mut report = Report::default();
     let reader = at.reader()?;
     if let Some(lead) = workers.first_mut() {
-        look_at_root(lead, &reader, &root)?;
+        look_at_root(lead, &reader, root)?;
     }
     let tasks = resolve(&shared, plan, &reader)?;
     shared.queue.push(tasks.into_iter());

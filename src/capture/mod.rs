@@ -2,8 +2,11 @@
 
 pub mod compare;
 pub mod copy;
+pub mod database;
 pub mod dirty;
 pub mod engine;
+mod exclusive;
+pub mod freeze;
 pub mod once;
 pub mod queue;
 mod relative;

@@ -64,7 +64,7 @@ pub fn scope(config: &Config, source: &Source) -> Result<Scope, ScopeError> {
     let real = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
     let own = config.own_dirs();
     for (what, dir) in &own {
-        if real(&source.path).starts_with(real(dir)) {
+        if !source.in_state && real(&source.path).starts_with(real(dir)) {
             return Err(ScopeError::Own { path: source.path.clone(), what, dir: (*dir).to_owned() });
         }
     }

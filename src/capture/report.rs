@@ -46,6 +46,14 @@ pub enum CaptureError {
         /// Why.
         source: io::Error,
     },
+    /// The source can't be held still, as its settings ask.
+    #[error("cannot hold the source {} still by a snapshot of btrfs: {source}", path::show(root))]
+    Atomic {
+        /// The root.
+        root: Vec<u8>,
+        /// Why.
+        source: io::Error,
+    },
     /// Another, empty directory stands where the source was.
     #[error(
         "the source {} is an empty directory now, and another one than before: the file system that belongs there may not be \

@@ -1,6 +1,7 @@
 //! Walking directories: each is listed and held against the index, name by name.
 
 use crate::capture::{
+    database::base_of,
     report::CaptureError,
     scope::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Descent},
     visit::{Dir, Pending, Task, Worker},
@@ -8,7 +9,7 @@ use crate::capture::{
 use crate::index::rows::Row;
 use crate::sys::{dir, read, stat};
 use crate::types::{ids::Node, path};
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd, sync::Arc};
 
 /// A directory with more files to read than this shares them with the other threads.
 const FILES_TOGETHER: usize = 128;
@@ -119,6 +120,12 @@ impl Worker<'_> {
 
     fn names(&mut self, dir: &Arc<Dir>, names: Vec<(Vec<u8>, bool)>) -> Result<(), CaptureError> {
         let (mut files, mut dirs) = (Vec::new(), Vec::new());
+        let mut names: BTreeMap<Vec<u8>, bool> = names.into_iter().collect();
+        // A change beside a database is one of the database.
+        let bases: Vec<Vec<u8>> = names.keys().filter_map(|name| base_of(name)).map(<[u8]>::to_vec).collect();
+        for base in bases.into_iter().filter(|base| stat::at(&dir.fd, base).is_ok()) {
+            names.entry(base).or_insert(false);
+        }
         for (name, deep) in names {
             let row = self.ingest.index().child(self.shared.source, dir.node, &name, self.shared.head)?;
             self.visit(dir, &name, row, deep, (&mut files, &mut dirs))?;

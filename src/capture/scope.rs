@@ -1,6 +1,7 @@
 //! What belongs to a source.
 
-use crate::config::{model, patterns::Patterns};
+use crate::capture::freeze::FREEZER;
+use crate::config::{kinds::Atomic, model, patterns::Patterns};
 use crate::sys::{mounts, stat};
 use crate::types::{attr::Place, path};
 use std::{
@@ -21,6 +22,12 @@ pub struct Scope {
     one_file_system: bool,
     /// Whether directories with a CACHEDIR.TAG are left out.
     pub cachedir_tag: bool,
+    /// Whether databases are found by their first bytes.
+    find_databases: bool,
+    /// How the source is held still.
+    pub atomic: Option<Atomic>,
+    /// Databases by name.
+    databases: Option<Patterns>,
     never: HashSet<Place>,
     own_mounts: HashSet<u64>,
     pseudo_mounts: HashSet<u64>,
@@ -51,8 +58,13 @@ impl Scope {
         }
         let mut scope = Scope {
             patterns,
-            one_file_system: source.one_file_system,
+            // A snapshot of btrfs has nothing of what is mounted below.
+            one_file_system: source.one_file_system || source.atomic.is_some(),
             cachedir_tag: source.cachedir_tag,
+            // What is held still has its databases whole, with what lies beside them.
+            find_databases: source.sqlite.find && source.atomic.is_none(),
+            atomic: source.atomic,
+            databases: databases_of(source),
             never: places,
             own_mounts: HashSet::new(),
             pseudo_mounts: HashSet::new(),
@@ -71,7 +83,22 @@ impl Scope {
 
     /// Whether the entry `rel` (relative to the root) is left out by a pattern.
     pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
-        self.patterns.excluded(rel, is_dir)
+        is_freezer(rel) || self.patterns.excluded(rel, is_dir)
+    }
+
+    /// Whether any file may be captured as a database.
+    pub fn has_databases(&self) -> bool {
+        self.find_databases || self.databases.is_some()
+    }
+
+    /// Whether a database is known by its first bytes.
+    pub fn finds_databases(&self) -> bool {
+        self.find_databases
+    }
+
+    /// Whether the settings name this file as a database.
+    pub fn is_named_database(&self, rel: &[u8]) -> bool {
+        self.databases.as_ref().is_some_and(|patterns| patterns.excluded(rel, false))
     }
 
     /// Whether any component of `rel` but the last is left out as a directory, or the last one as `is_dir` says.
@@ -109,6 +136,17 @@ impl Scope {
         let crossed = dir.place.dev != parent_dev;
         Ok(if pseudo || (crossed && self.one_file_system) { Descent::Stay } else { Descent::Enter })
     }
+}
+
+/// Whether a path, relative to a root, is the directory of snapshots that hold sources still.
+pub fn is_freezer(rel: &[u8]) -> bool {
+    path::components(rel).last() == Some(FREEZER)
+}
+
+/// The patterns of databases that are named. Those that are no patterns have been refused when the settings were read.
+fn databases_of(source: &model::Source) -> Option<Patterns> {
+    let named = !source.sqlite.paths.is_empty() && source.atomic.is_none();
+    named.then(|| Patterns::compile(&source.sqlite.paths, &[]).ok()).flatten()
 }
 
 /// A path of the file system as bytes.

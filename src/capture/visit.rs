@@ -2,15 +2,17 @@
 
 use crate::capture::{
     compare::{Verdict, compare, is_moved_node, same_attr},
-    copy::{self, Copied, known_runs, shorten},
+    copy::{Copied, known_runs, shorten},
+    database::CopyError,
     queue::Queue,
     report::{CaptureError, Problem},
     scope::Scope,
 };
 use crate::index::{error::IndexError, rows::Row, tree::Reader};
 use crate::progress::Progress;
-use crate::repo::ingest::{Framed, Ingest, IngestError};
+use crate::repo::ingest::{Framed, Ingest};
 use crate::sys::{
+    btrfs::EMPTY_SUBVOLUME,
     clock, dir,
     stat::{self, Stat},
 };
@@ -42,6 +44,10 @@ const BATCH: usize = 256;
 pub(super) struct Shared<'a> {
     pub(super) root: &'a OwnedFd,
     pub(super) root_path: &'a [u8],
+    /// The device that is looked at, and the one that it is told as, where a snapshot is looked at in place of the source.
+    pub(super) device: Option<(u64, u64)>,
+    /// Where images of databases are made.
+    pub(super) state: &'a std::path::Path,
     pub(super) source: SourceNum,
     /// The newest snapshot: what the index is asked for.
     pub(super) head: Snap,
@@ -59,6 +65,16 @@ pub(super) struct Shared<'a> {
     pub(super) queue: Queue<Task>,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a AtomicBool,
+}
+
+impl Shared<'_> {
+    /// Where a node is in the live tree.
+    pub(super) fn live(&self, place: Place) -> Place {
+        match self.device {
+            Some((seen, live)) if place.dev == seen => Place { dev: live, ..place },
+            _ => place,
+        }
+    }
 }
 
 /// The next numbers to give.
@@ -186,7 +202,21 @@ impl<'a> Worker<'a> {
     }
 
     /// Looks at one name. Files that must be read are added to `files`, directories to be scanned to `dirs`.
+    ///
+    /// What is part of a database beside it is captured, or left out, with that.
     pub(super) fn visit(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        row: Option<Row>,
+        deep: bool,
+        to: (&mut Vec<Pending>, &mut Vec<Task>),
+    ) -> Result<(), CaptureError> {
+        if self.is_beside_database(dir, name) { Ok(()) } else { self.visit_itself(dir, name, row, deep, to) }
+    }
+
+    /// The same, of this name alone.
+    pub(super) fn visit_itself(
         &mut self,
         dir: &Arc<Dir>,
         name: &[u8],
@@ -207,13 +237,21 @@ impl<'a> Worker<'a> {
             // What it hides is still there: it stays as it is known.
             return Ok(());
         }
-        if self.shared.scope.is_never(&stat) || self.is_excluded(dir, name, kind) {
+        // Its own place is asked for: the live one, where a snapshot is looked at.
+        let live = Stat { place: self.shared.live(stat.place), ..stat };
+        if self.shared.scope.is_never(&live) || self.is_excluded(dir, name, kind) {
             return self.gone(dir, name, row);
+        }
+        if self.shared.device.is_some() && kind == Kind::Dir && stat.place.ino == EMPTY_SUBVOLUME {
+            let why =
+                "it is another subvolume, of which a snapshot has nothing: make it a source of its own, and exclude it";
+            return self.problem(&dir.rel, name, "capture it", &io::Error::other(why));
         }
         if kind == Kind::Socket {
             self.emit(Out::Socket)?;
             return self.gone(dir, name, row);
         }
+        let stat = self.seen_as(dir, name, stat, row.as_ref());
         let row = match row {
             Some(row) => match compare(&row, &stat, self.shared.full) {
                 Verdict::Unchanged => {
@@ -301,8 +339,9 @@ impl<'a> Worker<'a> {
         if self.shared.head == Snap(0) {
             return Ok(None);
         }
-        for row in self.ingest.index().by_inode(self.shared.source, stat.place)? {
-            if !is_moved_node(&row, stat) || row.node == Node::ROOT {
+        let live = Stat { place: self.shared.live(stat.place), ..*stat };
+        for row in self.ingest.index().by_inode(self.shared.source, live.place)? {
+            if !is_moved_node(&row, &live) || row.node == Node::ROOT {
                 continue;
             }
             // The same directory may show twice, where it is bound to another place: only one of them is it.
@@ -321,7 +360,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads one node and states what is new about it. False where it could not be read.
-    pub(super) fn read(&mut self, dir: &Dir, pending: Pending) -> Result<bool, CaptureError> {
+    pub(super) fn read(&mut self, dir: &Arc<Dir>, pending: Pending) -> Result<bool, CaptureError> {
         if self.shared.stop.load(Ordering::Relaxed) {
             return Err(CaptureError::Stopped);
         }
@@ -334,11 +373,11 @@ impl<'a> Worker<'a> {
             return Ok(true);
         }
         let start = clock::now();
-        let copied = match copy::copy(&dir.fd, &name, &stat, &mut self.ingest) {
+        let copied = match self.copy(dir, &name, &stat) {
             Ok(copied) => copied,
-            Err(IngestError::Repo(e)) => return Err(e.into()),
-            Err(IngestError::Read(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(IngestError::Read(e)) => {
+            Err(CopyError::Capture(e)) => return Err(e),
+            Err(CopyError::Read(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(CopyError::Read(e)) => {
                 self.problem(&dir.rel, &name, "read it", &e)?;
                 return Ok(false);
             }
@@ -372,7 +411,7 @@ impl<'a> Worker<'a> {
     ) -> Result<bool, CaptureError> {
         let version = |worker: &Worker<'_>, copied: Copied, content| Version {
             ver: worker.shared.next.ver(),
-            place: copied.stat.place,
+            place: worker.shared.live(copied.stat.place),
             attr: copied.attr,
             content,
             fuzzy: copied.fuzzy,
@@ -392,7 +431,7 @@ impl<'a> Worker<'a> {
                 let mut before = row.attr.clone();
                 before.xattrs = index.xattrs(row.xattr)?;
                 if content == Content::Same && same_attr(&before, &copied.attr) && row.fuzzy == copied.fuzzy {
-                    let (place, seen) = (copied.stat.place, copied.stat.ctime);
+                    let (place, seen) = (self.shared.live(copied.stat.place), copied.stat.ctime);
                     if !copied.racy && (row.seen != Some(seen) || row.place != place) {
                         self.emit(Out::Seen { parent, name, place, seen })?;
                     }

@@ -7,7 +7,7 @@ use crate::capture::{
     },
     engine::{self, Plan, Settings},
     report::{CaptureError, Report},
-    scope::{Scope, bytes},
+    scope::{Scope, bytes, is_freezer},
     steer::{Steering, Wanted},
     watch::{
         hint::Hint,
@@ -160,7 +160,7 @@ fn watch_options(options: &Options<'_>) -> WatchOptions {
     let patterns = Patterns::compile(&options.source.exclude, &options.source.include);
     let mut watch = WatchOptions::new(Arc::new(clock::now));
     if let Ok(patterns) = patterns {
-        watch.exclude = Arc::new(move |rel, is_dir| patterns.excluded(rel, is_dir));
+        watch.exclude = Arc::new(move |rel, is_dir| is_freezer(rel) || patterns.excluded(rel, is_dir));
     }
     watch.skip = options.never.clone();
     watch.prefer = match options.capture.watcher {

@@ -9,7 +9,7 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, hold, index, init, jobs, key, list, log, maintain,
-    mount, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
+    mount, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -87,6 +87,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Report(command) => report::run(&load(Missing::Error)?, command),
         Command::Maintain(args) => maintain::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::Wal(command) => wal::run(&load(Missing::Error)?, command),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),
         Command::Snapshot(args) => snapshot::run(&load(Missing::Error)?, args),

@@ -58,7 +58,7 @@ pub fn own(config: &Config) -> Vec<Problem> {
             cure: "remove it from the sources: what bygone keeps there is never captured".into(),
         })
     };
-    config.sources.iter().filter_map(problem).collect()
+    config.sources.iter().filter(|s| !s.in_state).filter_map(problem).collect()
 }
 
 fn zone(config: &Config) -> Option<Problem> {
@@ -76,7 +76,9 @@ pub fn overlaps(sources: &[Source]) -> Vec<Problem> {
     for (n, source) in sources.iter().enumerate() {
         for (m, other) in sources.iter().enumerate().filter(|(m, _)| *m != n) {
             let same = real[n] == real[m];
-            let what = match (same, below(&real[n], &real[m])) {
+            // What another one never captures, since it lies in the state directory, can't be captured twice.
+            let apart = source.in_state;
+            let what = match (same, below(&real[n], &real[m]) && !apart) {
                 (true, _) if m < n => format!("source {} is given twice", source.path.display()),
                 (false, true) => {
                     format!("source {} lies inside source {}", source.path.display(), other.path.display())
@@ -123,6 +125,8 @@ fn directory(source: &Source) -> Option<Problem> {
     let (what, cure) = match std::fs::metadata(&source.path) {
         Ok(meta) if meta.is_dir() => return None,
         Ok(_) => ("is not a directory".to_owned(), "name the directory it lies in, and leave out what is not meant"),
+        // It is made when it is produced.
+        Err(e) if source.kind.is_produced() && e.kind() == std::io::ErrorKind::NotFound => return None,
         Err(e) => (format!("cannot be looked at: {e}"), "mount or make it, or remove it with bygone source remove"),
     };
     Some(Problem {

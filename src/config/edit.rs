@@ -60,7 +60,12 @@ pub fn remove_source(text: &str, path: &Path) -> Result<String, EditError> {
     let mut tables = take_sources(&mut doc)?;
     let is_it = |t: &Table| {
         let written = t.get("path").and_then(Item::as_str);
-        written.and_then(|p| values::absolute(p).ok()).is_some_and(|p| p == path)
+        // One that is produced may have a name only, and lies in a directory of that name.
+        let name = t.get("name").or_else(|| t.get("kind")).and_then(Item::as_str);
+        match written {
+            Some(written) => values::absolute(written).is_ok_and(|p| p == path),
+            None => name.is_some_and(|name| path.file_name() == Some(name.as_ref())),
+        }
     };
     let place = tables.iter().position(is_it).ok_or_else(missing)?;
     tables.remove(place);

@@ -1,21 +1,20 @@
 //! The file, read into settings.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
-use super::model::{Capture, Compliance, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling, Source};
+use super::model::{Capture, Compliance, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling};
 use super::places::{self, Places};
 use super::ranges;
 use super::retention::Retention;
 use super::roles::Roles;
+use super::source::{self, RawSource};
 use super::values::{self, Absolute, RepositoryAt};
-use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::location::Location;
 
 /// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
@@ -67,7 +66,6 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         host: raw.host.unwrap_or_else(|| places.host.clone()),
         socket: raw.daemon.socket.or_else(|| places.socket.clone()).unwrap_or_else(|| places::default_socket(&state)),
         roles: raw.roles,
-        state,
         key,
         capture,
         remote: raw.remote,
@@ -76,8 +74,9 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         retention: raw.retention,
         compliance: raw.compliance,
         schedule: raw.schedule,
-        sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
+        sources: source::sources(raw.source, &state, &at)?,
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
+        state,
     };
     Ok((config, problems))
 }
@@ -125,7 +124,7 @@ struct Raw {
     #[serde(default)]
     roles: Roles,
     #[serde(default)]
-    source: Vec<RawSource>,
+    source: Vec<Spanned<RawSource>>,
     #[serde(default)]
     job: Vec<Spanned<JobSettings>>,
 }
@@ -161,52 +160,6 @@ impl RawKey {
                  passphrase-command, passphrase-credential and prompt = true",
                 if first.is_some() { "in several ways" } else { "in no way" }
             )),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawSource {
-    path: Spanned<Absolute>,
-    #[serde(default)]
-    exclude: Vec<String>,
-    #[serde(default)]
-    include: Vec<String>,
-    #[serde(default)]
-    one_file_system: bool,
-    cachedir_tag: Option<bool>,
-    retention: Option<Retention>,
-    #[serde(default, deserialize_with = "values::duration_if_any")]
-    objective: Option<Duration>,
-    #[serde(default, deserialize_with = "values::schedule_if_any")]
-    full: Option<Schedule>,
-    #[serde(default, deserialize_with = "values::schedule_if_any")]
-    differential: Option<Schedule>,
-    #[serde(default, deserialize_with = "values::blackout")]
-    blackout: Blackout,
-    #[serde(default, deserialize_with = "values::duration")]
-    jitter: Duration,
-}
-
-impl RawSource {
-    fn into_source(self, at: &impl Fn(Option<std::ops::Range<usize>>) -> Place) -> Source {
-        let place = at(Some(self.path.span()));
-        let path: PathBuf = self.path.into_inner().0;
-        let plain = Source::new(path);
-        Source {
-            exclude: self.exclude,
-            include: self.include,
-            one_file_system: self.one_file_system,
-            cachedir_tag: self.cachedir_tag.unwrap_or(plain.cachedir_tag),
-            retention: self.retention,
-            objective: self.objective,
-            full: self.full,
-            differential: self.differential,
-            blackout: self.blackout,
-            jitter: self.jitter,
-            at: place,
-            ..plain
         }
     }
 }

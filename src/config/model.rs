@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::Place;
+use super::kinds::{Atomic, Hooks, Kind, Produce, Sqlite};
 use super::retention::Retention;
 use super::roles::Roles;
 use super::values;
@@ -309,6 +310,20 @@ pub(super) struct Daemon {
 /// One protected directory and its policy.
 #[derive(Debug, Clone)]
 pub struct Source {
+    /// What it is called, besides its path.
+    pub name: Option<String>,
+    /// Where its data comes from.
+    pub kind: Kind,
+    /// Whether it lies in the state directory, because it is produced there: the one thing in it that is captured.
+    pub in_state: bool,
+    /// When it is produced by itself, where its data must be.
+    pub produce: Option<Produce>,
+    /// What runs before and after a snapshot.
+    pub hooks: Hooks,
+    /// Which of its files are databases.
+    pub sqlite: Sqlite,
+    /// How it is held still while it is captured.
+    pub atomic: Option<Atomic>,
     /// The directory; absolute, without `..`.
     pub path: PathBuf,
     /// What is left out, in gitignore syntax relative to `path`.
@@ -340,6 +355,13 @@ impl Source {
     pub fn new(path: PathBuf) -> Source {
         let at = Place::whole(&path);
         Source {
+            name: None,
+            kind: Kind::Directory,
+            in_state: false,
+            produce: None,
+            hooks: Hooks::default(),
+            sqlite: Sqlite::default(),
+            atomic: None,
             path,
             exclude: Vec::new(),
             include: Vec::new(),

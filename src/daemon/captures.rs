@@ -2,11 +2,12 @@
 
 use crate::capture::{
     once,
-    report::{CaptureError, Report},
+    report::{CaptureError, Problem, Report},
     steer::Wanted,
 };
 use crate::config::model::{Config, Source};
 use crate::daemon::{error::Trouble, work::Work};
+use crate::produce::{error::Failure, go_on::tell_failures, run::Ground, take};
 use crate::repo::attach::Attached;
 use crate::types::snapshot::Tier;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -42,13 +43,22 @@ impl Captures {
         tier: Tier,
         work: &Work,
     ) -> Result<Report, Trouble> {
-        let (told, hear) = crossbeam_channel::bounded(1);
-        let wanted = Wanted { tier, stop: work.stop.clone(), told };
-        let watched = self.lock().get(&source.path).cloned();
-        match watched.map(|to| to.send(wanted)) {
-            Some(Ok(())) => answer(&hear, source, work),
-            _ => Ok(once::take(config, at, source, tier, (&*work.pulse, &work.stop))?),
-        }
+        let ground = Ground { state: &config.state, tier, stop: &work.stop };
+        let taken = take::take(source, &ground, || -> Result<Report, Trouble> {
+            let (told, hear) = crossbeam_channel::bounded(1);
+            let wanted = Wanted { tier, stop: work.stop.clone(), told };
+            let watched = self.lock().get(&source.path).cloned();
+            match watched.map(|to| to.send(wanted)) {
+                Some(Ok(())) => answer(&hear, source, work),
+                _ => Ok(once::take(config, at, source, tier, (&*work.pulse, &work.stop))?),
+            }
+        })?;
+        tell_failures(source, taken.produced.failures.iter().chain(&taken.hooks));
+        let failures = taken.produced.failures.iter().chain(&taken.hooks);
+        let problem = |f: &Failure| Problem { path: f.what.clone().into_bytes(), why: f.why.clone() };
+        let mut report = taken.report;
+        report.problems.extend(failures.map(problem));
+        Ok(report)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Sender<Wanted>>> {

@@ -6,19 +6,23 @@ use crate::capture::{
     steer::Steering,
     watching::{self, Event, Options, WatchingError},
 };
-use crate::config::{error::Place, model::Source, retention::Retention};
+use crate::config::{error::Place, jobs, model::Source, retention::Retention};
 use crate::daemon::{
     error::Trouble,
     shared::{Current, Shared},
     task::{Body, Task},
 };
 use crate::mount::session::{self, MountOptions};
+use crate::produce::go_on;
 use crate::repo::replay;
 use crate::schedule::blackout::Blackout;
 use crate::types::path;
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -100,7 +104,16 @@ fn watch_one(task: &Task, shared: &Shared, current: &Current, source: &Source) -
         stop: &task.stop,
         steering: Some(&steering),
     };
-    match watching::watch(writer, scope, &options) {
+    let zone = jobs::zone(config);
+    let producing = go_on::begin((&config.state, zone), source, &task.stop)?;
+    let ended = AtomicBool::new(false);
+    let watched = std::thread::scope(|threads| {
+        threads.spawn(|| producing.go_on(&ended, &task.stop));
+        let watched = watching::watch(writer, scope, &options);
+        ended.store(true, Ordering::Relaxed);
+        watched
+    });
+    match watched {
         // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
         Err(WatchingError::Capture(CaptureError::Stopped)) if task.is_stopped() => Ok(()),
         other => Ok(other?),

@@ -9,6 +9,7 @@ mod contents;
 pub mod error;
 mod frames;
 pub mod history;
+pub mod image;
 pub mod live;
 pub mod needs;
 pub mod open;

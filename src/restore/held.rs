@@ -1,6 +1,9 @@
 //! What could be brought back: what the newest snapshots hold just as it stands on the disk.
 
-use crate::capture::compare::{Verdict, compare};
+use crate::capture::{
+    compare::{Verdict, compare},
+    database,
+};
 use crate::index::{error::IndexError, tree::Reader};
 use crate::restore::plan::Newest;
 use crate::sys::{read, stat::Stat};
@@ -47,7 +50,8 @@ impl<'a> Held<'a> {
         };
         Ok(row.is_some_and(|row| match now.kind() {
             Some(Kind::Dir) => row.attr.kind() == Kind::Dir,
-            _ => !row.fuzzy && compare(&row, now, false) == Verdict::Unchanged,
+            // A commit may be in the `-wal` of a database only.
+            _ => !row.fuzzy && compare(&row, &database::seen_as(dir, name, *now, &row), false) == Verdict::Unchanged,
         }))
     }
 

@@ -3,6 +3,7 @@
 pub mod act;
 mod attributes;
 mod batch;
+mod beside;
 mod compare;
 mod content;
 mod delete;

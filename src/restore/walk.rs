@@ -2,11 +2,12 @@
 
 use crate::index::{error::IndexError, rows::Row, tree::Reader};
 use crate::restore::{
+    beside,
     compare::{CompareError, Found, compare},
     delete::{Guard, Remover},
     error::RestoreError,
     held::Held,
-    plan::{Action, DirAction, Plan, PlannedDir, PlannedFile, Request, Target, Wanted},
+    plan::{Action, DirAction, Plan, PlannedDir, PlannedFile, Removal, Request, Target, Wanted},
     report::{Counts, Problem, Why},
 };
 use crate::sys::{
@@ -63,6 +64,7 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
         plan,
         groups: HashMap::new(),
         claimed: HashMap::new(),
+        beside: HashSet::new(),
         seen_dirs: HashSet::new(),
         names: HashMap::new(),
         pending: Vec::new(),
@@ -145,6 +147,8 @@ struct Walk<'a> {
     groups: HashMap<(SourceNum, Node), Group>,
     /// Kept inodes that have several names, and the node that each is kept for.
     claimed: HashMap<Place, (SourceNum, Node)>,
+    /// What is removed from beside a database.
+    beside: HashSet<Vec<u8>>,
     seen_dirs: HashSet<(SourceNum, Node)>,
     /// Directories on the way, by their parent and name.
     names: HashMap<(usize, Vec<u8>), usize>,
@@ -338,10 +342,24 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
+        let stale = match dir {
+            Some(dir) if !row.node.is_dir() => beside::stale(self.index, dir, row, snap)?,
+            _ => Vec::new(),
+        };
+        // A database with commits beside it is not what its own bytes are.
+        let found = match found {
+            Found::Same(now) | Found::Attributes(now) if stale.iter().any(|(_, side)| side.size > 0) => {
+                Found::Other(now)
+            }
+            other => other,
+        };
         if let Found::Other(now) = &found
             && !self.make_way(at, dir, row, now, delete)?
         {
             return Ok(());
+        }
+        for (name, now) in stale {
+            self.remove_beside(at, &name, &now);
         }
         if row.node.is_dir() { self.dir(at, row, snap, delete, &found) } else { self.file(at, row, snap, &found) }
     }
@@ -449,6 +467,15 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Notes the removal of what stands beside a database, before that is put in place.
+    fn remove_beside(&mut self, at: usize, name: &[u8], now: &Stat) {
+        let path = path::join(&self.plan.dir_path(at), name);
+        self.plan.dirs[at].touched = true;
+        self.plan.will.removed += 1;
+        self.beside.insert(path.clone());
+        self.plan.clear.push(Removal { path, is_dir: false, place: now.place, content: Some((now.size, now.mtime)) });
+    }
+
     /// Whether an inode may be kept for this node: nobody else keeps it.
     fn claim(&mut self, now: &Stat, key: (SourceNum, Node)) -> bool {
         now.nlink <= 1 || *self.claimed.entry(now.place).or_insert(key) == key
@@ -503,6 +530,9 @@ impl Walk<'_> {
         for entry in listing.iter().filter(|e| !wanted.contains(e.name)) {
             let mut removals = Vec::new();
             let path = path::join(&dir_path, entry.name);
+            if self.beside.contains(&path) {
+                continue;
+            }
             self.remover(|r, problems| r.remove(&path, &mut removals, problems))?;
             if !removals.is_empty() {
                 self.plan.dirs[at].touched = true;

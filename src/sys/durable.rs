@@ -129,6 +129,19 @@ fn parent(path: &Path) -> Result<(OwnedFd, &[u8])> {
     Ok((dir::open_root(dir).map_err(cant("open the directory", dir))?, name.as_bytes()))
 }
 
+/// Gives a file or a directory another name, which nothing else may have, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    let ((from_dir, from_name), (to_dir, to_name)) = (parent(from)?, parent(to)?);
+    make::rename(&from_dir, from_name, &to_dir, to_name, Taken::Refuse).map_err(cant("put in place", to))?;
+    make::sync(&to_dir).map_err(cant("sync the directory of", to))?;
+    make::sync(&from_dir).map_err(cant("sync the directory of", from))
+}
+
+/// Makes the content of a file durable that somebody else has written.
+pub fn sync_file(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(cant("sync", path))
+}
+
 /// Makes the names in a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
     dir::open_root(path).and_then(make::sync).map_err(cant("sync the directory", path))

@@ -3,7 +3,9 @@
 
 pub mod account;
 pub mod apply;
+pub mod btrfs;
 pub mod buffer;
+pub mod child;
 pub mod clock;
 pub mod dir;
 pub mod durable;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, retention, schedule, service, setup, upkeep};
+use super::{evidence, history, retention, schedule, service, setup, upkeep, wal};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -150,6 +150,9 @@ pub enum Command {
     /// Show what runs by itself, and when
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Take and give the WAL of a PostgreSQL server
+    #[command(subcommand)]
+    Wal(wal::Wal),
     /// Work on the index
     #[command(subcommand)]
     Index(upkeep::Index),

@@ -29,4 +29,5 @@ pub mod status;
 mod status_text;
 pub mod umount;
 pub mod verify;
+pub mod wal;
 pub mod watch;

@@ -17,6 +17,11 @@ use crate::cli::sizes::show_size;
 use crate::cli::trail;
 use crate::config::model::{IoClass, Source};
 use crate::daemon::protocol::{Answer, What};
+use crate::produce::{
+    go_on::tell_failures,
+    run::Ground,
+    take::{self, TakeError, Taken},
+};
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
@@ -72,13 +77,11 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     for source in wanted {
         let taken = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()));
         let recorded = trail::told(audit.record(event(context, source, &taken)));
-        let report = taken?;
-        tell(context, source, &report)?;
+        let taken = taken?;
+        tell(context, source, &taken.report)?;
+        tell_failures(source, taken.produced.failures.iter().chain(&taken.hooks));
         outcome = outcome.and(recorded);
-        if report.forked {
-            outcome = Outcome::Partial;
-        }
-        if !report.problems.is_empty() || !report.fuzzy.is_empty() || !report.altered.is_empty() {
+        if !taken.is_whole() {
             outcome = Outcome::Partial;
         }
     }
@@ -101,7 +104,9 @@ pub fn chosen<'a>(context: &'a Context, wanted: &[PathBuf]) -> Result<Vec<&'a So
         .iter()
         .map(|wanted| {
             let real = wanted.canonicalize().unwrap_or_else(|_| wanted.clone());
-            all.iter().find(|s| s.path == real || s.path == *wanted).ok_or_else(|| {
+            let named = |s: &&Source| s.name.as_deref().is_some_and(|name| wanted.as_os_str() == name);
+            let found = all.iter().find(|s| s.path == real || s.path == *wanted).or_else(|| all.iter().find(named));
+            found.ok_or_else(|| {
                 Failure::new(format!("{} is not protected", wanted.display()))
                     .hint("`bygone source list` shows what is")
             })
@@ -121,23 +126,25 @@ pub fn lower_priority(context: &Context) {
     }
 }
 
-/// One snapshot of a source, of everything that has changed.
+/// One snapshot of a source, of everything that has changed, with its hooks and after its data was produced.
 pub fn take(
     context: &Context,
     at: &Arc<Attached>,
     source: &Source,
     tier: Tier,
     (progress, stop): (&dyn Progress, &AtomicBool),
-) -> Result<Report, Failure> {
+) -> Result<Taken, Failure> {
     let what = || format!("cannot capture {}", source.path.display());
     open::scope(context, source)?;
-    once::take(&context.config, at, source, tier, (progress, stop)).explain(what)
+    let ground = Ground { state: &context.config.state, tier, stop };
+    let capture = || Ok::<_, TakeError>(once::take(&context.config, at, source, tier, (progress, stop))?);
+    take::take(source, &ground, capture).explain(what)
 }
 
 /// What the audit trail tells of it.
-fn event(context: &Context, source: &Source, taken: &Result<Report, Failure>) -> Event {
+fn event(context: &Context, source: &Source, taken: &Result<Taken, Failure>) -> Event {
     let ended = match taken {
-        Ok(report) if report.problems.is_empty() => Ended::Done,
+        Ok(taken) if taken.is_whole() => Ended::Done,
         Ok(_) => Ended::Partial,
         Err(_) => Ended::Failed,
     };
@@ -146,9 +153,11 @@ fn event(context: &Context, source: &Source, taken: &Result<Report, Failure>) ->
         .about("source", bytes_value(path_bytes(&source.path)));
     match taken {
         Err(failure) => event.detail("why", failure.in_short()),
-        Ok(report) => {
+        Ok(Taken { report, produced, hooks }) => {
             let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
             let event = event.detail("altered", report.altered.len());
+            let failures = produced.failures.iter().chain(hooks).map(|f| format!("{}: {}", f.what, f.why));
+            let event = event.detail("failures", failures.collect::<Vec<_>>());
             report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
         }
     }

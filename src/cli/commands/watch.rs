@@ -18,7 +18,8 @@ use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
-use crate::config::model::Source;
+use crate::config::{jobs, model::Source};
+use crate::produce::go_on;
 use crate::progress::Quiet;
 use crate::repo::{attach::Attached, audit::captures::Captures, error::RepoError, write::SourceWriter};
 use crate::sys::process::Signals;
@@ -169,6 +170,8 @@ fn watch_one(
     captures: Option<&Captures<'_>>,
 ) -> Result<Outcome, Failure> {
     let what = || format!("cannot watch {}", source.path.display());
+    let place = (context.config.state.as_path(), jobs::zone(&context.config));
+    let produced = go_on::begin(place, source, stop).explain(what)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let unread = Mutex::new(std::collections::BTreeSet::<Vec<u8>>::new());
     let recorded_as = writer.source().clone();
@@ -192,7 +195,14 @@ fn watch_one(
     let (mut next, mut forked) = (Some((writer, scope)), false);
     while let Some((writer, scope)) = next.take() {
         forked |= writer.is_forked();
-        match watching::watch(writer, scope, &options) {
+        let ended = AtomicBool::new(false);
+        let watched = std::thread::scope(|threads| {
+            threads.spawn(|| produced.go_on(&ended, stop));
+            let watched = watching::watch(writer, scope, &options);
+            ended.store(true, Ordering::Relaxed);
+            watched
+        });
+        match watched {
             Ok(()) => {}
             // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
             Err(watching::WatchingError::Capture(CaptureError::Stopped)) => {}

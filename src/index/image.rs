@@ -1,0 +1,76 @@
+//! A consistent image of any SQLite database, also while others write to it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+/// Why there is no image of a database.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// SQLite said no: it is damaged, encrypted, or needs a recovery that only its own programs may do.
+    #[error("SQLite can't read it: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Somebody held it all the time.
+    #[error("it was locked for {} s", .0.as_secs())]
+    Locked(Duration),
+}
+
+/// How long a lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Writes the database `from` as it is after some commit into the new file `to`, which stands in a directory of its own.
+///
+/// Nothing is changed beside `from`: no checkpoint is run, and its `-wal` stays. It is copied in one step, since a copy in
+/// several begins anew with every commit. No other descriptor of `from` may be closed by this process meanwhile: that would
+/// drop the locks that SQLite has on it.
+pub fn image(from: &Path, to: &Path) -> Result<(), ImageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(from, flags)?;
+    source.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    source.busy_timeout(Duration::from_secs(1))?;
+    let mut target = Connection::open(to)?;
+    target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;")?;
+    let begun = Instant::now();
+    let backup = Backup::new(&source, &mut target)?;
+    loop {
+        match backup.step(-1)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More | StepResult::Busy | StepResult::Locked if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            _ => return Err(ImageError::Locked(PATIENCE)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_what_was_committed_and_leaves_the_database_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n); INSERT INTO t VALUES (7);").unwrap();
+        let wal = std::fs::read(dir.path().join("db-wal")).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        image(&path, &to.path().join("image")).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("db-wal")).unwrap(), wal);
+        let copy = Connection::open(to.path().join("image")).unwrap();
+        assert_eq!(copy.query_row("SELECT n FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_is_no_database_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let mut bytes = b"SQLite format 3\0".to_vec();
+        bytes.resize(4096, 0xab);
+        crate::sys::durable::replace(&path, &bytes, 0o600).unwrap();
+        assert!(matches!(image(&path, &dir.path().join("image")), Err(ImageError::Sqlite(_))));
+    }
+}

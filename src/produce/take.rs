@@ -1,0 +1,87 @@
+//! One snapshot of a source, from the hook before it to the hook after it: what everybody calls who takes one at a set time.
+
+use crate::capture::{once::OnceError, report::Report};
+use crate::config::kinds::{Kind, PostgresMode};
+use crate::config::model::Source;
+use crate::produce::error::{Failure, ProduceError, Produced};
+use crate::produce::run::{Ground, produce};
+use crate::produce::{base, hooks};
+
+/// What a snapshot came to.
+#[derive(Debug)]
+pub struct Taken {
+    /// What was captured.
+    pub report: Report,
+    /// What was produced before.
+    pub produced: Produced,
+    /// Hooks that failed.
+    pub hooks: Vec<Failure>,
+}
+
+impl Taken {
+    /// Whether everything was produced and captured, and every hook ended well.
+    pub fn is_whole(&self) -> bool {
+        let r = &self.report;
+        let captured = r.problems.is_empty() && r.fuzzy.is_empty() && r.altered.is_empty() && !r.forked;
+        captured && self.produced.failures.is_empty() && self.hooks.is_empty()
+    }
+}
+
+/// Why no snapshot was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// Nothing could be produced, or the hook before failed.
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
+    /// The capture failed.
+    #[error(transparent)]
+    Once(#[from] OnceError),
+}
+
+/// Runs the hook before, produces, has all of the source captured by `capture`, and runs the hook after, which learns how it went.
+///
+/// What failed in part is in the result. The hook after runs also where the rest failed.
+pub fn take<E: From<ProduceError>>(
+    source: &Source,
+    ground: &Ground<'_>,
+    capture: impl FnOnce() -> Result<Report, E>,
+) -> Result<Taken, E> {
+    let mut failed = Vec::new();
+    let taken = hooks::before(source, ground).map_err(E::from).and_then(|failure| {
+        failed.extend(failure);
+        produce_and_capture(source, ground, capture)
+    });
+    let status = match &taken {
+        Ok(taken) if taken.is_whole() && failed.is_empty() => "ok",
+        Ok(_) => "partial",
+        Err(_) => "failed",
+    };
+    failed.extend(hooks::after(source, status, ground));
+    match taken {
+        Ok(taken) => Ok(Taken { hooks: failed, ..taken }),
+        Err(e) => {
+            for failure in failed {
+                tracing::error!("{}: {} failed: {}", hooks::label(source), failure.what, failure.why);
+            }
+            Err(e)
+        }
+    }
+}
+
+fn produce_and_capture<E: From<ProduceError>>(
+    source: &Source,
+    ground: &Ground<'_>,
+    capture: impl FnOnce() -> Result<Report, E>,
+) -> Result<Taken, E> {
+    let produced = produce(source, ground)?;
+    let spent = match &source.kind {
+        Kind::Postgres(server) if server.mode == PostgresMode::Physical => base::spent_wal(source)?,
+        _ => Vec::new(),
+    };
+    let report = capture()?;
+    // History has what the newest base does not need, once this snapshot has all of it.
+    if report.snapshot.is_some() && report.problems.is_empty() {
+        base::remove(&spent)?;
+    }
+    Ok(Taken { report, produced, hooks: Vec::new() })
+}
