@@ -248,7 +248,7 @@ fn run(seed: u64, steps: u64) {
 }
 
 /// So many steps in all: four tests, which run at the same time where there are processors for them.
-const STEPS: u64 = 2500;
+const STEPS: u64 = 800;
 
 #[test]
 fn promises_are_kept_1() {
