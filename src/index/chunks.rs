@@ -171,6 +171,13 @@ impl Reader {
         found.ok_or(IndexError::Damaged("a chunk is missing"))
     }
 
+    /// Where a frame lies, without a chunk.
+    pub fn frame_location(&self, frame: i64) -> Result<Option<Location>, IndexError> {
+        let sql = "SELECT f.num, p.id, f.number, f.offset, f.sealed, f.raw, f.method, 0, 0 FROM frame f \
+                   JOIN pack p ON p.num = f.pack WHERE f.num = ?1";
+        self.stmt(sql)?.query_row([frame], read_location).optional().map_err(IndexError::at("find a frame"))
+    }
+
     /// Up to `count` frames that follow one in its pack, in order, without chunks. What was read one after another lies so.
     pub fn frames_after(&self, frame: i64, count: usize) -> Result<Vec<Location>, IndexError> {
         // Several packs are written at a time, and their frames mixed in the order of rows: but never far apart.

@@ -98,6 +98,21 @@ impl Index {
         &self.path
     }
 
+    /// Whether what it says of packs comes from records that may be older than the packs that are there.
+    pub fn is_stale(&self) -> Result<bool, IndexError> {
+        self.reader()?
+            .query_row("SELECT value FROM meta WHERE key = 'stale'", [], |r| r.get(0))
+            .map_err(IndexError::at("tell whether it is stale"))
+    }
+
+    /// Notes whether it is [stale](Index::is_stale).
+    pub fn set_stale(&self, stale: bool) -> Result<(), IndexError> {
+        self.writer()?
+            .execute("UPDATE meta SET value = ?1 WHERE key = 'stale'", [stale])
+            .map(drop)
+            .map_err(IndexError::at("note whether it is stale"))
+    }
+
     /// Every row of every table as text, in order.
     #[cfg(test)]
     pub(crate) fn dump(&self) -> Result<Vec<String>, IndexError> {
@@ -159,6 +174,7 @@ fn create(conn: &mut Connection, repository: Id) -> Result<(), IndexError> {
         if tx.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0))? == 0 {
             tx.execute_batch(SCHEMA)?;
             tx.execute("INSERT INTO meta VALUES('repository', ?1)", [&repository.0[..]])?;
+            tx.execute("INSERT INTO meta VALUES('stale', 1)", [])?;
             tx.pragma_update(None, "user_version", LAYOUT)?;
         }
         tx.commit()

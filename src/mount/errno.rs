@@ -134,6 +134,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::RolledBack { .. }
         | RepoError::Uncollectable { .. }
         | RepoError::Retired { .. }
+        | RepoError::NoHost { .. }
         | RepoError::State { .. }
         | RepoError::InUse { .. }
         | RepoError::Rebuilding { .. }

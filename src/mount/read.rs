@@ -51,9 +51,9 @@ struct Lists {
 
 impl Contents {
     /// Of a repository; starts the threads that decode ahead.
-    pub fn new(attached: &Attached) -> Result<Contents, FsError> {
+    pub fn new(attached: &Arc<Attached>) -> Result<Contents, FsError> {
         let max = if attached.repo().store().far() { FAR_FRAMES_MAX } else { FRAMES_MAX };
-        let frames = Arc::new(Frames::new(attached.repo().clone(), max));
+        let frames = Arc::new(Frames::of(attached.clone(), max));
         let failed = |source| FsError::System { doing: "start the threads that read ahead", source };
         let far = Ahead::new(&frames).map_err(failed)?;
         let (ahead, queue) = bounded(AHEAD_QUEUE);

@@ -82,6 +82,16 @@ pub enum RepoError {
         /// What could not be read.
         why: String,
     },
+    /// No host with this id writes into the repository.
+    #[error(
+        "no host with the id {id} writes into the repository {location}; `bygone maintain` names those it waits for"
+    )]
+    NoHost {
+        /// Where the store is.
+        location: String,
+        /// The id.
+        id: String,
+    },
     /// This host is not waited for any more.
     #[error(
         "this host (id {id}) was retired from the repository {location}: what it had captured and not stored yet may rest on what has been \

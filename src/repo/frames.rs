@@ -3,16 +3,20 @@
 use crate::chunk::compress::{Decompressor, Method};
 use crate::crypto::seal::ObjectKind;
 use crate::index::chunks::Location;
+use crate::progress::Quiet;
 use crate::repo::{
+    attach::Attached,
     error::{Damage, RepoError},
     names,
     open::Repository,
+    replay,
 };
 use crate::sys::buffer::Buffer;
 use lru::LruCache;
 use std::{
     cell::RefCell,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 thread_local! {
@@ -59,9 +63,16 @@ impl Drop for Expected {
 /// Reads frames, and keeps the decoded ones that were used last, up to a number of bytes.
 pub struct Frames {
     repo: Arc<Repository>,
+    /// Where frames are looked up again that are not where they were.
+    at: Option<Arc<Attached>>,
+    /// When that was done last.
+    looked: Mutex<Option<Instant>>,
     cache: Mutex<Cache>,
     max_bytes: usize,
 }
+
+/// How often it is looked whether frames were moved.
+const LOOK: Duration = Duration::from_secs(5);
 
 struct Cache {
     slots: LruCache<i64, (Arc<Slot>, usize)>,
@@ -71,7 +82,14 @@ struct Cache {
 impl Frames {
     /// A cache of at most `max_bytes` of decoded frames, but always of one.
     pub fn new(repo: Arc<Repository>, max_bytes: usize) -> Frames {
-        Frames { repo, cache: Mutex::new(Cache { slots: LruCache::unbounded(), bytes: 0 }), max_bytes }
+        let cache = Mutex::new(Cache { slots: LruCache::unbounded(), bytes: 0 });
+        Frames { repo, at: None, looked: Mutex::default(), cache, max_bytes }
+    }
+
+    /// The same, and a frame that is not where the index says is looked for where collection may have moved it meanwhile.
+    pub fn of(at: Arc<Attached>, max_bytes: usize) -> Frames {
+        let repo = at.repo().clone();
+        Frames { at: Some(at), ..Frames::new(repo, max_bytes) }
     }
 
     /// The repository.
@@ -89,9 +107,34 @@ impl Frames {
         if let Some(bytes) = &state.bytes {
             return Ok(bytes.clone());
         }
-        let bytes = Arc::new(read_frame(&self.repo, at)?);
+        let bytes = Arc::new(self.read(at)?);
         state.bytes = Some(bytes.clone());
         Ok(bytes)
+    }
+
+    fn read(&self, at: &Location) -> Result<Buffer, RepoError> {
+        match read_frame(&self.repo, at) {
+            Err(RepoError::Store(e)) if e.is_missing() => match self.moved(at)? {
+                Some(moved) => read_frame(&self.repo, &moved),
+                None => Err(e.into()),
+            },
+            other => other,
+        }
+    }
+
+    /// Where a frame is that was moved since the index was asked.
+    fn moved(&self, was: &Location) -> Result<Option<Location>, RepoError> {
+        let Some(at) = &self.at else { return Ok(None) };
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                replay::catch_up_unless_busy(at, &Quiet)?;
+                *looked = Some(Instant::now());
+            }
+        }
+        let now = at.reader()?.frame_location(was.frame)?;
+        let now = now.map(|now| Location { chunk_offset: was.chunk_offset, chunk_len: was.chunk_len, ..now });
+        Ok(now.filter(|now| now != was))
     }
 
     /// Promises to bring the frame that a chunk lies in; `None` where it is here, or on its way already.

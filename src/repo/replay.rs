@@ -125,11 +125,10 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     }
     let mut out = Replayed::default();
     let reader = at.reader()?;
-    let mut stale = reader.sources()?.is_empty();
     for merged in take::newest(objects.iter().map(|o| o.name.as_str())) {
         match take::take(at, &merged, progress) {
             Err(e) if e.is_damage() || is_contradiction(&e) => out.problems.push(e),
-            other => stale |= other?,
+            other => drop(other?),
         }
     }
     let applier = Applier::open(at.index(), patience)?;
@@ -168,8 +167,9 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         Err(e @ RepoError::Retired { .. }) => tracing::warn!("{e}"),
         other => drop(other?),
     }
-    if stale {
+    if at.index().is_stale()? {
         mend::mend(at)?;
+        at.index().set_stale(false)?;
     }
     let (snapshots, problems) = (out.snapshots, out.problems.len());
     tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");

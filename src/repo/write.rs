@@ -100,10 +100,10 @@ impl SourceWriter {
         own.add(epoch.as_str())?;
         let watch = Others { own, known: others.unwrap_or_default(), looked: Instant::now(), forked };
         let applier = Applier::open(at.index(), PATIENT)?;
-        let known = if_there(queues, attend::register(&at, host))?.unwrap_or(false);
-        if known {
-            if_there(queues, attend::attend(&at))?;
-        }
+        let known = match if_there(queues, attend::register(&at, host))? {
+            Some(known) => known,
+            None => attend::known(&at)?.is_some(),
+        };
         let attended = at.moment().now().0;
         let lost = if_there(queues, lost_packs(&at))?.unwrap_or_default();
         let (seq, doubtful) = (0, None);
@@ -174,16 +174,13 @@ impl SourceWriter {
 
     /// Looks at what collection has stated, now and then: a host that does not keeps it waiting, and nothing else.
     fn attend(&mut self) -> Result<(), RepoError> {
-        let now = self.at.moment().now();
-        if !self.known {
-            let host = self.source.host.clone();
-            self.known = if_there(self.queues, attend::register(&self.at, &host))?.unwrap_or(false);
-        } else if (now.0 - self.attended).abs() < ATTEND_NS {
+        let now = self.at.moment().now().0;
+        if self.known && (now - self.attended).abs() < ATTEND_NS {
             return Ok(());
         }
-        if self.known {
-            if_there(self.queues, attend::attend(&self.at))?;
-            self.attended = now.0;
+        let host = self.source.host.clone();
+        if let Some(known) = if_there(self.queues, attend::register(&self.at, &host))? {
+            (self.known, self.attended) = (known, now);
         }
         Ok(())
     }

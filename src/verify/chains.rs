@@ -23,6 +23,8 @@ pub struct Chains {
     pub of: Option<(String, Vec<u8>)>,
     /// How many records of each tier were read: incremental, differential, full.
     pub counts: [u64; 3],
+    /// How many snapshots are in a merged history.
+    pub merged: u64,
     /// For each full and differential, in order, how many instants its loss would cost.
     pub costs: Vec<Cost>,
     /// The most that the loss of one incremental record would cost.
@@ -44,14 +46,23 @@ pub struct Cost {
 
 impl Chains {
     /// From the records that were read and follow, by number, of a history that reached `last`.
-    pub(super) fn of(id: Id, source: Option<&Source>, records: &BTreeMap<u64, Link>, last: u64) -> Chains {
+    ///
+    /// `merged` are the kept snapshots of its merged history and their tiers: they rest on nothing but that, and those between them
+    /// were released.
+    pub(super) fn of(
+        id: Id,
+        source: Option<&Source>,
+        (merged, records): (&[(Snap, Tier)], &BTreeMap<u64, Link>),
+        last: u64,
+    ) -> Chains {
         let mut chains = Chains {
             id,
             of: source.map(|s| (s.host.clone(), s.root.clone())),
             counts: [0; 3],
+            merged: merged.len() as u64,
             costs: Vec::new(),
             worst_incremental: 0,
-            lost: lost(records, last),
+            lost: lost(merged, records, last),
         };
         let last = records.last_key_value().map_or(last, |(n, _)| last.max(*n));
         // The next record, from behind, that does without those before it.
@@ -84,11 +95,13 @@ impl Chains {
 }
 
 /// The snapshots that a new machine can't show.
-fn lost(records: &BTreeMap<u64, Link>, last: u64) -> Vec<(Snap, Snap)> {
+fn lost(merged: &[(Snap, Tier)], records: &BTreeMap<u64, Link>, last: u64) -> Vec<(Snap, Snap)> {
     let mut lost: Vec<(Snap, Snap)> = Vec::new();
     // Of those that can be shown: the newest, and the newest full. A differential builds on the newest full of its time.
-    let (mut shown, mut fulls) = (0, BTreeMap::new());
-    for number in 1..=last {
+    let mut shown = merged.last().map_or(0, |(number, _)| number.0);
+    let mut fulls: BTreeMap<Snap, ()> =
+        merged.iter().filter(|(_, tier)| *tier == Tier::Full).map(|(number, _)| (*number, ())).collect();
+    for number in shown + 1..=last {
         let can = records.get(&number).is_some_and(|link| {
             shown + 1 == number || link.tier == Tier::Full || link.base.is_some_and(|base| fulls.contains_key(&base))
         });
@@ -123,7 +136,7 @@ mod tests {
                 records.insert(number, Link { tier, base });
             }
         }
-        Chains::of(Id([1; 16]), None, &records, 10)
+        Chains::of(Id([1; 16]), None, (&[], &records), 10)
     }
 
     #[test]
@@ -133,6 +146,17 @@ mod tests {
         assert_eq!(costs, [(1, 8), (4, 3), (7, 2), (9, 2)]);
         assert_eq!((whole.counts, whole.lost.len()), ([6, 2, 2], 0));
         assert_eq!([I, D, F].map(|tier| whole.worst(tier)), [2, 3, 8]);
+    }
+
+    #[test]
+    fn what_was_released_is_not_lost() {
+        let records = [(9, Link { tier: I, base: None }), (10, Link { tier: D, base: Some(Snap(4)) })];
+        let records: BTreeMap<u64, Link> = records.into_iter().collect();
+        let merged = [(Snap(1), F), (Snap(4), F), (Snap(8), I)];
+        let chains = Chains::of(Id([1; 16]), None, (&merged, &records), 10);
+        assert_eq!((chains.merged, chains.lost.len()), (3, 0));
+        let chains = Chains::of(Id([1; 16]), None, (&merged[..2], &records), 10);
+        assert_eq!(chains.lost, [(Snap(5), Snap(9))], "the differential needs none of them");
     }
 
     #[test]

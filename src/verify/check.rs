@@ -3,7 +3,7 @@
 use crate::index::error::IndexError;
 use crate::progress::{Progress, Total};
 use crate::repo::{attach::Attached, error::RepoError};
-use crate::verify::{data, files, journal, keys, packs, report::Report};
+use crate::verify::{data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How much to check.
@@ -43,6 +43,8 @@ pub fn verify(
     let known = reader.hold(|index| packs::check(at.repo(), index, progress, stop, &mut report))?;
     progress.start("checking the journal", None);
     reader.hold(|index| journal::check(at.repo(), index, progress, stop, &mut report))?;
+    progress.start("checking the rest", None);
+    others::check(at, &mut report)?;
     let mut bad = known.bad;
     if options.read_data && !stop.load(Ordering::Relaxed) {
         let chosen = data::choose(known.frames, options, &mut report);

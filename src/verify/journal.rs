@@ -3,8 +3,9 @@
 use crate::index::{check::SegmentRow, error::IndexError, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
+    collect::{merged::MergedHead, take},
     error::{Damage, RepoError},
-    names::{self, Segment},
+    names::{self, Merged, Segment},
     open::Repository,
     record::{Closing, Opening, Part, RecordHasher},
     segment::{self, SEGMENT_MAX},
@@ -17,6 +18,7 @@ use crate::types::{
 use crate::verify::{
     chains::{Chains, Link},
     check::VerifyError,
+    merged,
     report::Report,
 };
 use std::{
@@ -36,10 +38,13 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Result<(), VerifyError> {
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
-    for object in repo.store().list(names::JOURNAL).map_err(RepoError::from)? {
-        match Segment::parse(&object.name) {
-            Some(segment) => journals.entry(segment.source).or_default().push(segment),
-            None => report.strangers.push(object.name),
+    let objects = repo.store().list(names::JOURNAL).map_err(RepoError::from)?;
+    let merged = take::newest(objects.iter().map(|o| o.name.as_str()));
+    for object in objects {
+        match (Segment::parse(&object.name), Merged::parse(&object.name)) {
+            (Some(segment), _) => journals.entry(segment.source).or_default().push(segment),
+            (_, Some(merged)) => drop(journals.entry(merged.source).or_default()),
+            (None, None) => report.strangers.push(object.name),
         }
     }
     let sources = index.sources()?;
@@ -60,11 +65,27 @@ pub(super) fn check(
             let new: Vec<SegmentRow> = of_it.filter(|row| !seen.iter().any(|s| s.name == row.name)).collect();
             seen.extend(new);
         }
+        let merged = merged.iter().find(|m| m.source == id);
+        let head = match merged {
+            Some(merged) => merged::check(repo, index, (merged, source), progress, report)?,
+            None => None,
+        };
+        let at = match &head {
+            Some(head) => {
+                segments.retain(|segment| !head.covers(segment));
+                let upto = &head.upto;
+                Head { number: upto.number, hash: upto.hash, time: upto.time }
+            }
+            None => Head { number: Snap(0), hash: Hash::ZERO, time: Instant(i64::MIN) },
+        };
+        // What a merged history says is checked with it.
+        seen.retain(|row| Merged::parse(&row.name).is_none());
         let mut chain = Chain {
             repo,
             index,
             source,
-            at: Head { number: Snap(0), hash: Hash::ZERO, time: Instant(i64::MIN) },
+            merged: head,
+            at,
             open: None,
             skipping: None,
             seen,
@@ -106,6 +127,8 @@ struct Chain<'a> {
     source: Option<&'a Source>,
     /// The sources that show branches of its history.
     branches: Vec<&'a Source>,
+    /// The merged history that the records go on from.
+    merged: Option<MergedHead>,
     at: Head,
     open: Option<Open>,
     /// The number of a record whose other parts are passed over.
@@ -308,7 +331,16 @@ impl Chain<'_> {
             None => Snap(0),
         };
         let last = known.max(self.at.number).0;
-        self.report.chains.push(Chains::of(id, self.source, &self.records, last));
+        let merged = match (&self.merged, self.source) {
+            (Some(head), Some(source)) => {
+                let tier =
+                    |number: &Snap| self.index.snapshot(source.num, *number).map(|s| s.map(|s| (*number, s.tier)));
+                head.kept.iter().map(tier).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            }
+            (Some(head), None) => head.kept.iter().map(|number| (*number, Tier::Full)).collect(),
+            (None, _) => Vec::new(),
+        };
+        self.report.chains.push(Chains::of(id, self.source, (&merged, &self.records), last));
         let Some(source) = self.source else { return Ok(()) };
         let seen = self.index.head(source.num)?;
         if seen.number > self.at.number {

@@ -6,5 +6,7 @@ mod data;
 mod files;
 mod journal;
 mod keys;
+mod merged;
+mod others;
 mod packs;
 pub mod report;

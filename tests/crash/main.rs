@@ -124,7 +124,8 @@ impl Base {
             assert_eq!(reported.len(), 3, "{inject}: success is a report");
         } else if !was_killed(&out) {
             let told = String::from_utf8_lossy(&out.stderr);
-            assert_eq!(out.status.code(), Some(1), "{inject}: {told}");
+            // What is captured and could not be written into the audit trail is told too.
+            assert!(matches!(out.status.code(), Some(1 | 3)), "{inject}: {told}");
             assert!(told.contains("error"), "{inject}: the error is told: {told}");
         }
         self.program.check(&reported, inject);

@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &Cat) -> Result<Outcome, Failure> {
 fn print(context: &Context, past: &Past, wanted: &[u8], row: &Row) -> Result<(), Failure> {
     let mut out = context.out();
     let content = Content::open(&past.index, row.source, row.ver)?;
-    let frames = Arc::new(Frames::new(past.at.repo().clone(), FRAMES));
+    let frames = Arc::new(Frames::of(past.at.clone(), FRAMES));
     let ahead = Ahead::new(&frames).explain(|| "cannot start the threads that read ahead")?;
     let (mut buffer, mut at) = (Vec::with_capacity(STEP), 0);
     while at < content.size && !out.closed() {

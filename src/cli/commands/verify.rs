@@ -167,6 +167,9 @@ fn chains_text(c: &Chains) -> Vec<String> {
     let counts: Vec<String> = had.iter().map(|t| format!("{} {}", c.counts[*t as usize], t.word())).collect();
     let costs: Vec<String> = had.iter().map(|t| format!("{} of a {}", c.worst(*t), t.word())).collect();
     let mut lines = Vec::new();
+    if c.merged > 0 {
+        lines.push(format!("{of}: {} snapshot(s) in a merged history, which needs nothing else", c.merged));
+    }
     if !had.is_empty() {
         lines.push(format!(
             "{of}: {} record(s); the loss of one would cost, in instants at most, {}",
@@ -191,7 +194,7 @@ fn chains_json(c: &Chains) -> Value {
     let [incremental, differential, full] = c.counts;
     json!({
         "id": c.id.to_string(), "host": c.of.as_ref().map(|(host, _)| host), "root": c.of.as_ref().map(|(_, r)| path::show(r)),
-        "full": full, "differential": differential, "incremental": incremental, "loss_would_cost": costs,
+        "merged": c.merged, "full": full, "differential": differential, "incremental": incremental, "loss_would_cost": costs,
         "loss_of_an_incremental_would_cost_at_most": c.worst_incremental, "lost": lost,
     })
 }

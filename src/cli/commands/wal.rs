@@ -78,7 +78,7 @@ fn from_repository(context: &Context, args: &WalFetch, to: &std::path::Path) -> 
         if content.size > FILE_MAX {
             return Err(Failure::new(format!("{} is larger than any file of WAL", path::show(&wanted))));
         }
-        let frames = Frames::new(past.at.repo().clone(), FRAMES);
+        let frames = Frames::of(past.at.clone(), FRAMES);
         let mut bytes = Vec::new();
         let read = content.read(&past.index, &frames, 0, content.size as usize, &mut bytes);
         read.explain(|| format!("cannot read {} from the repository", path::show(&wanted)))?;

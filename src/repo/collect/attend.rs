@@ -14,10 +14,14 @@ use crate::repo::{
     names::{self, COLLECTION, Epoch},
     pack::{self, FOOTER_LEN},
 };
-use crate::store::api::{Object, StoreError};
+use crate::store::api::Object;
 use crate::sys::durable::{self, LockGuard};
 use crate::types::{ids::Id, op::Frame};
-use std::{collections::HashSet, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Locked, shared, by every capture on this host, and alone by who says that none goes on.
 const CAPTURES: &str = "captures.lock";
@@ -31,35 +35,40 @@ const KNOWN: &str = "host-known";
 pub struct Present {
     /// The statements, in order.
     pub statements: Vec<Epoch>,
-    /// The hosts that are waited for.
-    pub hosts: HashSet<Id>,
+    /// The hosts that are waited for, with the object that makes each known.
+    pub hosts: HashMap<Id, String>,
     /// The hosts that are not.
     pub retired: HashSet<Id>,
     /// Which host has seen which statement.
     pub seen: HashSet<(Id, Epoch)>,
+    /// The objects that say so.
+    pub words: Vec<(Epoch, String)>,
 }
 
 impl Present {
     /// From a list of objects.
     pub fn of(objects: &[Object]) -> Present {
         let mut present = Present::default();
-        for named in objects.iter().filter_map(|o| Named::parse(&o.name)) {
+        for (name, named) in objects.iter().filter_map(|o| Some((&o.name, Named::parse(&o.name)?))) {
             match named {
                 Named::Statement(epoch) => present.statements.push(epoch),
-                Named::Host(id) => drop(present.hosts.insert(id)),
-                Named::Seen(id, epoch) => drop(present.seen.insert((id, epoch))),
+                Named::Host(id) => drop(present.hosts.insert(id, name.clone())),
+                Named::Seen(id, epoch) => {
+                    present.words.push((epoch.clone(), name.clone()));
+                    present.seen.insert((id, epoch));
+                }
                 Named::Retired(id) => drop(present.retired.insert(id)),
-                Named::Lock(..) => {}
+                Named::Lock(_) => {}
             }
         }
         present.statements.sort();
-        present.hosts.retain(|id| !present.retired.contains(id));
+        present.hosts.retain(|id, _| !present.retired.contains(id));
         present
     }
 
     /// The hosts that a statement still waits for.
     pub fn awaited<'a>(&'a self, epoch: &'a Epoch) -> impl Iterator<Item = Id> + 'a {
-        self.hosts.iter().copied().filter(move |id| !self.seen.contains(&(*id, epoch.clone())))
+        self.hosts.keys().copied().filter(move |id| !self.seen.contains(&(*id, epoch.clone())))
     }
 }
 
@@ -105,13 +114,19 @@ fn forget_host(at: &Attached) -> Result<(), RepoError> {
     Ok(())
 }
 
-/// Makes this host known to the repository as one that writes. Gives whether it is known there: until then nothing is deduplicated,
-/// since what a host builds on that nobody knows of could be deleted.
-pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
-    let known = at.dir().join(KNOWN);
-    if known.exists() {
-        return Ok(true);
+/// Whether the repository was known to know this host when it was asked last; the object that makes it known.
+pub fn known(at: &Attached) -> Result<Option<String>, RepoError> {
+    let path = at.dir().join(KNOWN);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(state("read", &path, e)),
     }
+}
+
+/// Makes this host known to the repository as one that writes, and takes in what collection has stated. Gives whether it is known
+/// there: until then nothing is deduplicated, since what a host builds on that nobody knows of could be deleted.
+pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
     let id = match host_id(at)? {
         Some(id) => id,
         None => {
@@ -121,21 +136,23 @@ pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
             id
         }
     };
-    let named = Named::Host(id);
-    match statement::note(at.repo(), &named, at.moment().now(), host) {
-        Ok(()) => {}
-        Err(RepoError::Store(StoreError::Exists { .. })) => {}
-        Err(e) => return Err(e),
+    let present = attend(at)?;
+    let name = match present.hosts.get(&id) {
+        Some(name) => name.clone(),
+        // It may also have been removed by somebody: then what is built from now on would not be known.
+        None => statement::note(at.repo(), &Named::Host(id), at.moment().now(), host)?,
+    };
+    if known(at)?.as_ref() == Some(&name) {
+        return Ok(true);
     }
     // Queued is not known.
     if at.repo().store().waiting()?.is_some_and(|w| w.objects > 0) {
         return Ok(false);
     }
-    let present = attend(at)?;
-    if present.retired.contains(&id) {
-        return Err(RepoError::Retired { location: at.repo().store().location(), id: id.to_string() });
-    }
-    durable::replace(&known, b"", 0o600).map_err(|e| state("write", &known, e.into()))?;
+    // What was stated before the host was known is seen now; what is stated later waits for it.
+    attend(at)?;
+    let path = at.dir().join(KNOWN);
+    durable::replace(&path, name.as_bytes(), 0o600).map_err(|e| state("write", &path, e.into()))?;
     Ok(true)
 }
 
@@ -169,11 +186,8 @@ fn see(at: &Attached, id: Id, present: &Present) -> Result<(), RepoError> {
         return Ok(());
     };
     for epoch in unseen {
-        let named = Named::Seen(id, epoch.clone());
-        match statement::note(at.repo(), &named, at.moment().now(), "") {
-            Ok(()) => tracing::debug!("said that {} was seen", named.name()),
-            // Queued already, or said by another process of this host.
-            Err(RepoError::Store(StoreError::Exists { .. })) => {}
+        match statement::note(at.repo(), &Named::Seen(id, epoch.clone()), at.moment().now(), "") {
+            Ok(name) => tracing::debug!("{name}: a statement was seen"),
             Err(e) => {
                 // Whoever only reads may not be allowed to; a collection waits until it is said.
                 tracing::warn!("the collection of {} waits for this host: {e}", at.repo().store().location());
@@ -187,7 +201,7 @@ fn see(at: &Attached, id: Id, present: &Present) -> Result<(), RepoError> {
 /// Takes one statement in.
 fn take_in(at: &Attached, epoch: &Epoch) -> Result<(), RepoError> {
     let reader = at.reader()?;
-    let name = Named::Statement(epoch.clone()).name();
+    let name = statement::name(epoch);
     if reader.is_collected(&name)? {
         return Ok(());
     }

@@ -1,6 +1,5 @@
 //! Locks that were once set. They are kept in the repository, so that settings which forget or shorten one change nothing.
 
-use crate::crypto::random;
 use crate::repo::{
     collect::statement::{self, Named},
     error::{Damage, RepoError},
@@ -14,8 +13,8 @@ use std::collections::HashMap;
 pub fn locks(repo: &Repository) -> Result<HashMap<Id, Vec<Window>>, RepoError> {
     let mut locks: HashMap<Id, Vec<Window>> = HashMap::new();
     for object in repo.store().list(COLLECTION)? {
-        let Some(named @ Named::Lock(source, _)) = Named::parse(&object.name) else { continue };
-        let (_, text) = statement::read_note(repo, &named)?;
+        let Some(Named::Lock(source)) = Named::parse(&object.name) else { continue };
+        let (_, text) = statement::read_note(repo, &object.name)?;
         let window =
             text.parse().map_err(|_| repo.damaged(&object.name, "lock", Damage::other("it names no window")))?;
         locks.entry(source).or_default().push(window);
@@ -25,6 +24,5 @@ pub fn locks(repo: &Repository) -> Result<HashMap<Id, Vec<Window>>, RepoError> {
 
 /// Sets a lock on the history of a source, for ever.
 pub fn set(repo: &Repository, source: Id, window: Window, now: Instant) -> Result<(), RepoError> {
-    let named = Named::Lock(source, random::id()?);
-    statement::note(repo, &named, now, &window.to_string())
+    statement::note(repo, &Named::Lock(source), now, &window.to_string()).map(drop)
 }

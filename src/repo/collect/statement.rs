@@ -3,17 +3,19 @@
 //! | name | what |
 //! | --- | --- |
 //! | `gc/<epoch>` | a statement: what was moved, and what will be deleted |
-//! | `gc/host-<id>` | a host that writes: nothing is deleted before it has seen that it will be |
-//! | `gc/seen-<id>-<epoch>` | a host that has seen a statement, and has stored all that it captured before |
-//! | `gc/retired-<id>` | a host that is not waited for any more |
-//! | `gc/lock-<source>-<id>` | a lock on the history of a source: nothing younger is released, whatever settings say later |
+//! | `gc/host-<id>-<tag>` | a host that writes: nothing is deleted before it has seen that it will be |
+//! | `gc/seen-<id>-<epoch>-<tag>` | a host that has seen a statement, and has stored all that it captured before |
+//! | `gc/retired-<id>-<tag>` | a host that is not waited for any more |
+//! | `gc/lock-<source>-<tag>` | a lock on the history of a source: nothing younger is released, whatever settings say later |
+//!
+//! A tag is random, eight hexadecimal digits, since two processes of a host may say the same at once.
 //!
 //! All have the form of a segment, with one item. That of a statement: 1 (the version of this layout); the time and the host; and
 //! five lists, each behind its length: packs made of others, packs that will be deleted, the names of journal objects that will be
 //! deleted, and the names of statements that this one takes the place of. That of the others: 1, the time, and the name of the host, or the window of the lock.
 
 use crate::chunk::compress::Compressor;
-use crate::crypto::seal::ObjectKind;
+use crate::crypto::{random, seal::ObjectKind};
 use crate::repo::{
     error::{Damage, RepoError},
     names::{COLLECTION, Epoch, Merged, Segment},
@@ -28,6 +30,8 @@ use crate::types::{
 
 /// The longest statement that a reader accepts, in bytes.
 const STATEMENT_MAX: u64 = 256 << 20;
+/// The length of a tag, in bytes.
+const TAG_LEN: usize = 4;
 
 /// What an object of collection is, by its name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,39 +44,49 @@ pub enum Named {
     Seen(Id, Epoch),
     /// A host that is not waited for.
     Retired(Id),
-    /// A lock on the history of a source, and a random id.
-    Lock(Id, Id),
+    /// A lock on the history of a source.
+    Lock(Id),
 }
 
 impl Named {
-    /// The object's name.
-    pub fn name(&self) -> String {
+    /// How the object's name begins; that of a statement is whole.
+    fn stem(&self) -> String {
         match self {
             Named::Statement(epoch) => format!("{COLLECTION}{}", epoch.as_str()),
             Named::Host(id) => format!("{COLLECTION}host-{id}"),
             Named::Seen(id, epoch) => format!("{COLLECTION}seen-{id}-{}", epoch.as_str()),
             Named::Retired(id) => format!("{COLLECTION}retired-{id}"),
-            Named::Lock(source, id) => format!("{COLLECTION}lock-{source}-{id}"),
+            Named::Lock(source) => format!("{COLLECTION}lock-{source}"),
         }
     }
 
     /// What the object with this name is; `None` for any other name.
     pub fn parse(name: &str) -> Option<Named> {
         let name = name.strip_prefix(COLLECTION)?;
-        if let Some(id) = name.strip_prefix("host-") {
-            return Some(Named::Host(Id::parse(id)?));
+        if let Some(epoch) = Epoch::parse(name) {
+            return Some(Named::Statement(epoch));
         }
-        if let Some(id) = name.strip_prefix("retired-") {
-            return Some(Named::Retired(Id::parse(id)?));
+        let (name, tag) = name.rsplit_once('-')?;
+        if tag.len() != TAG_LEN * 2 || !tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
         }
-        if let Some((source, id)) = name.strip_prefix("lock-").and_then(|rest| rest.split_once('-')) {
-            return Some(Named::Lock(Id::parse(source)?, Id::parse(id)?));
+        let (what, id) = name.split_once('-')?;
+        match what {
+            "host" => Some(Named::Host(Id::parse(id)?)),
+            "retired" => Some(Named::Retired(Id::parse(id)?)),
+            "lock" => Some(Named::Lock(Id::parse(id)?)),
+            "seen" => {
+                let (id, epoch) = id.split_once('-')?;
+                Some(Named::Seen(Id::parse(id)?, Epoch::parse(epoch)?))
+            }
+            _ => None,
         }
-        if let Some((id, epoch)) = name.strip_prefix("seen-").and_then(|rest| rest.split_once('-')) {
-            return Some(Named::Seen(Id::parse(id)?, Epoch::parse(epoch)?));
-        }
-        Some(Named::Statement(Epoch::parse(name)?))
     }
+}
+
+/// The name of a statement.
+pub fn name(epoch: &Epoch) -> String {
+    Named::Statement(epoch.clone()).stem()
 }
 
 /// A statement of collection.
@@ -151,28 +165,30 @@ fn texts(r: &mut Reader<'_>) -> Result<Vec<String>, WireError> {
 
 /// Writes a statement. It counts when this returns.
 pub fn write(repo: &Repository, epoch: &Epoch, statement: &Statement) -> Result<(), RepoError> {
-    put(repo, &Named::Statement(epoch.clone()), &statement.encode())
+    put(repo, name(epoch), &statement.encode())
 }
 
 /// Reads a statement.
 pub fn read(repo: &Repository, epoch: &Epoch) -> Result<Statement, RepoError> {
-    let named = Named::Statement(epoch.clone());
-    let name = named.name();
-    let item = get(repo, &named)?;
+    let name = name(epoch);
+    let item = get(repo, &name)?;
     Statement::decode(&item).map_err(|e| repo.damaged(&name, "statement of collection", e.into()))
 }
 
-/// Writes a note of a host: that it is there, that it has seen a statement, or that it is retired.
-pub fn note(repo: &Repository, named: &Named, time: Instant, host: &str) -> Result<(), RepoError> {
+/// Writes a note: that a host is there, has seen a statement, or is retired; or a lock. Gives the name of its object.
+pub fn note(repo: &Repository, named: &Named, time: Instant, host: &str) -> Result<String, RepoError> {
     let mut out = vec![1];
     put_i64(&mut out, time.0);
     put_bytes(&mut out, host.as_bytes());
-    put(repo, named, &out)
+    let tag: [u8; TAG_LEN] = random::bytes()?;
+    let name = format!("{}-{:08x}", named.stem(), u32::from_be_bytes(tag));
+    put(repo, name.clone(), &out)?;
+    Ok(name)
 }
 
-/// Reads a note of a host: when it was written, and the name of the host.
-pub fn read_note(repo: &Repository, named: &Named) -> Result<(Instant, String), RepoError> {
-    let item = get(repo, named)?;
+/// Reads a note: when it was written, and the name of the host, or the window of the lock.
+pub fn read_note(repo: &Repository, name: &str) -> Result<(Instant, String), RepoError> {
+    let item = get(repo, name)?;
     let decode = || -> Result<(Instant, String), WireError> {
         let mut r = Reader::new(&item);
         match r.u8()? {
@@ -180,29 +196,28 @@ pub fn read_note(repo: &Repository, named: &Named) -> Result<(Instant, String), 
             _ => Err(WireError::Invalid("a layout of notes that this version does not know")),
         }
     };
-    decode().map_err(|e| repo.damaged(&named.name(), "note of a host", e.into()))
+    decode().map_err(|e| repo.damaged(name, "note", e.into()))
 }
 
-fn put(repo: &Repository, named: &Named, item: &[u8]) -> Result<(), RepoError> {
+fn put(repo: &Repository, name: String, item: &[u8]) -> Result<(), RepoError> {
     let mut compressor = Compressor::new(3).map_err(|source| RepoError::State {
         doing: "set up compression for",
         path: "a statement of collection".into(),
         source,
     })?;
-    let mut object = SegmentBuilder::of(ObjectKind::Collection, repo.keys(), named.name())?;
+    let mut object = SegmentBuilder::of(ObjectKind::Collection, repo.keys(), name)?;
     object.push(&mut compressor, item);
     let (name, bytes) = object.finish(&mut compressor);
     Ok(repo.store().put(&name, &bytes)?)
 }
 
-fn get(repo: &Repository, named: &Named) -> Result<Vec<u8>, RepoError> {
-    let name = named.name();
-    let bytes = repo.store().get(&name, STATEMENT_MAX)?;
+fn get(repo: &Repository, name: &str) -> Result<Vec<u8>, RepoError> {
+    let bytes = repo.store().get(name, STATEMENT_MAX)?;
     let mut found = None;
-    let at = (repo.store().location(), name);
-    read_kind(ObjectKind::Collection, repo.keys(), (&at.0, &at.1), &bytes, |item| -> Result<(), RepoError> {
+    let location = repo.store().location();
+    read_kind(ObjectKind::Collection, repo.keys(), (&location, name), &bytes, |item| -> Result<(), RepoError> {
         found = Some(item.to_vec());
         Ok(())
     })?;
-    found.ok_or_else(|| repo.damaged(&at.1, "statement of collection", Damage::other("it is empty")))
+    found.ok_or_else(|| repo.damaged(name, "statement of collection", Damage::other("it is empty")))
 }

@@ -77,7 +77,8 @@ impl<'a> Collector<'a> {
         let ids: HashSet<Id> = self.present.statements.iter().flat_map(|epoch| self.present.awaited(epoch)).collect();
         let mut out = Vec::new();
         for id in ids {
-            let (since, host) = statement::read_note(self.at.repo(), &Named::Host(id))?;
+            let Some(name) = self.present.hosts.get(&id) else { continue };
+            let (since, host) = statement::read_note(self.at.repo(), name)?;
             out.push(Awaited { id, host, since });
         }
         out.sort_by(|a, b| (&a.host, a.id).cmp(&(&b.host, b.id)));
@@ -162,7 +163,7 @@ impl<'a> Collector<'a> {
         let mut names = Vec::new();
         for epoch in &self.present.statements {
             if self.present.awaited(epoch).next().is_none() && self.is_done(epoch)? {
-                names.push(Named::Statement(epoch.clone()).name());
+                names.push(statement::name(epoch));
             }
         }
         Ok(names)
@@ -274,8 +275,8 @@ impl<'a> Collector<'a> {
             for name in &statement.replaces {
                 let Some(Named::Statement(old)) = Named::parse(name) else { continue };
                 store.delete(name)?;
-                for (id, of) in seen.seen.iter().filter(|(_, of)| *of == old) {
-                    store.delete(&Named::Seen(*id, of.clone()).name())?;
+                for (_, word) in seen.words.iter().filter(|(of, _)| *of == old) {
+                    store.delete(word)?;
                 }
             }
         }
@@ -297,8 +298,10 @@ pub struct Awaited {
 /// Ends the waiting for a host that will not come back. What it has captured and not stored yet may be lost.
 pub fn retire(at: &Attached, id: Id, by: &str) -> Result<(), RepoError> {
     // A host that is not there is an error here: a person has named it.
-    at.repo().store().size(&Named::Host(id).name())?;
-    statement::note(at.repo(), &Named::Retired(id), at.moment().now(), by)
+    if !attend::present(at)?.hosts.contains_key(&id) {
+        return Err(RepoError::NoHost { location: at.repo().store().location(), id: id.to_string() });
+    }
+    statement::note(at.repo(), &Named::Retired(id), at.moment().now(), by).map(drop)
 }
 
 fn up_to_date(at: &Attached, progress: &dyn Progress) -> Result<Present, RepoError> {

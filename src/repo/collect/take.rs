@@ -40,6 +40,9 @@ pub fn take(at: &Attached, merged: &Merged, progress: &dyn Progress) -> Result<b
         Some(source) => reader.snapshot(source.num, head.upto.number)?.is_some_and(|s| s.hash == head.upto.hash),
         None => false,
     };
+    if !known {
+        at.index().set_stale(true)?;
+    }
     match source {
         Some(source) if known => {
             let released = at.index().release(source.num, (head.upto.number, &head.kept), PATIENT)?;

@@ -1,0 +1,86 @@
+//! What collection states, legal holds and the audit trail.
+
+use crate::repo::{
+    attach::Attached,
+    audit::{self, error::AuditError},
+    collect::{
+        attend,
+        statement::{self, Named},
+    },
+    error::RepoError,
+    holds::{error::HoldsError, force},
+    names::{COLLECTION, HOLDS},
+};
+use crate::verify::report::Report;
+
+/// Checks them all.
+pub(super) fn check(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
+    collection(at, report)?;
+    holds(at, report)?;
+    trail(at, report)
+}
+
+fn collection(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
+    let repo = at.repo();
+    let objects = repo.store().list(COLLECTION)?;
+    for object in &objects {
+        let read = match Named::parse(&object.name) {
+            None => {
+                report.strangers.push(object.name.clone());
+                continue;
+            }
+            Some(Named::Statement(epoch)) => statement::read(repo, &epoch).map(drop),
+            Some(_) => statement::read_note(repo, &object.name).map(drop),
+        };
+        match read {
+            Ok(()) => {}
+            // It was taken the place of in this moment.
+            Err(RepoError::Store(e)) if e.is_missing() => {}
+            Err(e) => {
+                report
+                    .problem(&object.name, "object", e)
+                    .lost("nothing of any history; what it stated about collection")
+                    .advise("put back a good copy of the object: until then nothing should be collected");
+            }
+        }
+    }
+    if let Some(name) = attend::known(at)?.filter(|name| !objects.iter().any(|o| o.name == *name)) {
+        report
+            .problem(&name, "object", "it is missing: a collection would not wait for this host")
+            .lost("nothing")
+            .advise("take a snapshot: it makes the host known again");
+    }
+    Ok(())
+}
+
+fn holds(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
+    const TO_DO: &str =
+        "put back a good copy of the object from another copy of the repository; nothing is collected until then";
+    let (object, why) = match force::cases(at.repo(), at.dir()) {
+        Ok(_) => return Ok(()),
+        Err(HoldsError::Unreadable { object, source }) => (object, source.to_string()),
+        Err(HoldsError::Gone { object }) => (object, "it is missing".to_owned()),
+        Err(HoldsError::Store(e)) => return Err(e.into()),
+        Err(e) => (HOLDS.to_owned(), e.to_string()),
+    };
+    report.problem(&object, "legal hold", why).lost("what a legal hold says").advise(TO_DO);
+    Ok(())
+}
+
+fn trail(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
+    let trail = match audit::check::check(at.repo(), at.dir()) {
+        Ok(trail) => trail,
+        Err(AuditError::Repo(e)) => return Err(e),
+        Err(e) => {
+            report.problem(crate::repo::names::AUDIT, "audit trail", e.to_string());
+            return Ok(());
+        }
+    };
+    for problem in trail.problems {
+        report
+            .problem(&problem.object, "audit trail", problem.what)
+            .lost("what the entry told")
+            .advise("`bygone audit verify` says when it was written; put back a good copy of the object");
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Maintaining a repository: what the policies do not keep goes, what they keep reads whole from any index, and nothing else does.
+
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
+#[path = "common/describe.rs"]
+mod describe;
+#[path = "common/lab.rs"]
+mod lab;
+#[path = "common/loopfs.rs"]
+mod loopfs;
+#[path = "common/program.rs"]
+mod program;
+
+use bygone::config::{
+    load,
+    places::{Places, Surroundings},
+};
+use bygone::progress::Quiet;
+use bygone::repo::{attach::Attached, audit::who::Who, audit::writer::Audit, replay};
+use bygone::retention::maintain::{Maintained, Maintenance};
+use bygone::sys::clock::{self, SystemClock};
+use bygone::types::{time::Instant, when::zone::Zone};
+use program::{Program, Reported};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+const DAY_NS: i64 = 86_400 * 1_000_000_000;
+
+fn program(dir: &Path, retention: &str) -> Program {
+    let program = Program::in_dir(dir);
+    program.init();
+    settings(&program, retention);
+    program
+}
+
+/// Puts other rules into the settings.
+fn settings(program: &Program, retention: &str) {
+    let path = program.home.join("bygone.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.split("[retention]").next().unwrap();
+    fs::write(&path, format!("{text}[retention]\n{retention}")).unwrap();
+}
+
+fn write(program: &Program, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = program.root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn ok(program: &Program, args: &[&str]) -> String {
+    let out = program.run(args);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{args:?}: {told}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Bytes that nothing makes less of.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Some days of a source, in six snapshots.
+fn history(program: &Program) -> Reported {
+    let mut reported = Reported::new();
+    write(program, "stays", noise(1, 100_000));
+    write(program, "dir/changes", noise(2, 700_000));
+    program.snapshot(&mut reported);
+    for n in 0..5 {
+        write(program, "dir/changes", noise(10 + n, 700_000));
+        write(program, &format!("dir/new{n}"), noise(20 + n, 5000));
+        if n == 1 {
+            fs::rename(program.root.join("dir/new0"), program.root.join("renamed")).unwrap();
+            fs::hard_link(program.root.join("stays"), program.root.join("dir/linked")).unwrap();
+        }
+        if n == 3 {
+            fs::remove_file(program.root.join("renamed")).unwrap();
+            fs::rename(program.root.join("dir"), program.root.join("moved")).unwrap();
+            fs::create_dir(program.root.join("dir")).unwrap();
+        }
+        program.snapshot(&mut reported);
+    }
+    reported
+}
+
+/// Maintains as if so many days had gone by.
+fn maintain(program: &Program, days: i64, thorough: bool) -> Maintained {
+    let around = Surroundings { root: true, host: "host".into(), ..Surroundings::default() };
+    let path = program.home.join("bygone.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let config = load::parse(&text, &path, &Places::of(&around).unwrap()).unwrap();
+    let at = Attached::open(program.open(), &program.state, Arc::new(SystemClock)).unwrap();
+    assert!(replay::catch_up(&at, &Quiet).unwrap().problems.is_empty());
+    let who = Who {
+        host: "host".into(),
+        uid: 0,
+        user: None,
+        sudo_user: None,
+        login_user: None,
+        program: "test".into(),
+        pid: std::process::id(),
+    };
+    let audit = Audit::open(at.repo().clone(), at.dir(), who, Arc::new(SystemClock));
+    let now = Instant(clock::now().0 + days * DAY_NS);
+    let zone = Zone::utc();
+    let maintenance = Maintenance { at: &at, config: &config, zone: &zone, now, thorough };
+    let plans = maintenance.plan().unwrap();
+    maintenance.act(&plans, &audit, &Quiet).unwrap()
+}
+
+fn objects(dir: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(objects(&entry.path())),
+            false => drop(found.insert(entry.path().display().to_string())),
+        }
+    }
+    found
+}
+
+fn numbers(program: &Program) -> Vec<u64> {
+    let listed = ok(program, &["--json", "list"]);
+    let mut numbers: Vec<u64> = listed
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["number"].as_u64())
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[test]
+fn what_no_rule_keeps_goes_and_the_rest_reads_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let mut reported = history(&program);
+    let before = objects(&program.repo.join("packs"));
+    let none = maintain(&program, 0, false);
+    assert_eq!((none.released, none.swept.packs), (0, 0), "all of it is younger than a day");
+    program.check(&reported, "nothing was released");
+    let done = maintain(&program, 3, false);
+    assert_eq!((done.released, done.merged), (5, 1));
+    assert!(done.swept.packs > 0 && done.awaited.is_empty(), "{done:?}");
+    assert_eq!(numbers(&program), [6]);
+    reported.retain(|number, _| *number == 6);
+    program.check(&reported, "only the newest is kept");
+    let after = objects(&program.repo.join("packs"));
+    assert!(after.len() < before.len(), "{before:?} {after:?}");
+    // It goes on, and what comes back that was released is stored again.
+    write(&program, "again", noise(10, 700_000));
+    program.snapshot(&mut reported);
+    program.check(&reported, "it goes on");
+    // The trail tells what went, on whose authority, and the check of it finds nothing wrong.
+    let trail = ok(&program, &["--json", "audit", "show", "--kind", "delete"]);
+    assert!(trail.contains("\"1-5\"") && trail.contains("every snapshot for 1 day"), "{trail}");
+    ok(&program, &["audit", "verify"]);
+    let text = ok(&program, &["verify", "--read-data"]);
+    assert!(text.contains("merged history") && text.contains("no problem was found"), "{text}");
+    let text = ok(&program, &["index", "rebuild"]);
+    assert!(text.contains("2 snapshots") || text.contains("1 snapshots"), "{text}");
+    program.check(&reported, "after a rebuild");
+    // Once more: there is nothing left to do.
+    let again = maintain(&program, 0, false);
+    assert_eq!((again.released, again.swept.packs, again.marked.packs), (0, 0, 0), "{again:?}");
+}
+
+#[test]
+fn holds_and_locks_keep_what_rules_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let mut reported = history(&program);
+    ok(&program, &["hold", "place", "case-7", "--owner", "legal", "--reason", "a claim"]);
+    let done = maintain(&program, 3, true);
+    assert_eq!(done.released, 0);
+    program.check(&reported, "a hold keeps all of it");
+    ok(&program, &["hold", "release", "case-7", "--reason", "settled", "--confirm", "case-7"]);
+    // A lock that was set once holds, also when the settings forget it.
+    settings(&program, "every = \"1d\"\nlock = \"30d\"\n");
+    assert_eq!(maintain(&program, 3, true).released, 0);
+    settings(&program, "every = \"1d\"\n");
+    assert_eq!(maintain(&program, 3, true).released, 0, "a lock is never shortened");
+    program.check(&reported, "a lock keeps all of it");
+    // A clock that has jumped ahead is not believed further than a week behind the newest snapshot.
+    assert_eq!(maintain(&program, 3650, true).released, 0);
+    write(&program, "more", "more");
+    program.snapshot(&mut reported);
+    program.check(&reported, "and it goes on");
+}
+
+#[test]
+fn a_hold_that_can_not_be_read_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    history(&program);
+    ok(&program, &["hold", "place", "case-7", "--owner", "legal", "--reason", "a claim"]);
+    let hold = objects(&program.repo.join("holds")).into_iter().next().unwrap();
+    let mut bytes = fs::read(&hold).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(&hold).unwrap();
+    fs::write(&hold, bytes).unwrap();
+    let before = objects(&program.repo);
+    let out = program.run(&["maintain"]);
+    assert_eq!(out.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(told.contains("nothing is released") && told.contains("holds/"), "{told}");
+    let gone: Vec<_> = before.difference(&objects(&program.repo)).cloned().collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}
+
+#[test]
+fn the_command_prints_its_plan_and_says_what_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let reported = history(&program);
+    let text = ok(&program, &["maintain", "--dry-run"]);
+    assert!(text.contains("0 of 6 instant(s) are released"), "{text}");
+    let text = ok(&program, &["maintain", "--thorough"]);
+    assert!(text.contains("merged 1 history(ies)") && text.contains("deleted"), "{text}");
+    program.check(&reported, "all is kept, in fewer objects");
+    let segments = objects(&program.repo.join("journal"));
+    assert!(segments.len() <= 3, "a head, a segment, and the one that the writer goes on from: {segments:?}");
+    let out = program.run(&["maintain", "--retire", "none"]);
+    assert_eq!(out.status.code(), Some(2));
+}
