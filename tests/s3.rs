@@ -374,7 +374,7 @@ fn while_the_store_is_away_what_is_here_is_served_and_the_rest_is_an_error() {
     let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
     assert!(status["away"]["since_ns"].as_i64().is_some_and(|ns| ns > 0), "{status}");
     assert!(status["waiting"]["last_error"].as_str().is_some_and(|why| why.contains("cannot write")), "{status}");
-    assert_eq!(status["waiting"]["objects"], 2, "{status}");
+    assert!(status["waiting"]["objects"].as_u64().is_some_and(|n| n >= 2), "{status}");
     assert!(status["stored"]["packs"].as_u64().is_some_and(|n| n >= 2), "{status}");
     assert!(host.ok(&server, &["list"]).lines().count() >= 3);
     assert_eq!(host.ok(&server, &["--json", "log", &host.text("src/new")]).lines().count(), 2);

@@ -145,8 +145,9 @@ pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
     if known(at)?.as_ref() == Some(&name) {
         return Ok(true);
     }
-    // Queued is not known.
-    if at.repo().store().waiting()?.is_some_and(|w| w.objects > 0) {
+    // Queued is not known. This is done once in the life of a host, so it may take as long as what is queued.
+    if let Err(e) = at.repo().store().settle() {
+        tracing::warn!("nothing is deduplicated until the repository knows this host: {e}");
         return Ok(false);
     }
     // What was stated before the host was known is seen now; what is stated later waits for it.
@@ -158,7 +159,7 @@ pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
 
 /// Takes in what collection has stated since, and says so where this host writes and no capture of it goes on.
 pub fn attend(at: &Attached) -> Result<Present, RepoError> {
-    let present = present(at)?;
+    let mut present = present(at)?;
     let host = host_id(at)?;
     if let Some(id) = host.filter(|id| present.retired.contains(id)) {
         // What it captures may rest on what is deleted: it is a new host from now on, and asks before it writes.
@@ -169,15 +170,15 @@ pub fn attend(at: &Attached) -> Result<Present, RepoError> {
         take_in(at, epoch)?;
     }
     if let Some(id) = host {
-        see(at, id, &present)?;
+        see(at, id, &mut present)?;
     }
     Ok(present)
 }
 
 /// Says that this host has seen all that was stated, if no capture goes on.
-fn see(at: &Attached, id: Id, present: &Present) -> Result<(), RepoError> {
+fn see(at: &Attached, id: Id, present: &mut Present) -> Result<(), RepoError> {
     let unseen = present.statements.iter().filter(|epoch| !present.seen.contains(&(id, (*epoch).clone())));
-    let unseen: Vec<&Epoch> = unseen.collect();
+    let unseen: Vec<Epoch> = unseen.cloned().collect();
     if unseen.is_empty() {
         return Ok(());
     }
@@ -187,7 +188,14 @@ fn see(at: &Attached, id: Id, present: &Present) -> Result<(), RepoError> {
     };
     for epoch in unseen {
         match statement::note(at.repo(), &Named::Seen(id, epoch.clone()), at.moment().now(), "") {
-            Ok(name) => tracing::debug!("{name}: a statement was seen"),
+            Ok(name) => {
+                tracing::debug!("{name}: a statement was seen");
+                // What is only queued counts when it is listed.
+                if at.repo().store().waiting()?.is_none() {
+                    present.words.push((epoch.clone(), name));
+                    present.seen.insert((id, epoch));
+                }
+            }
             Err(e) => {
                 // Whoever only reads may not be allowed to; a collection waits until it is said.
                 tracing::warn!("the collection of {} waits for this host: {e}", at.repo().store().location());
