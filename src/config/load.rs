@@ -15,6 +15,7 @@ use super::ranges;
 use super::retention::Retention;
 use super::roles::Roles;
 use super::values::{self, Absolute, RepositoryAt};
+use super::watched::{Channel, Health, Metrics, RawNotify};
 use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::location::Location;
 
@@ -61,6 +62,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
             key.into_inner().only().map_err(|what| ConfigError::Text { place, what })?
         }
     };
+    let channels = channels(raw.notify, &at)?;
     let config = Config {
         path: path.to_owned(),
         repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
@@ -78,8 +80,29 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         schedule: raw.schedule,
         sources: raw.source.into_iter().map(|s| s.into_source(&at)).collect(),
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
+        metrics: raw.metrics,
+        health: raw.health,
+        channels,
     };
     Ok((config, problems))
+}
+
+/// The channels of notifications; the error is at the one that can't be.
+fn channels(
+    raw: Vec<Spanned<RawNotify>>,
+    at: &impl Fn(Option<std::ops::Range<usize>>) -> Place,
+) -> Result<Vec<Channel>, ConfigError> {
+    let mut all: Vec<Channel> = Vec::new();
+    for (n, raw) in raw.into_iter().enumerate() {
+        let place = at(Some(raw.span()));
+        let channel = raw.into_inner().channel(n + 1);
+        let channel = channel.and_then(|c| match all.iter().any(|other| other.name == c.name) {
+            true => Err(format!("there are two [[notify]] of the name {:?}", c.name)),
+            false => Ok(c),
+        });
+        all.push(channel.map_err(|what| ConfigError::Text { place, what })?);
+    }
+    Ok(all)
 }
 
 /// The jobs whose name an earlier one has.
@@ -128,6 +151,12 @@ struct Raw {
     source: Vec<RawSource>,
     #[serde(default)]
     job: Vec<Spanned<JobSettings>>,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
+    health: Health,
+    #[serde(default)]
+    notify: Vec<Spanned<RawNotify>>,
 }
 
 #[derive(Deserialize)]

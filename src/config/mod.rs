@@ -12,3 +12,4 @@ mod ranges;
 pub mod retention;
 pub mod roles;
 mod values;
+pub mod watched;

@@ -3,6 +3,7 @@
 use crate::config::{model::Source, roles::Role};
 use crate::daemon::{
     error::told,
+    observed,
     protocol::{Answer, Ask, Taken, What},
     roles::{self, System},
     shared::{Current, Shared},
@@ -71,6 +72,10 @@ fn done(asked: &Asked<'_>, current: &Current, (what, role): (&What, Option<Role>
         }
         What::Jobs => {
             to(Answer::Standing { service: Box::new(shared.standing(role)), standing: None, trouble: None });
+            Ok((String::new(), true))
+        }
+        What::Observe => {
+            to(Answer::Facts { facts: Box::new(observed::facts(shared)) });
             Ok((String::new(), true))
         }
         What::Snapshot { sources, tier } => snapshot(shared, current, (sources, *tier), to),

@@ -8,6 +8,8 @@ mod control;
 pub mod error;
 pub mod host;
 mod jobs;
+mod metrics;
+pub mod observed;
 mod pause;
 pub mod protocol;
 mod pulse;

@@ -105,6 +105,9 @@ pub struct JobStatus {
     pub last_result: Option<String>,
     /// Why it failed last; none once it has succeeded again.
     pub last_error: Option<String>,
+    /// When it should have succeeded again (ns): two times of its schedule after its last success, and an hour.
+    #[serde(default)]
+    pub overdue_ns: Option<i64>,
 }
 
 /// Something that runs at this moment.

@@ -149,6 +149,7 @@ impl Supervisor {
             Ended::Cancelled => tracing::warn!("job {name:?} was cancelled"),
         }
         let now = self.shared.clock.now();
+        self.shared.observer.ended(&name, &ended);
         self.shared.runner().end(&name, now, &ended);
     }
 

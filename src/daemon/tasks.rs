@@ -9,6 +9,7 @@ use crate::capture::{
 use crate::config::{error::Place, model::Source, retention::Retention};
 use crate::daemon::{
     error::Trouble,
+    metrics,
     shared::{Current, Shared},
     task::{Body, Task},
 };
@@ -44,6 +45,7 @@ pub(super) fn planned(shared: &Arc<Shared>, current: &Current) -> Vec<Planned> {
     if current.at.repo().store().waiting().is_ok_and(|waiting| waiting.is_some()) {
         all.push(upload(current, &place));
     }
+    all.extend(config.metrics.listen.map(|address| metrics::planned(shared, address)));
     all.extend(config.mount.at.as_deref().map(|dir| mount(current, dir, &place)));
     all
 }

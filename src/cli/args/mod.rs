@@ -9,3 +9,4 @@ pub mod setup;
 pub mod times;
 pub mod top;
 pub mod upkeep;
+pub mod watched;

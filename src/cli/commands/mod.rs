@@ -7,6 +7,7 @@ pub mod config_check;
 pub mod daemon;
 pub mod diff;
 pub mod find;
+pub mod health;
 pub mod hold;
 mod hold_export;
 pub mod index;

@@ -1,0 +1,8 @@
+//! How everything stands, for those who watch over it: facts, and what metrics and checks of health make of them.
+
+pub mod exposition;
+pub mod facts;
+pub mod gather;
+pub mod health;
+pub mod metrics;
+pub mod verified;
