@@ -6,9 +6,12 @@ use crate::daemon::{
     error::{Trouble, told},
     host::Host,
     runner::Ended,
+    trail::{By, Trail},
     work::Work,
 };
+use crate::observe::verified::{self, Verification};
 use crate::repo::{attach::Attached, replay};
+use crate::sys::clock;
 use crate::types::snapshot::Tier;
 use crate::verify::check::{self, Options};
 use std::{
@@ -25,6 +28,7 @@ pub(super) struct Tools {
     pub(super) at: Arc<Attached>,
     pub(super) captures: Arc<Captures>,
     pub(super) host: Arc<dyn Host>,
+    pub(super) trail: Arc<Trail>,
 }
 
 /// Does what a task is for, in the thread it is called in, until the flag of the work is set; and says what was done. It beats.
@@ -59,7 +63,9 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
     for source in tools.config.sources.iter().filter(is_wanted) {
         let path = source.path.display();
         // One source that fails does not keep the others from being captured.
-        match tools.captures.take((&tools.config, &tools.at), source, tier, work) {
+        let taken = tools.captures.take((&tools.config, &tools.at), source, tier, work);
+        tools.trail.snapshot(&tools.config, source, &taken, By::Job(&work.name));
+        match taken {
             Ok(report) => {
                 let number = report.snapshot.as_ref().map_or(0, |s| s.number.0);
                 let tier = report.snapshot.as_ref().map_or(tier, |s| s.tier).word();
@@ -84,9 +90,20 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     let at = tools.host.fresh(&tools.config)?;
     replay::catch_up(&at, &*work.pulse)?;
     let report = check::verify(&at, &Options::default(), &*work.pulse, &work.stop)?;
+    tools.trail.verified(&report, By::Job(&work.name));
     if report.stopped {
         return Err("it was ended before everything was checked".into());
     }
+    let first = report.problems.first().map(|p| format!("{}: {}: {}", p.object, p.part, p.why));
+    let made = Verification {
+        at_ns: clock::now().0,
+        frames: report.frames,
+        read_frames: report.read_frames,
+        read_bytes: report.read_bytes,
+        problems: report.problems.len() as u64,
+        first,
+    };
+    verified::note(at.dir(), made)?;
     for problem in &report.problems {
         tracing::error!("{}: {}: {}", problem.object, problem.part, problem.why);
     }

@@ -92,7 +92,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
 }
 
 async fn gathered(shared: Arc<Shared>) -> Result<String, String> {
-    let gather = tokio::task::spawn_blocking(move || metrics(&observed::facts(&shared)));
+    let gather = tokio::task::spawn_blocking(move || metrics(&observed::facts(&shared, observed::SELDOM)));
     match timeout(GATHER, gather).await {
         Ok(Ok(text)) => Ok(text),
         Ok(Err(e)) => Err(format!("gathering the facts ended unexpectedly: {e}")),

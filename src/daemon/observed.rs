@@ -16,9 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is costly is looked at no more often than that,
-const AT_MOST_EVERY: Duration = Duration::from_secs(5);
-/// and takes at most such a part of the time.
+/// For somebody who asks, what is costly may be so old,
+pub(super) const LATELY: Duration = Duration::from_secs(5);
+/// and for what asks all the time, so old;
+pub(super) const SELDOM: Duration = Duration::from_secs(60);
+/// and it takes at most such a part of the time.
 const PART: u32 = 20;
 
 /// What is looked at seldom, and counters.
@@ -62,11 +64,11 @@ impl Observer {
     }
 
     /// What is costly: from lately, or from now. Who asks meanwhile waits for the same.
-    fn seldom(&self, shared: &Shared, current: &Current) -> Seldom {
+    fn seldom(&self, shared: &Shared, current: &Current, age: Duration) -> Seldom {
         let of = Arc::as_ptr(&current.at) as usize;
         let mut kept = self.seldom.lock().unwrap_or_else(PoisonError::into_inner);
         let before = kept.take().filter(|kept| kept.of == of);
-        if let Some(kept_) = before.as_ref().filter(|k| k.looked.elapsed() < (k.cost * PART).max(AT_MOST_EVERY)) {
+        if let Some(kept_) = before.as_ref().filter(|k| k.looked.elapsed() < (k.cost * PART).max(age)) {
             return kept.insert(kept_.clone()).clone();
         }
         let begun = Instant::now();
@@ -84,14 +86,15 @@ impl Observer {
     }
 }
 
-/// How everything stands. Blocks.
-pub(super) fn facts(shared: &Shared) -> Facts {
+/// How everything stands; what is costly as of so long ago at most, or longer where it costs much. Blocks.
+pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
     let current = shared.current();
-    let seldom = shared.observer.seldom(shared, &current);
+    let seldom = shared.observer.seldom(shared, &current, age);
     let mut facts = gather::quick(&current.config, &current.at, seldom.sources, shared.clock.now());
     facts.stored = seldom.stored;
     facts.trouble = seldom.trouble.or(facts.trouble);
     let standing = shared.standing(None);
+    let (notified, undelivered) = shared.notified.told();
     facts.jobs = standing.jobs.iter().map(job).collect();
     facts.service = Some(ServiceFacts {
         since_ns: standing.since_ns,
@@ -110,7 +113,9 @@ pub(super) fn facts(shared: &Shared) -> Facts {
             })
             .collect(),
         runs: shared.observer.runs(),
-        ..ServiceFacts::default()
+        requests: Vec::new(),
+        notified,
+        undelivered,
     });
     facts
 }

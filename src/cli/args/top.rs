@@ -159,6 +159,9 @@ pub enum Command {
     /// Print metrics for Prometheus
     #[command(long_about = watched::METRICS)]
     Metrics(watched::Metrics),
+    /// Try the channels of notifications
+    #[command(subcommand)]
+    Notify(watched::Notify),
     /// Print the completions of a shell
     Completions(upkeep::Completions),
 }
