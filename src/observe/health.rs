@@ -142,7 +142,10 @@ impl Findings {
             let why = format!("{} of its entries could not be read by the last snapshot", s.unreadable);
             self.degrade(&key("unread"), &s.path, why, "the log and `bygone snapshot` name them; exclude what is not meant");
         }
-        if service.is_some() && s.watched == Watched::Nobody && !held {
+        // One that fails is told by its task.
+        let task = format!("watch {}", s.path);
+        let by_task = service.is_some_and(|service| service.tasks.iter().any(|t| t.name == task && !t.running));
+        if service.is_some() && s.watched == Watched::Nobody && !held && !by_task {
             let why = "a service runs, and nobody watches it".to_owned();
             self.degrade(&key("unwatched"), &s.path, why, "`bygone status` says why, or give the service the settings with `bygone reload`");
         }

@@ -6,8 +6,8 @@ fn what_the_service_does_is_in_the_audit_trail() {
     let root = rustix::process::geteuid().is_root();
     let mount = if root { "[mount]\nat = \"DIR/mnt\"\n" } else { "" };
     let mut host = Host::new(&format!(
-        "{mount}[schedule]\nretries = 0\n[[job]]\nname = \"check\"\nrun = \"verify\"\nschedule = \"every 1m\"\n[[job]]\nname = \"never\"\n\
-         run = \"snapshot\"\nschedule = \"yearly\""
+        "{mount}[schedule]\nretries = 0\n[[job]]\nname = \"check\"\nrun = \"verify\"\nschedule = \"* * * * *\"\n[[job]]\nname = \"never\"\n\
+         run = \"snapshot\"\nschedule = \"30 2 1 1 *\""
     ));
     host.start();
     host.until("the first capture", |host| host.run(&["list"], 0).contains("20"));
