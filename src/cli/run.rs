@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log, mount, notify, protect,
-    report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
+    audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log, mount,
+    notify, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;

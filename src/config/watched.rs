@@ -194,13 +194,17 @@ fn check_url(url: &str, schemes: &[&str], what: &str) -> Result<(), String> {
 
 fn secret(file: Option<values::Absolute>, env: Option<String>, what: &str) -> Result<Option<SecretFrom>, String> {
     match (file, env) {
-        (Some(_), Some(_)) => Err(format!("[[notify]] says twice from where the {what} comes: give {what}-file or {what}-env")),
+        (Some(_), Some(_)) => {
+            Err(format!("[[notify]] says twice from where the {what} comes: give {what}-file or {what}-env"))
+        }
         (file, env) => Ok(file.map(|f| SecretFrom::File(f.0)).or(env.map(SecretFrom::Env))),
     }
 }
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(from)?;
-    let wrong = || D::Error::custom(format!("{text:?} is no address: write an IP address and a port, such as \"127.0.0.1:9841\""));
+    let wrong = || {
+        D::Error::custom(format!("{text:?} is no address: write an IP address and a port, such as \"127.0.0.1:9841\""))
+    };
     text.parse().map(Some).map_err(|_| wrong())
 }

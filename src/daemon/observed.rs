@@ -9,6 +9,7 @@ use crate::observe::{
     facts::{Count, Facts, JobFacts, ServiceFacts, SourceFacts, Stored, TaskFacts},
     gather,
 };
+use crate::store::counts;
 use crate::types::path;
 use std::{
     collections::BTreeMap,
@@ -113,7 +114,10 @@ pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
             })
             .collect(),
         runs: shared.observer.runs(),
-        requests: Vec::new(),
+        requests: counts::requests()
+            .filter(|_| current.config.repository.dir().is_none())
+            .map(|(of, result, count)| Count { of: of.to_owned(), result: result.to_owned(), count })
+            .collect(),
         notified,
         undelivered,
     });

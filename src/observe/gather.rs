@@ -22,11 +22,7 @@ use crate::repo::{
 };
 use crate::sys::{durable, space};
 use crate::types::{op::Gap, path, snapshot::Source, time::Instant};
-use std::{
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-    time::UNIX_EPOCH,
-};
+use std::{os::unix::ffi::OsStrExt as _, path::Path, time::UNIX_EPOCH};
 
 /// A heartbeat older than this was not written by a process that only watches.
 const FRESH_NS: i64 = 20_000_000_000;
@@ -212,7 +208,8 @@ fn awaited(at: &Attached) -> Result<(Vec<String>, Option<i64>), RepoError> {
         let time = statement::read(at.repo(), epoch).map_or(i64::MAX, |statement| statement.time.0);
         since = Some(since.map_or(time, |since| since.min(time)));
         for id in waits {
-            let name = statement::read_note(at.repo(), &Named::Host(id)).map_or_else(|_| id.to_string(), |(_, name)| name);
+            let name =
+                statement::read_note(at.repo(), &Named::Host(id)).map_or_else(|_| id.to_string(), |(_, name)| name);
             if !hosts.contains(&name) && hosts.len() < NAMED_MAX {
                 hosts.push(name);
             }

@@ -140,21 +140,36 @@ impl Findings {
         }
         if s.unreadable > 0 {
             let why = format!("{} of its entries could not be read by the last snapshot", s.unreadable);
-            self.degrade(&key("unread"), &s.path, why, "the log and `bygone snapshot` name them; exclude what is not meant");
+            self.degrade(
+                &key("unread"),
+                &s.path,
+                why,
+                "the log and `bygone snapshot` name them; exclude what is not meant",
+            );
         }
         // One that fails is told by its task.
         let task = format!("watch {}", s.path);
         let by_task = service.is_some_and(|service| service.tasks.iter().any(|t| t.name == task && !t.running));
         if service.is_some() && s.watched == Watched::Nobody && !held && !by_task {
             let why = "a service runs, and nobody watches it".to_owned();
-            self.degrade(&key("unwatched"), &s.path, why, "`bygone status` says why, or give the service the settings with `bygone reload`");
+            self.degrade(
+                &key("unwatched"),
+                &s.path,
+                why,
+                "`bygone status` says why, or give the service the settings with `bygone reload`",
+            );
         }
     }
 
     fn lost(&mut self, s: &SourceFacts) {
         if s.lost > 0 {
             let why = format!("{} of its snapshots can't be shown: their records are damaged or missing", s.lost);
-            self.fail(&format!("source {} lost", s.path), &s.path, why, "`bygone verify` names the damage; a full snapshot makes new ground");
+            self.fail(
+                &format!("source {} lost", s.path),
+                &s.path,
+                why,
+                "`bygone verify` names the damage; a full snapshot makes new ground",
+            );
         }
     }
 
@@ -168,26 +183,52 @@ impl Findings {
             let last = job.succeeded_ns.map_or_else(|| "never".to_owned(), |ns| self.ago(ns));
             let why = format!("it has missed its times: it succeeded last {last}");
             let late = (about.clone() + " late", Level::Failing, Sort::Overdue);
-            self.add((&late.0, late.1, late.2), &about, why, "see that the service runs and is not paused: `bygone jobs`");
+            self.add(
+                (&late.0, late.1, late.2),
+                &about,
+                why,
+                "see that the service runs and is not paused: `bygone jobs`",
+            );
         }
     }
 
     fn spool(&mut self, spool: &Spool, settings: &Health) {
         let full = spool.limit_bytes > 0 && spool.bytes >= spool.limit_bytes / 10 * 9;
         if full {
-            let why = format!("it holds {} of at most {} bytes: capture slows, and waits when it is full", spool.bytes, spool.limit_bytes);
-            self.fail("spool full", "spool", why, "see why the store does not take it (`bygone status`), or give it more room: [remote] spool");
+            let why = format!(
+                "it holds {} of at most {} bytes: capture slows, and waits when it is full",
+                spool.bytes, spool.limit_bytes
+            );
+            self.fail(
+                "spool full",
+                "spool",
+                why,
+                "see why the store does not take it (`bygone status`), or give it more room: [remote] spool",
+            );
         }
         if let Some(since) = spool.since_ns.filter(|since| self.is_older(*since, settings.stored_within)) {
             let why = format!("{} objects are captured and not stored, the oldest {}", spool.objects, self.ago(since));
-            self.add(("spool old", Level::Degraded, Sort::Overdue), "spool", why, "bring back the store or the network to it; `bygone status` tells more");
+            self.add(
+                ("spool old", Level::Degraded, Sort::Overdue),
+                "spool",
+                why,
+                "bring back the store or the network to it; `bygone status` tells more",
+            );
         }
     }
 
     fn stored(&mut self, stored: &Stored, settings: &Health) {
         if let Some(first) = stored.lost_packs.first() {
-            let why = format!("{} pack(s) that the index knows are not in the store, the first: {first}", stored.lost_packs.len());
-            self.fail("packs", "packs", why, "`bygone verify` names the files that need them; put the packs back from another copy");
+            let why = format!(
+                "{} pack(s) that the index knows are not in the store, the first: {first}",
+                stored.lost_packs.len()
+            );
+            self.fail(
+                "packs",
+                "packs",
+                why,
+                "`bygone verify` names the files that need them; put the packs back from another copy",
+            );
         }
         if let Some(first) = stored.damaged_keys.first() {
             let why = format!("{} key slot(s) are damaged, the first: {first}", stored.damaged_keys.len());
@@ -200,7 +241,12 @@ impl Findings {
         if let Some(since) = stored.awaited_since_ns.filter(|since| self.is_older(*since, settings.collected_within)) {
             let hosts = stored.awaited_hosts.join(", ");
             let why = format!("a collection waits since {} for {hosts}", self.ago(since));
-            self.add(("collection", Level::Degraded, Sort::Overdue), "collection", why, "let these hosts capture again, or retire those that are gone for good");
+            self.add(
+                ("collection", Level::Degraded, Sort::Overdue),
+                "collection",
+                why,
+                "let these hosts capture again, or retire those that are gone for good",
+            );
         }
     }
 
@@ -211,18 +257,38 @@ impl Findings {
             let begun = facts.service.as_ref().map(|s| s.since_ns).or(oldest);
             if begun.is_some_and(|begun| self.is_older(begun, settings.verified_within)) {
                 let why = "this host has never verified the repository".to_owned();
-                self.add(("verify age", Level::Degraded, Sort::Overdue), "verify", why, "run `bygone verify`, or give it a [[job]]");
+                self.add(
+                    ("verify age", Level::Degraded, Sort::Overdue),
+                    "verify",
+                    why,
+                    "run `bygone verify`, or give it a [[job]]",
+                );
             }
             return;
         };
         if last.problems > 0 {
             let first = last.first.as_deref().map(|first| format!(", the first: {first}")).unwrap_or_default();
-            let why = format!("the last verification, {}, found {} problem(s){first}", self.ago(last.at_ns), last.problems);
-            self.fail("verify problems", "verify", why, "`bygone verify` names them all, with what is lost and what to do");
+            let why =
+                format!("the last verification, {}, found {} problem(s){first}", self.ago(last.at_ns), last.problems);
+            self.fail(
+                "verify problems",
+                "verify",
+                why,
+                "`bygone verify` names them all, with what is lost and what to do",
+            );
         }
         if self.is_older(last.at_ns, settings.verified_within) {
-            let why = format!("the repository was verified last {}, and it should be every {}", self.ago(last.at_ns), show_duration(settings.verified_within));
-            self.add(("verify age", Level::Degraded, Sort::Overdue), "verify", why, "run `bygone verify`, or give it a [[job]]");
+            let why = format!(
+                "the repository was verified last {}, and it should be every {}",
+                self.ago(last.at_ns),
+                show_duration(settings.verified_within)
+            );
+            self.add(
+                ("verify age", Level::Degraded, Sort::Overdue),
+                "verify",
+                why,
+                "run `bygone verify`, or give it a [[job]]",
+            );
         }
     }
 
@@ -230,9 +296,17 @@ impl Findings {
         for room in &facts.space {
             let (key, about) = (format!("room {}", room.what), room.path.display().to_string());
             if room.read_only {
-                self.fail(&key, &about, format!("the {} lies on a file system that is read-only", room.what), "mount it for writing");
+                self.fail(
+                    &key,
+                    &about,
+                    format!("the {} lies on a file system that is read-only", room.what),
+                    "mount it for writing",
+                );
             } else if room.available_bytes < settings.free {
-                let why = format!("the {} has {} bytes of room left, and {} are asked for", room.what, room.available_bytes, settings.free);
+                let why = format!(
+                    "the {} has {} bytes of room left, and {} are asked for",
+                    room.what, room.available_bytes, settings.free
+                );
                 self.fail(&key, &about, why, "make room on that file system, or let retention keep less");
             }
         }
@@ -245,7 +319,12 @@ impl Findings {
             self.fail(&format!("task {}", task.name), &task.name, why, to_do);
         }
         if let Some(why) = &service.refused {
-            self.degrade("settings", "settings", format!("the new ones were refused: {why}"), "correct the file, then `bygone reload`");
+            self.degrade(
+                "settings",
+                "settings",
+                format!("the new ones were refused: {why}"),
+                "correct the file, then `bygone reload`",
+            );
         }
         if let Some(why) = &service.trouble {
             self.degrade("state", "service", why.clone(), "see that the state directory can be written");
@@ -256,7 +335,12 @@ impl Findings {
         for channel in service.undelivered.iter().filter(|c| c.waiting > 0) {
             if let Some(why) = &channel.why {
                 let why = format!("{} notification(s) can't be delivered: {why}", channel.waiting);
-                self.degrade(&format!("notify {}", channel.channel), &format!("notify {}", channel.channel), why, "`bygone notify test` tries it");
+                self.degrade(
+                    &format!("notify {}", channel.channel),
+                    &format!("notify {}", channel.channel),
+                    why,
+                    "`bygone notify test` tries it",
+                );
             }
         }
     }

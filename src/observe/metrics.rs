@@ -53,15 +53,22 @@ fn service(to: &mut Exposition, s: &ServiceFacts) {
     let help = "Whether the last settings that were given were refused.";
     to.one("bygone_settings_refused", (Gauge, help), Some(flag(s.refused.is_some())));
     let up = s.tasks.iter().map(|t| (vec![("task", t.name.as_str())], flag(t.running)));
-    to.family("bygone_task_up", (Gauge, "Whether a task of the service runs, and does not wait to be begun again."), up);
+    to.family(
+        "bygone_task_up",
+        (Gauge, "Whether a task of the service runs, and does not wait to be begun again."),
+        up,
+    );
     let restarts = s.tasks.iter().map(|t| (vec![("task", t.name.as_str())], t.restarts as f64));
     to.family("bygone_task_restarts_total", (Counter, "How often a task was begun again."), restarts);
-    let runs = s.runs.iter().map(|c| (vec![("job_name", c.of.as_str()), ("result", c.result.as_str())], c.count as f64));
+    let runs =
+        s.runs.iter().map(|c| (vec![("job_name", c.of.as_str()), ("result", c.result.as_str())], c.count as f64));
     to.family("bygone_job_runs_total", (Counter, "Runs of a job, by how they ended."), runs);
     let requests = s.requests.iter();
-    let requests = requests.map(|c| (vec![("operation", c.of.as_str()), ("result", c.result.as_str())], c.count as f64));
+    let requests =
+        requests.map(|c| (vec![("operation", c.of.as_str()), ("result", c.result.as_str())], c.count as f64));
     to.family("bygone_store_requests_total", (Counter, "Requests to the store, by how they ended."), requests);
-    let sent = s.notified.iter().map(|c| (vec![("channel", c.of.as_str()), ("result", c.result.as_str())], c.count as f64));
+    let sent =
+        s.notified.iter().map(|c| (vec![("channel", c.of.as_str()), ("result", c.result.as_str())], c.count as f64));
     to.family("bygone_notifications_total", (Counter, "Attempts to deliver a notification."), sent);
     let waiting = s.undelivered.iter().map(|u| (vec![("channel", u.channel.as_str())], u.waiting as f64));
     to.family("bygone_notifications_waiting", (Gauge, "Notifications that could not be delivered yet."), waiting);
@@ -70,9 +77,10 @@ fn service(to: &mut Exposition, s: &ServiceFacts) {
 fn sources(to: &mut Exposition, facts: &Facts) {
     let now = facts.at_ns;
     let mut each = |name: &str, help: &str, value: &dyn Fn(&SourceFacts) -> Option<f64>| {
-        let samples = facts.sources.iter().filter_map(|s| {
-            Some((vec![("host", s.host.as_str()), ("source", s.path.as_str())], value(s)?))
-        });
+        let samples = facts
+            .sources
+            .iter()
+            .filter_map(|s| Some((vec![("host", s.host.as_str()), ("source", s.path.as_str())], value(s)?)));
         to.family(&format!("bygone_source_{name}"), (Gauge, help), samples);
     };
     each("lag_seconds", "How long ago all of the source had been seen and captured.", &|s| Some(age(now, s.seen_ns?)));
@@ -129,7 +137,11 @@ fn stored(to: &mut Exposition, facts: &Facts, s: &Stored) {
     each("version_bytes", "Every version of every file as a plain copy.", s.version_bytes as f64);
     // What is not a number, since there is nothing yet, is left out.
     each("dedup_ratio", "Plain copies to chunks, in bytes.", s.version_bytes as f64 / s.chunk_bytes as f64);
-    each("compression_ratio", "Chunks to what is stored of them, in bytes.", s.chunk_bytes as f64 / s.sealed_bytes as f64);
+    each(
+        "compression_ratio",
+        "Chunks to what is stored of them, in bytes.",
+        s.chunk_bytes as f64 / s.sealed_bytes as f64,
+    );
     each("key_slots", "Key slots that can be read.", s.keys as f64);
     each("damaged_key_slots", "Key slots that can't be read.", s.damaged_keys.len() as f64);
     each("holds", "Legal holds in force.", s.holds as f64);
@@ -144,7 +156,11 @@ fn spool(to: &mut Exposition, facts: &Facts) {
     let Some(spool) = &facts.spool else { return };
     to.one("bygone_spool_objects", (Gauge, "Objects captured and not stored yet."), Some(spool.objects as f64));
     to.one("bygone_spool_bytes", (Gauge, "What they measure."), Some(spool.bytes as f64));
-    to.one("bygone_spool_limit_bytes", (Gauge, "How much may wait before capture does."), Some(spool.limit_bytes as f64));
+    to.one(
+        "bygone_spool_limit_bytes",
+        (Gauge, "How much may wait before capture does."),
+        Some(spool.limit_bytes as f64),
+    );
     let oldest = spool.since_ns.map_or(0.0, |since| age(facts.at_ns, since));
     to.one("bygone_spool_oldest_age_seconds", (Gauge, "How long the oldest of them has waited."), Some(oldest));
 }

@@ -1,6 +1,9 @@
 //! A store in a bucket of an object store that speaks S3. The only file that knows how.
 
-use crate::store::api::{Object, Store, StoreError, is_object_name};
+use crate::store::{
+    api::{Object, Store, StoreError, is_object_name},
+    counts::{Operation, counted},
+};
 use crate::sys::buffer::Buffer;
 use crate::types::location::S3Url;
 use futures_util::TryStreamExt;
@@ -83,7 +86,7 @@ impl S3Store {
 
     /// Runs a request that reads, and remembers whether it was answered.
     fn read<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let result = self.runtime.block_on(request);
+        let result = counted(Operation::Read, self.runtime.block_on(request), is_answer);
         self.away.store(matches!(result, Err(Error::Generic { .. })), Ordering::Relaxed);
         result
     }
@@ -122,7 +125,11 @@ impl Store for S3Store {
         // Some stores take the condition and ignore it: it spares names that are taken where it can, and nothing rests on it.
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let payload = PutPayload::from(bytes.to_vec());
-        match self.runtime.block_on(self.writing.put_opts(&path, payload, options)) {
+        match counted(
+            Operation::Write,
+            self.runtime.block_on(self.writing.put_opts(&path, payload, options)),
+            is_answer,
+        ) {
             Ok(_) => Ok(()),
             Err(e) => match self.error("write", name, e) {
                 StoreError::Exists { .. } if self.has(&path, bytes) => Ok(()),
@@ -186,7 +193,7 @@ impl Store for S3Store {
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name)?;
-        match self.runtime.block_on(self.writing.delete(&path)) {
+        match counted(Operation::Delete, self.runtime.block_on(self.writing.delete(&path)), is_answer) {
             // Whether it was there makes no difference.
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(self.error("delete", name, e)),
@@ -198,6 +205,11 @@ impl Store for S3Store {
         let meta = self.read(self.reading().head(&path)).map_err(|e| self.error("read", name, e))?;
         Ok(meta.size)
     }
+}
+
+/// Whether the store has answered, and the answer is no.
+fn is_answer(e: &Error) -> bool {
+    matches!(e, Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Precondition { .. })
 }
 
 fn kind(e: &Error) -> io::ErrorKind {

@@ -24,14 +24,22 @@ fn say(port: u16, bytes: &[u8]) -> String {
 fn scrape(port: u16) -> String {
     let answer = say(port, b"GET /metrics HTTP/1.1\r\nHost: here\r\nAccept: */*\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{head}"
+    );
     assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
     body.to_owned()
 }
 
 /// What the tool of Prometheus itself says of a text, where there is one.
 fn promtool(text: &str) {
-    let Ok(mut child) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    let Ok(mut child) = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
     else {
         eprintln!("not tested with promtool: it is not there");
         return;
@@ -50,7 +58,9 @@ fn a_service_serves_them_and_the_command_prints_the_same() {
     ));
     host.run(&["verify", "--read-data"], 0);
     host.start();
-    let of_source = |name: &str, host: &Host| format!("bygone_source_{name}{{host=\"here\",source=\"{}\"}}", host.path("a").display());
+    let of_source = |name: &str, host: &Host| {
+        format!("bygone_source_{name}{{host=\"here\",source=\"{}\"}}", host.path("a").display())
+    };
     // The first capture may come after the first scrape.
     host.until("the capture", |host| {
         let text = host.run(&["metrics"], 0);

@@ -31,7 +31,10 @@ fn a_failure_is_told_once_by_every_channel_and_so_is_its_end() {
     let has = |events: Vec<(String, String)>, event: &str| events.iter().any(|(e, k)| e == event && *k == key);
     host.until("the mail", |_| smtp.came().iter().any(|mail| mail.body.contains("watch ")));
     let mail = smtp.came().into_iter().find(|mail| mail.body.contains("watch ")).unwrap();
-    assert!(mail.body.contains("Subject: [bygone here] ") && mail.head.contains("RCPT TO:<admin@here.example>"), "{mail:?}");
+    assert!(
+        mail.body.contains("Subject: [bygone here] ") && mail.head.contains("RCPT TO:<admin@here.example>"),
+        "{mail:?}"
+    );
     // What AUTH PLAIN makes of the two.
     assert!(mail.head.contains("AUTH PLAIN AG1lAG9wZW4gc2VzYW1l"), "{mail:?}");
     host.until("the command", |host| host.read("told").contains(&key));
@@ -78,7 +81,9 @@ fn a_test_message_says_which_channel_works() {
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(told.contains("cannot read the secret of the channel from") && told.contains("No such file"), "{told}");
     let out = host.try_run(&["notify", "test", "none"]);
-    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("there are: mail, hook, run"));
+    assert!(
+        out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("there are: mail, hook, run")
+    );
     let text = host.read("bygone.toml");
     for (bad, why) in [
         ("[[notify]]\nname = \"x\"", "exactly one of smtp, webhook and command"),

@@ -40,12 +40,16 @@ fn the_exit_status_says_how_it_stands() {
 
 #[test]
 fn what_is_late_or_has_no_room_is_told() {
-    let host = Host::new("[health]\nfree = \"1048576 TiB\"\nverified-within = \"1ms\"\n[compliance]\nobjective = \"1ms\"");
+    let host =
+        Host::new("[health]\nfree = \"1048576 TiB\"\nverified-within = \"1ms\"\n[compliance]\nobjective = \"1ms\"");
     host.run(&["snapshot"], 0);
     let (state, mut keys) = findings(&host, 1);
     keys.sort();
     let source = format!("source {} age", host.path("a").display());
-    assert_eq!((state.as_str(), keys), ("failing", vec!["room repository".into(), "room state".into(), source, "verify age".into()]));
+    assert_eq!(
+        (state.as_str(), keys),
+        ("failing", vec!["room repository".into(), "room state".into(), source, "verify age".into()])
+    );
 }
 
 #[test]

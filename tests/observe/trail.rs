@@ -13,17 +13,17 @@ fn what_the_service_does_is_in_the_audit_trail() {
     host.until("the first capture", |host| host.run(&["list"], 0).contains("20"));
     host.run(&["snapshot"], 0);
     let text = host.read("bygone.toml");
-    host.write("bygone.toml", &format!("{text}\n[source.retention]\ndaily = \"30d\"\n[[source]]\npath = {:?}\n", host.path("b")));
+    host.write(
+        "bygone.toml",
+        &format!("{text}\n[source.retention]\ndaily = \"30d\"\n[[source]]\npath = {:?}\n", host.path("b")),
+    );
     std::fs::create_dir(host.path("b")).unwrap();
     host.run(&["reload"], 0);
     std::fs::remove_dir(host.path("b")).unwrap();
     host.until("the job", |host| host.run(&["--json", "jobs"], 0).contains("no problem"));
     host.stop();
-    let entries: Vec<Value> = host
-        .run(&["--json", "audit", "show"], 0)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let entries: Vec<Value> =
+        host.run(&["--json", "audit", "show"], 0).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let find = |kind: &str| -> Vec<Value> {
         let entry = |e: &&Value| e.get("entry").unwrap_or(e)["kind"] == kind;
         entries.iter().filter(entry).map(|e| e.get("entry").unwrap_or(e).clone()).collect()

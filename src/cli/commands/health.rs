@@ -34,7 +34,9 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
     };
     let summary = health::summary(&facts, &found);
     if context.json {
-        out.json(&json!({ "state": state, "summary": summary, "service": facts.service.is_some(), "findings": found }))?;
+        out.json(
+            &json!({ "state": state, "summary": summary, "service": facts.service.is_some(), "findings": found }),
+        )?;
     } else {
         out.line(summary)?;
         for finding in &found {

@@ -17,7 +17,9 @@ pub fn run(context: &Context, command: &Notify) -> Result<Outcome, Failure> {
     if chosen.is_empty() {
         let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
         return Err(match (name, names.is_empty()) {
-            (Some(name), false) => Failure::usage(format!("there is no channel {name:?}")).hint(format!("there are: {}", names.join(", "))),
+            (Some(name), false) => {
+                Failure::usage(format!("there is no channel {name:?}")).hint(format!("there are: {}", names.join(", ")))
+            }
             _ => Failure::new("the settings have no [[notify]]").hint("bygone.toml(5) says how to write one"),
         });
     }
@@ -28,7 +30,9 @@ pub fn run(context: &Context, command: &Notify) -> Result<Outcome, Failure> {
     for channel in chosen {
         let result = deliver(channel, &message, &|name| std::env::var(name).ok());
         match (&result, context.json) {
-            (_, true) => out.json(&json!({ "channel": channel.name, "error": result.as_ref().err().map(ToString::to_string) }))?,
+            (_, true) => {
+                out.json(&json!({ "channel": channel.name, "error": result.as_ref().err().map(ToString::to_string) }))?
+            }
             (Ok(()), false) => out.line(format_args!("{}: delivered", channel.name))?,
             (Err(e), false) => tracing::error!("{}: {e}", channel.name),
         }

@@ -66,7 +66,11 @@ impl Message {
     pub(super) fn finding(facts: &Facts, on: On, finding: &Finding) -> Message {
         let now = Instant(facts.at_ns);
         let (event, subject, text) = match on {
-            On::Recovery => ("recovery", format!("{} is well again", finding.about), format!("{}: it was: {}\n", finding.about, finding.why)),
+            On::Recovery => (
+                "recovery",
+                format!("{} is well again", finding.about),
+                format!("{}: it was: {}\n", finding.about, finding.why),
+            ),
             _ => {
                 let event = if on == On::Overdue { "overdue" } else { "failure" };
                 (event, format!("{}: {}", finding.about, finding.why), told(finding))
@@ -82,12 +86,20 @@ impl Message {
         let now = Instant(facts.at_ns);
         let mut text = format!("{}\n\nrepository  {}\n", show(now, zone), facts.repository);
         if let Some(stored) = &facts.stored {
-            text.push_str(&format!("  {} packs, {} bytes stored for {} bytes of versions\n", stored.packs, stored.pack_bytes, stored.version_bytes));
+            text.push_str(&format!(
+                "  {} packs, {} bytes stored for {} bytes of versions\n",
+                stored.packs, stored.pack_bytes, stored.version_bytes
+            ));
         }
         text.push_str("\nsources\n");
         for source in facts.sources.iter().filter(|s| s.configured) {
-            let seen = source.seen_ns.map_or_else(|| "never captured".into(), |ns| format!("captured {}", ago(Instant(ns), now)));
-            text.push_str(&format!("  {}: {seen}; {} snapshots, {} gaps\n", source.path, source.snapshots, source.gaps));
+            let seen = source
+                .seen_ns
+                .map_or_else(|| "never captured".into(), |ns| format!("captured {}", ago(Instant(ns), now)));
+            text.push_str(&format!(
+                "  {}: {seen}; {} snapshots, {} gaps\n",
+                source.path, source.snapshots, source.gaps
+            ));
         }
         if !facts.jobs.is_empty() {
             text.push_str("\njobs\n");
@@ -115,7 +127,8 @@ impl Message {
         self.text.push_str(&format!("\n{}:\n{}", other.event, other.text));
         self.findings.extend(other.findings);
         let host = &self.host;
-        self.subject = format!("[bygone {host}] {} messages that were held back, so as not to send too many", self.findings.len());
+        self.subject =
+            format!("[bygone {host}] {} messages that were held back, so as not to send too many", self.findings.len());
     }
 }
 

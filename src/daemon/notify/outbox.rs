@@ -166,7 +166,8 @@ impl Outbox {
     /// The first message that may be sent now by this channel. It takes nothing more in.
     pub(super) fn due(&mut self, channel: &str, now: Instant) -> Option<Message> {
         let mut own = self.kept.waiting.iter_mut().filter(|waiting| waiting.channel == channel);
-        let first = own.next().filter(|first| first.next_ns <= now.0 || first.next_ns > now.0.saturating_add(2 * HOUR_NS))?;
+        let first =
+            own.next().filter(|first| first.next_ns <= now.0 || first.next_ns > now.0.saturating_add(2 * HOUR_NS))?;
         first.held = false;
         Some(first.message.clone())
     }
@@ -217,7 +218,14 @@ mod tests {
 
     fn finding(key: &str, sort: Sort) -> Finding {
         let text = |what: &str| format!("{what} of {key}");
-        Finding { key: key.into(), level: Level::Failing, sort, about: key.into(), why: text("why"), to_do: text("cure") }
+        Finding {
+            key: key.into(),
+            level: Level::Failing,
+            sort,
+            about: key.into(),
+            why: text("why"),
+            to_do: text("cure"),
+        }
     }
 
     fn channel(on: &[On]) -> Channel {

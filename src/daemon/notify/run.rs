@@ -28,8 +28,11 @@ const STEP: Duration = Duration::from_millis(200);
 /// What is known of notifications.
 #[derive(Default)]
 pub(in crate::daemon) struct Notified {
-    state: Mutex<(BTreeMap<(String, &'static str), u64>, Vec<Undelivered>)>,
+    state: Mutex<(Attempts, Vec<Undelivered>)>,
 }
+
+/// How often deliveries by a channel ended in a way.
+type Attempts = BTreeMap<(String, &'static str), u64>;
 
 impl Notified {
     fn count(&self, channel: &str, result: &'static str) {

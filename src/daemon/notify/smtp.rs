@@ -13,7 +13,9 @@ use lettre::{
 
 pub(super) fn send(settings: &Smtp, password: Option<String>, message: &Message) -> Result<(), DeliveryError> {
     let wrong = |what: &str, why: String| DeliveryError::Setting { what: what.to_owned(), why };
-    let address = |text: &str| text.parse::<Mailbox>().map_err(|e| wrong(&format!("{text:?} is no address of mail"), e.to_string()));
+    let address = |text: &str| {
+        text.parse::<Mailbox>().map_err(|e| wrong(&format!("{text:?} is no address of mail"), e.to_string()))
+    };
     let mut mail = lettre::Message::builder().from(address(&settings.from)?).subject(&message.subject);
     for to in &settings.to {
         mail = mail.to(address(to)?);
@@ -53,10 +55,13 @@ mod tests {
 
     #[test]
     fn a_password_goes_over_tls_or_stays_on_the_machine() {
-        for open in ["smtp://mail.example.org", "smtp://mail.example.org:25?tls=opportunistic", "smtp://127.0.0.1.example.org"] {
+        for open in
+            ["smtp://mail.example.org", "smtp://mail.example.org:25?tls=opportunistic", "smtp://127.0.0.1.example.org"]
+        {
             assert!(in_the_open(open), "{open}");
         }
-        for good in ["smtps://mail.example.org", "smtp://x:587?tls=required", "smtp://127.0.0.1:25", "smtp://[::1]:25"] {
+        for good in ["smtps://mail.example.org", "smtp://x:587?tls=required", "smtp://127.0.0.1:25", "smtp://[::1]:25"]
+        {
             assert!(!in_the_open(good), "{good}");
         }
     }

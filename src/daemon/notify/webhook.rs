@@ -42,7 +42,8 @@ pub(super) fn send(url: &str, header: Option<String>, message: &Message) -> Resu
 /// A header written `Name: value`; a value alone is an authorization.
 fn named(text: &str) -> Result<(HeaderName, HeaderValue), DeliveryError> {
     let (name, value) = text.split_once(':').unwrap_or(("Authorization", text));
-    let wrong = || DeliveryError::Setting { what: "the secret header is none".into(), why: "write `Name: value`".into() };
+    let wrong =
+        || DeliveryError::Setting { what: "the secret header is none".into(), why: "write `Name: value`".into() };
     let name = HeaderName::try_from(name.trim()).map_err(|_| wrong())?;
     let mut value = HeaderValue::try_from(value.trim()).map_err(|_| wrong())?;
     value.set_sensitive(true);
