@@ -9,7 +9,7 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log, mount,
-    notify, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
+    notices, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -81,7 +81,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Key(command) => key::run(&load(Missing::Error)?, command),
         Command::Health(_) => health::run(&load(Missing::Error)?),
         Command::Metrics(args) => health::metrics(&load(Missing::Error)?, args),
-        Command::Notify(command) => notify::run(&load(Missing::Error)?, command),
+        Command::Notify(command) => notices::run(&load(Missing::Error)?, command),
         Command::Status(_) => status::run(&load(Missing::Error)?),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),

@@ -9,7 +9,7 @@ pub mod error;
 pub mod host;
 mod jobs;
 mod metrics;
-pub mod notify;
+pub mod notices;
 pub mod observed;
 mod pause;
 pub mod protocol;

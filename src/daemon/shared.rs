@@ -5,7 +5,7 @@ use crate::daemon::{
     captures::Captures,
     error::DaemonError,
     host::Host,
-    notify::run::Notified,
+    notices::run::Notified,
     observed::Observer,
     pause::Pause,
     pulse::Pulse,

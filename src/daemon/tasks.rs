@@ -9,7 +9,7 @@ use crate::capture::{
 use crate::config::{error::Place, model::Source, retention::Retention};
 use crate::daemon::{
     error::{self, Trouble},
-    metrics, notify,
+    metrics, notices,
     shared::{Current, Shared},
     task::{Body, Task},
 };
@@ -50,7 +50,7 @@ pub(super) fn planned(shared: &Arc<Shared>, current: &Current) -> Vec<Planned> {
     }
     all.extend(config.metrics.listen.map(|address| metrics::planned(shared, address)));
     if !config.channels.is_empty() {
-        all.push(notify::run::planned(shared, current));
+        all.push(notices::run::planned(shared, current));
     }
     all.extend(config.mount.at.as_deref().map(|dir| mount(current, dir, &place)));
     all

@@ -85,6 +85,8 @@ struct Findings {
 
 impl Findings {
     fn add(&mut self, (key, level, sort): (&str, Level, Sort), about: &str, why: String, to_do: &str) {
+        // One line a finding, whatever an error said.
+        let why = why.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
         let (key, about, to_do) = (key.to_owned(), about.to_owned(), to_do.to_owned());
         self.found.push(Finding { key, level, sort, about, why, to_do });
     }

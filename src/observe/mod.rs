@@ -4,5 +4,7 @@ pub mod exposition;
 pub mod facts;
 pub mod gather;
 pub mod health;
+#[cfg(test)]
+mod health_tests;
 pub mod metrics;
 pub mod verified;

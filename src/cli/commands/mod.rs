@@ -17,7 +17,7 @@ pub mod key;
 pub mod list;
 pub mod log;
 pub mod mount;
-pub mod notify;
+pub mod notices;
 pub mod protect;
 pub mod report;
 pub mod restore;

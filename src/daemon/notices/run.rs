@@ -3,7 +3,7 @@
 use crate::config::{jobs, watched::Channel};
 use crate::daemon::{
     error::Trouble,
-    notify::{deliver::deliver, outbox::Outbox},
+    notices::{deliver::deliver, outbox::Outbox},
     observed,
     shared::{Current, Shared},
     task::{Body, Task},

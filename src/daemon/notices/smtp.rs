@@ -1,7 +1,7 @@
 //! By mail: the one place that speaks SMTP.
 
 use crate::config::watched::Smtp;
-use crate::daemon::notify::{
+use crate::daemon::notices::{
     deliver::{DeliveryError, WAIT},
     message::Message,
 };

@@ -6,7 +6,7 @@ use crate::cli::args::watched::{Notify, NotifyTest};
 use crate::cli::context::Context;
 use crate::cli::outcome::{Failure, Outcome};
 use crate::config::watched::Channel;
-use crate::daemon::notify::{deliver::deliver, message::Message};
+use crate::daemon::notices::{deliver::deliver, message::Message};
 use crate::sys::clock;
 
 /// Runs it.

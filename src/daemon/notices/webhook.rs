@@ -2,7 +2,7 @@
 
 use crate::daemon::{
     error::told,
-    notify::{
+    notices::{
         deliver::{DeliveryError, WAIT, json},
         message::Message,
     },

@@ -1,7 +1,7 @@
 //! Delivers a message by a channel, in bounded time.
 
 use crate::config::watched::{Channel, SecretFrom, Way};
-use crate::daemon::notify::{command, message::Message, smtp, webhook};
+use crate::daemon::notices::{command, message::Message, smtp, webhook};
 use std::{io, path::PathBuf, time::Duration};
 
 /// How long a delivery may take.

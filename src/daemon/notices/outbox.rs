@@ -8,7 +8,7 @@
 use crate::config::watched::{Channel, On};
 use crate::daemon::{
     error::{DaemonError, KeepError},
-    notify::message::Message,
+    notices::message::Message,
 };
 use crate::observe::{
     facts::{Facts, Undelivered},

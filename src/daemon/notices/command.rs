@@ -1,6 +1,6 @@
 //! By a command, with the message as JSON on its standard input.
 
-use crate::daemon::notify::{
+use crate::daemon::notices::{
     deliver::{DeliveryError, WAIT, json},
     message::Message,
 };
