@@ -96,7 +96,8 @@ impl World {
         for n in 0..changed {
             let file = if first { n } else { self.random(files) };
             let (node, mut runs) = (Node::other(file + 1), Vec::new());
-            let content = format!("{:0>200}", self.random(self.chunks).wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes();
+            let content =
+                format!("{:0>200}", self.random(self.chunks).wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes();
             let mut rest = &content[..];
             ingest
                 .data(content.len() as u64, &mut runs, |buf| {

@@ -12,7 +12,7 @@
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
 //! | 6 | [`daemon`], [`report`] |
-//! | 5 | [`mount`], [`produce`], [`restore`], [`retention`], [`verify`] |
+//! | 5 | [`mount`], [`observe`], [`produce`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`schedule`], [`config`] |
@@ -49,6 +49,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod index;
 pub mod mount;
+pub mod observe;
 pub mod produce;
 pub mod progress;
 pub mod repo;

@@ -375,8 +375,9 @@ fn each_command_is_for_its_role_and_those_above() {
     host.start();
     host.until("the first capture", |host| host.snapshots(0) > 0);
     let ranks = ["nothing", "view", "restore", "operate", "administer"];
-    let commands: [(&[&str], usize); 7] = [
+    let commands: [(&[&str], usize); 8] = [
         (&["status"], 1),
+        (&["health"], 1),
         (&["jobs"], 1),
         (&["snapshot"], 3),
         (&["pause", "1m"], 3),

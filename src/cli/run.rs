@@ -8,8 +8,9 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, find, hold, index, init, jobs, key, list, log, maintain,
-    mount, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify, wal, watch,
+    audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
+    maintain, mount, notices, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify,
+    wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -79,6 +80,9 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Protect(args) => protect::run(load(Missing::Fine)?, args),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
         Command::Key(command) => key::run(&load(Missing::Error)?, command),
+        Command::Health(_) => health::run(&load(Missing::Error)?),
+        Command::Metrics(args) => health::metrics(&load(Missing::Error)?, args),
+        Command::Notify(command) => notices::run(&load(Missing::Error)?, command),
         Command::Status(_) => status::run(&load(Missing::Error)?),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),

@@ -15,6 +15,7 @@ use super::retention::Retention;
 use super::roles::Roles;
 use super::source::{self, RawSource};
 use super::values::{self, Absolute, RepositoryAt};
+use super::watched::{Channel, Health, Metrics, RawNotify};
 use crate::types::location::Location;
 
 /// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
@@ -60,6 +61,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
             key.into_inner().only().map_err(|what| ConfigError::Text { place, what })?
         }
     };
+    let channels = channels(raw.notify, &at)?;
     let config = Config {
         path: path.to_owned(),
         repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
@@ -76,9 +78,30 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         schedule: raw.schedule,
         sources: source::sources(raw.source, &state, &at)?,
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
+        metrics: raw.metrics,
+        health: raw.health,
+        channels,
         state,
     };
     Ok((config, problems))
+}
+
+/// The channels of notifications; the error is at the one that can't be.
+fn channels(
+    raw: Vec<Spanned<RawNotify>>,
+    at: &impl Fn(Option<std::ops::Range<usize>>) -> Place,
+) -> Result<Vec<Channel>, ConfigError> {
+    let mut all: Vec<Channel> = Vec::new();
+    for (n, raw) in raw.into_iter().enumerate() {
+        let place = at(Some(raw.span()));
+        let channel = raw.into_inner().channel(n + 1);
+        let channel = channel.and_then(|c| match all.iter().any(|other| other.name == c.name) {
+            true => Err(format!("there are two [[notify]] of the name {:?}", c.name)),
+            false => Ok(c),
+        });
+        all.push(channel.map_err(|what| ConfigError::Text { place, what })?);
+    }
+    Ok(all)
 }
 
 /// The jobs whose name an earlier one has.
@@ -127,6 +150,12 @@ struct Raw {
     source: Vec<Spanned<RawSource>>,
     #[serde(default)]
     job: Vec<Spanned<JobSettings>>,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
+    health: Health,
+    #[serde(default)]
+    notify: Vec<Spanned<RawNotify>>,
 }
 
 #[derive(Deserialize)]

@@ -14,3 +14,4 @@ pub mod retention;
 pub mod roles;
 mod source;
 mod values;
+pub mod watched;

@@ -10,6 +10,7 @@ use super::kinds::{Atomic, Hooks, Kind, Produce, Sqlite};
 use super::retention::Retention;
 use super::roles::Roles;
 use super::values;
+use super::watched::{Channel, Health, Metrics};
 use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::{location::Location, when::zone::Zone};
 
@@ -48,6 +49,12 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// What else is run by a schedule.
     pub jobs: Vec<JobSettings>,
+    /// How metrics are served.
+    pub metrics: Metrics,
+    /// What health asks for.
+    pub health: Health,
+    /// Where notifications go.
+    pub channels: Vec<Channel>,
 }
 
 impl Config {

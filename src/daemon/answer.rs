@@ -3,11 +3,13 @@
 use crate::config::{model::Source, roles::Role};
 use crate::daemon::{
     error::told,
+    observed,
     protocol::{Answer, Ask, Taken, What},
     roles::{self, System},
     shared::{Current, Shared},
     supervisor::Order,
     tasks,
+    trail::By,
 };
 use crate::sys::{local::Peer, process};
 use crate::types::{snapshot::Tier, time::Instant, when::show::show, when::zone::Zone};
@@ -73,7 +75,11 @@ fn done(asked: &Asked<'_>, current: &Current, (what, role): (&What, Option<Role>
             to(Answer::Standing { service: Box::new(shared.standing(role)), standing: None, trouble: None });
             Ok((String::new(), true))
         }
-        What::Snapshot { sources, tier } => snapshot(shared, current, (sources, *tier), to),
+        What::Observe => {
+            to(Answer::Facts { facts: Box::new(observed::facts(shared, observed::LATELY)) });
+            Ok((String::new(), true))
+        }
+        What::Snapshot { sources, tier } => snapshot(asked, current, (sources, *tier), to),
         What::Pause { for_ms } => {
             let ns = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
             let until = for_ms.map(|ms| Instant(now.0.saturating_add(ns(ms))));
@@ -100,16 +106,16 @@ fn done(asked: &Asked<'_>, current: &Current, (what, role): (&What, Option<Role>
     }
 }
 
-fn snapshot(shared: &Arc<Shared>, current: &Current, (names, tier): (&[PathBuf], u8), to: To<'_>) -> Outcome {
+fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8), to: To<'_>) -> Outcome {
+    let shared = asked.shared;
     let tier = Tier::from_u8(tier).ok_or("there is no such tier")?;
     let mut whole = true;
     for source in chosen(current, names)? {
         let path = source.path.display();
         let running = shared.works.begin(&format!("snapshot {path}"), Some(&source.path));
-        let report = shared
-            .captures
-            .take((&current.config, &current.at), source, tier, &running.work)
-            .map_err(|e| format!("cannot capture {path}: {}", told(&*e)))?;
+        let taken = shared.captures.take((&current.config, &current.at), source, tier, &running.work);
+        current.trail.snapshot(&current.config, source, &taken, By::Peer(asked.peer));
+        let report = taken.map_err(|e| format!("cannot capture {path}: {}", told(&*e)))?;
         tasks::captured(source, &report);
         whole &= report.problems.is_empty() && report.fuzzy.is_empty() && report.altered.is_empty();
         to(Answer::Taken(Taken::new(source.path.clone(), &report)));

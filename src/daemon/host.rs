@@ -1,7 +1,7 @@
 //! What the service is given from above: whoever starts it knows the environment, the settings' file and the key.
 
 use crate::config::model::Config;
-use crate::repo::attach::Attached;
+use crate::repo::{attach::Attached, audit::writer::Audit};
 use std::sync::Arc;
 
 /// What the service asks of whoever started it. Errors are texts for people, with place and cure.
@@ -14,4 +14,10 @@ pub trait Host: Send + Sync {
     fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String>;
     /// How the sources and the repository stand, as JSON.
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String>;
+    /// The audit trail of the repository, as this process writes it.
+    fn audit(&self, config: &Config, at: &Arc<Attached>) -> Result<Audit, String>;
+    /// Records the rules of retention of the settings, where they are others than were recorded last.
+    fn note_policy(&self, config: &Config, at: &Arc<Attached>, audit: &Audit);
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
 }

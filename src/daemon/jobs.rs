@@ -1,14 +1,22 @@
 //! What jobs do: one row for each task of the settings.
 
-use crate::config::model::{Config, Source, Task};
+use crate::config::{
+    jobs,
+    model::{Config, Source, Task},
+};
 use crate::daemon::{
     captures::Captures,
     error::{Trouble, told},
     host::Host,
     runner::Ended,
+    trail::{By, Trail},
     work::Work,
 };
+use crate::observe::verified::{self, Verification};
 use crate::repo::{attach::Attached, replay};
+use crate::retention::maintain::Maintenance;
+use crate::sys::clock;
+use crate::sys::clock;
 use crate::types::snapshot::Tier;
 use crate::verify::check::{self, Options};
 use std::{
@@ -25,6 +33,7 @@ pub(super) struct Tools {
     pub(super) at: Arc<Attached>,
     pub(super) captures: Arc<Captures>,
     pub(super) host: Arc<dyn Host>,
+    pub(super) trail: Arc<Trail>,
 }
 
 /// Does what a task is for, in the thread it is called in, until the flag of the work is set; and says what was done. It beats.
@@ -36,6 +45,7 @@ const TASKS: &[(Task, Do)] = &[
     (Task::Differential, |tools, work| capture(tools, work, Tier::Differential)),
     (Task::Full, |tools, work| capture(tools, work, Tier::Full)),
     (Task::Verify, verify),
+    (Task::Maintain, maintain),
 ];
 
 /// Runs a job and says how it ended. `None` where the service ended it: it counts as interrupted.
@@ -59,7 +69,9 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
     for source in tools.config.sources.iter().filter(is_wanted) {
         let path = source.path.display();
         // One source that fails does not keep the others from being captured.
-        match tools.captures.take((&tools.config, &tools.at), source, tier, work) {
+        let taken = tools.captures.take((&tools.config, &tools.at), source, tier, work);
+        tools.trail.snapshot(&tools.config, source, &taken, By::Job(&work.name));
+        match taken {
             Ok(report) => {
                 let number = report.snapshot.as_ref().map_or(0, |s| s.number.0);
                 let tier = report.snapshot.as_ref().map_or(tier, |s| s.tier).word();
@@ -84,9 +96,20 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     let at = tools.host.fresh(&tools.config)?;
     replay::catch_up(&at, &*work.pulse)?;
     let report = check::verify(&at, &Options::default(), &*work.pulse, &work.stop)?;
+    tools.trail.verified(&report, By::Job(&work.name));
     if report.stopped {
         return Err("it was ended before everything was checked".into());
     }
+    let first = report.problems.first().map(|p| format!("{}: {}: {}", p.object, p.part, p.why));
+    let made = Verification {
+        at_ns: clock::now().0,
+        frames: report.frames,
+        read_frames: report.read_frames,
+        read_bytes: report.read_bytes,
+        problems: report.problems.len() as u64,
+        first,
+    };
+    verified::note(at.dir(), made)?;
     for problem in &report.problems {
         tracing::error!("{}: {}: {}", problem.object, problem.part, problem.why);
     }
@@ -96,5 +119,27 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
             let (n, first) = (report.problems.len(), format!("{}: {}: {}", p.object, p.part, p.why));
             Err(format!("{n} problem(s) were found, the first: {first}; `bygone verify` names them all").into())
         }
+    }
+}
+
+fn maintain(tools: &Tools, work: &Work) -> Result<String, Trouble> {
+    let at = tools.host.fresh(&tools.config)?;
+    let audit = tools.host.audit(&tools.config, &at)?;
+    let zone = jobs::zone(&tools.config);
+    let maintenance = Maintenance { at: &at, config: &tools.config, zone: &zone, now: clock::now(), thorough: false };
+    let plans = maintenance.plan()?;
+    let done = maintenance.act(&plans, &audit, &*work.pulse)?;
+    at.repo().store().settle()?;
+    let mut text = format!(
+        "{} instants released, {} packs with {} bytes and {} journal objects deleted",
+        done.released, done.swept.packs, done.swept.bytes, done.swept.objects
+    );
+    if !done.awaited.is_empty() {
+        let hosts: Vec<&str> = done.awaited.iter().map(|a| a.host.as_str()).collect();
+        text.push_str(&format!("; the rest waits for {}", hosts.join(", ")));
+    }
+    match done.swept.locked {
+        0 => Ok(text),
+        n => Err(format!("{text}; {n} objects stay until the store's lock on them is over").into()),
     }
 }

@@ -3,6 +3,7 @@
 use crate::capture::report::{Problem, Report};
 use crate::config::roles::Role;
 use crate::daemon::standing::Standing;
+use crate::observe::facts::Facts;
 use crate::types::{
     ids::{Hash, Snap, SourceNum},
     snapshot::{Counts, Snapshot, Tier},
@@ -42,6 +43,8 @@ pub enum What {
     Status,
     /// Tell how the service and its jobs stand.
     Jobs,
+    /// Tell all that those who watch over it go by.
+    Observe,
     /// Take a snapshot of these sources; of all if there are none.
     Snapshot {
         /// The sources.
@@ -69,7 +72,7 @@ impl What {
     /// The role that it needs.
     pub fn needs(&self) -> Role {
         match self {
-            What::Status | What::Jobs => Role::View,
+            What::Status | What::Jobs | What::Observe => Role::View,
             What::Snapshot { .. } | What::Pause { .. } | What::Resume | What::Cancel { .. } => Role::Operate,
             What::Reload => Role::Administer,
         }
@@ -80,6 +83,7 @@ impl What {
         match self {
             What::Status => "status",
             What::Jobs => "jobs",
+            What::Observe => "health",
             What::Snapshot { .. } => "snapshot",
             What::Pause { .. } => "pause",
             What::Resume => "resume",
@@ -101,6 +105,11 @@ pub enum Answer {
         standing: Option<serde_json::Value>,
         /// Why they could not.
         trouble: Option<String>,
+    },
+    /// How everything stands, for those who watch.
+    Facts {
+        /// The facts.
+        facts: Box<Facts>,
     },
     /// A snapshot was taken.
     Taken(Taken),
@@ -242,6 +251,7 @@ mod tests {
         let table = [
             (What::Status, Role::View),
             (What::Jobs, Role::View),
+            (What::Observe, Role::View),
             (What::Snapshot { sources: Vec::new(), tier: 0 }, Role::Operate),
             (What::Pause { for_ms: None }, Role::Operate),
             (What::Resume, Role::Operate),

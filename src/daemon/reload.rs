@@ -8,7 +8,9 @@ use crate::config::{
 use crate::daemon::{
     host::Host,
     shared::{Current, Shared},
+    trail::Trail,
 };
+use crate::repo::attach::Attached;
 use crate::sys::users;
 use std::sync::Arc;
 
@@ -20,17 +22,25 @@ pub(super) fn load(shared: &Shared) -> Result<Current, String> {
     sound(&new, Some(&old.config))?;
     let same =
         (&new.repository, &new.key, &new.remote) == (&old.config.repository, &old.config.key, &old.config.remote);
-    let at = if same { old.at } else { shared.host.open(&new)? };
+    let (at, trail) = if same { (old.at, old.trail) } else { opened(&*shared.host, &new)? };
     look_for(&new);
-    Ok(Current { config: Arc::new(new), at })
+    shared.host.note_policy(&new, &at, trail.audit());
+    Ok(Current { config: Arc::new(new), at, trail })
 }
 
 /// Opens what the first settings name.
 pub(super) fn first(host: &dyn Host, config: Config) -> Result<Current, String> {
     sound(&config, None)?;
-    let at = host.open(&config)?;
+    let (at, trail) = opened(host, &config)?;
     look_for(&config);
-    Ok(Current { config: Arc::new(config), at })
+    host.note_policy(&config, &at, trail.audit());
+    Ok(Current { config: Arc::new(config), at, trail })
+}
+
+fn opened(host: &dyn Host, config: &Config) -> Result<(Arc<Attached>, Arc<Trail>), String> {
+    let at = host.open(config)?;
+    let audit = host.audit(config, &at)?;
+    Ok((at, Arc::new(Trail::new(audit))))
 }
 
 /// Tells of names that nobody has: they may be made later, and until then give nobody anything.

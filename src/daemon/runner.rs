@@ -9,6 +9,7 @@ use crate::daemon::{
 };
 use crate::schedule::{
     blackout::Window,
+    job::Job,
     planner::{Planner, Run, State, Why},
 };
 use crate::sys::durable;
@@ -18,7 +19,11 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// So much later than its time a run may succeed.
+const SLACK: Duration = Duration::from_secs(3600);
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +106,18 @@ impl Runner {
 
     /// Takes the jobs of new settings. Those that stay as they are keep what is known of them.
     pub fn configure(&mut self, jobs: Vec<Assigned>, now: Instant) {
+        self.take(jobs, now);
+        self.keep();
+    }
+
+    /// How jobs stand by what a service kept in `file`, which is left as it is.
+    pub fn peek(file: &Path, jobs: Vec<Assigned>, now: Instant) -> Result<Vec<JobStatus>, DaemonError> {
+        let mut runner = Runner::open(file)?;
+        runner.take(jobs, now);
+        Ok(runner.status(now))
+    }
+
+    fn take(&mut self, jobs: Vec<Assigned>, now: Instant) {
         for gone in self.jobs.iter().filter(|old| !jobs.iter().any(|job| job.job.name == old.job.name)) {
             self.planner.remove(&gone.job.name);
             self.last.remove(&gone.job.name);
@@ -126,7 +143,6 @@ impl Runner {
         }
         self.jobs = jobs;
         self.kept.clear();
-        self.keep();
     }
 
     /// What may begin now.
@@ -184,6 +200,7 @@ impl Runner {
                 failures: state.failures,
                 last_result: last.result,
                 last_error: last.error,
+                overdue_ns: state.succeeded.and_then(|at| overdue(&job.job, at)).map(|at| at.0),
             }
         };
         self.jobs.iter().map(status).collect()
@@ -235,6 +252,13 @@ impl Runner {
     }
 }
 
+/// When a job that succeeded then should have done so again, whatever delays it a little: it may miss one run, and not two.
+fn overdue(job: &Job, succeeded: Instant) -> Option<Instant> {
+    let next = |at| job.schedule.next_after(at, &job.zone);
+    let slack = job.jitter.saturating_add(SLACK);
+    Some(Instant(next(next(succeeded)?)?.0.saturating_add(i64::try_from(slack.as_nanos()).ok()?)))
+}
+
 /// Why a run begins, in words.
 pub fn why(why: &Why) -> String {
     let waited = |window: &Window| format!("postponed by the blackout {window}");
@@ -251,13 +275,9 @@ pub fn why(why: &Why) -> String {
 mod tests {
     use super::*;
     use crate::config::model::Task;
-    use crate::schedule::{
-        blackout::Blackout,
-        job::{Job, Retries},
-    };
+    use crate::schedule::{blackout::Blackout, job::Retries};
     use crate::sys::clock::{Clock as _, ManualClock};
     use crate::types::when::zone::Zone;
-    use std::time::Duration;
 
     const MINUTE: i64 = 60_000_000_000;
     const DAY: i64 = 1440 * MINUTE;

@@ -5,18 +5,21 @@ use crate::daemon::{
     captures::Captures,
     error::DaemonError,
     host::Host,
+    notices::run::Notified,
+    observed::Observer,
     pause::Pause,
     pulse::Pulse,
     runner::Runner,
     standing::{Refused, Standing},
     task::Task,
+    trail::Trail,
     work::Works,
 };
 use crate::repo::attach::Attached;
 use crate::sys::clock::Clock;
 use crate::types::time::Instant;
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,6 +28,8 @@ use std::{
 pub(super) struct Current {
     pub(super) config: Arc<Config>,
     pub(super) at: Arc<Attached>,
+    /// Of that repository.
+    pub(super) trail: Arc<Trail>,
 }
 
 /// What all parts of the service see.
@@ -35,6 +40,10 @@ pub(super) struct Shared {
     pub(super) works: Arc<Works>,
     pub(super) captures: Arc<Captures>,
     pub(super) main_pulse: Pulse,
+    pub(super) observer: Observer,
+    pub(super) notified: Notified,
+    /// What the service keeps.
+    pub(super) dir: PathBuf,
     since: Instant,
     current: Mutex<Current>,
     tasks: Mutex<Vec<Arc<Task>>>,
@@ -59,6 +68,9 @@ impl Shared {
             works: Arc::default(),
             captures: Arc::default(),
             main_pulse: Pulse::new(),
+            observer: Observer::default(),
+            notified: Notified::default(),
+            dir: dir.to_owned(),
             since,
             current: Mutex::new(current),
             tasks: Mutex::default(),
@@ -106,6 +118,7 @@ impl Shared {
             jobs,
             running: self.works.status(),
             trouble,
+            undelivered: self.notified.told().1,
             role,
         }
     }

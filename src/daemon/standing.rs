@@ -1,6 +1,7 @@
 //! How the service stands, for people and programs.
 
 use crate::config::roles::Role;
+use crate::observe::facts::Undelivered;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -25,6 +26,9 @@ pub struct Standing {
     pub running: Vec<WorkStatus>,
     /// What keeps it from keeping its state, if anything does.
     pub trouble: Option<String>,
+    /// Where notifications wait, and why.
+    #[serde(default)]
+    pub undelivered: Vec<Undelivered>,
     /// What whoever asked may do.
     pub role: Option<Role>,
 }
@@ -105,6 +109,9 @@ pub struct JobStatus {
     pub last_result: Option<String>,
     /// Why it failed last; none once it has succeeded again.
     pub last_error: Option<String>,
+    /// When it should have succeeded again (ns): two times of its schedule after its last success, and an hour.
+    #[serde(default)]
+    pub overdue_ns: Option<i64>,
 }
 
 /// Something that runs at this moment.

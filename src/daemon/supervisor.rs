@@ -10,6 +10,7 @@ use crate::daemon::{
     standing::Refused,
     task::{Task, supervise},
     tasks::{self, Planned},
+    trail::Trail,
 };
 use crate::mount::umount;
 use crate::sys::service::{Notify, monotonic_usec};
@@ -25,6 +26,8 @@ use tokio::{
 
 /// How often the schedules and the clock are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// How often it is looked whether the audit trail is to be told something.
+const TRAIL: Duration = Duration::from_secs(60);
 /// How long the end waits for what runs.
 const END: Duration = Duration::from_secs(20);
 /// How long new settings wait for what ends by them.
@@ -60,6 +63,8 @@ pub(super) struct Supervisor {
     to_jobs: mpsc::UnboundedSender<JobEnd>,
     jobs: mpsc::UnboundedReceiver<JobEnd>,
     said: String,
+    /// When the audit trail was looked at last.
+    told: Instant,
     /// Who waits for the settings that are being loaded; none while none are.
     loading: Option<JoinHandle<Result<Current, String>>>,
     replies: Vec<Reply>,
@@ -75,6 +80,7 @@ impl Supervisor {
             to_jobs,
             jobs,
             said: String::new(),
+            told: Instant::now(),
             loading: None,
             replies: Vec::new(),
         }
@@ -124,16 +130,25 @@ impl Supervisor {
                 }
             }
         }
+        if self.told.elapsed() >= TRAIL {
+            self.told = Instant::now();
+            let trail = self.shared.current().trail;
+            tokio::task::spawn_blocking(move || trail.tick());
+        }
         self.say();
     }
 
     fn begin_job(&self, job: &jobs::Assigned) {
-        let Current { config, at } = self.shared.current();
+        let Current { config, at, trail } = self.shared.current();
         let (captures, host) = (self.shared.captures.clone(), self.shared.host.clone());
-        let tools = Tools { task: job.task, source: job.source.clone(), config, at, captures, host };
+        let tools = Tools { task: job.task, source: job.source.clone(), config, at, captures, host, trail };
         let running = self.shared.works.begin(&job.job.name, job.source.as_deref());
         let (to, name) = (self.to_jobs.clone(), job.job.name.clone());
-        let thread = tokio::task::spawn_blocking(move || work::run(&tools, &running.work));
+        let thread = tokio::task::spawn_blocking(move || {
+            let ended = work::run(&tools, &running.work);
+            ended.iter().for_each(|ended| tools.trail.job_ended(&running.work.name, ended));
+            ended
+        });
         tokio::spawn(async move {
             let ended = thread.await.unwrap_or_else(|e| Some(Ended::Failed(format!("it ended unexpectedly: {e}"))));
             // The main loop has ended: then the job counts as interrupted.
@@ -149,6 +164,7 @@ impl Supervisor {
             Ended::Cancelled => tracing::warn!("job {name:?} was cancelled"),
         }
         let now = self.shared.clock.now();
+        self.shared.observer.ended(&name, &ended);
         self.shared.runner().end(&name, now, &ended);
     }
 
@@ -192,13 +208,17 @@ impl Supervisor {
 
     /// Makes the tasks and jobs those of these settings. What stays the same is not disturbed. Says what changed.
     async fn apply(&mut self, current: &Current) -> String {
+        let old = self.shared.current().trail;
         self.shared.set_current(current.clone());
         let planned = tasks::planned(&self.shared, current);
-        let (kept, old): (Vec<_>, Vec<_>) =
+        let (kept, old_tasks): (Vec<_>, Vec<_>) =
             self.tasks.drain(..).partition(|t| planned.iter().any(|p| p.name == t.task.name && p.print == t.print));
         self.tasks = kept;
-        let (stopped, mut words) = (old.len(), Vec::new());
-        self.stop(old, CHANGE).await;
+        let (stopped, mut words) = (old_tasks.len(), Vec::new());
+        self.stop(old_tasks, CHANGE).await;
+        if !Arc::ptr_eq(&old, &current.trail) {
+            finish(old).await;
+        }
         let mut begun = 0;
         for plan in planned {
             if !self.tasks.iter().any(|t| t.task.name == plan.name) {
@@ -255,6 +275,7 @@ impl Supervisor {
         while let Ok(ended) = self.jobs.try_recv() {
             self.job_ended(ended);
         }
+        finish(self.shared.current().trail).await;
         left
     }
 
@@ -288,6 +309,14 @@ async fn loaded(loading: &mut Option<JoinHandle<Result<Current, String>>>) -> Re
     };
     *loading = None;
     result.unwrap_or_else(|e| Err(format!("the settings can't be loaded: {e}")))
+}
+
+/// Has the audit trail told all; what a store that is away does not take in time is told by the journal.
+async fn finish(trail: Arc<Trail>) {
+    let told = tokio::task::spawn_blocking(move || trail.finish());
+    if tokio::time::timeout(Duration::from_secs(5), told).await.is_err() {
+        tracing::error!("the audit trail could not be told of the last captures in time");
+    }
 }
 
 /// Takes away a mount that nobody answers for any more.

@@ -8,13 +8,17 @@ use crate::capture::{
 };
 use crate::config::{error::Place, jobs, model::Source, retention::Retention};
 use crate::daemon::{
-    error::Trouble,
+    error::{self, Trouble},
+    metrics, notices,
     shared::{Current, Shared},
     task::{Body, Task},
 };
 use crate::mount::session::{self, MountOptions};
 use crate::produce::go_on;
-use crate::repo::replay;
+use crate::repo::{
+    audit::event::{Kind, Outcome},
+    replay,
+};
 use crate::schedule::blackout::Blackout;
 use crate::types::path;
 use std::{
@@ -48,6 +52,10 @@ pub(super) fn planned(shared: &Arc<Shared>, current: &Current) -> Vec<Planned> {
     if current.at.repo().store().waiting().is_ok_and(|waiting| waiting.is_some()) {
         all.push(upload(current, &place));
     }
+    all.extend(config.metrics.listen.map(|address| metrics::planned(shared, address)));
+    if !config.channels.is_empty() {
+        all.push(notices::run::planned(shared, current));
+    }
     all.extend(config.mount.at.as_deref().map(|dir| mount(current, dir, &place)));
     all
 }
@@ -71,7 +79,10 @@ fn watch(shared: &Arc<Shared>, current: &Current, source: &Source, place: &str) 
         print,
         source: Some(source.path.clone()),
         mount: None,
-        body: Arc::new(move |task| watch_one(task, &shared, &current, &plain)),
+        body: Arc::new(move |task| {
+            let trail = &current.trail;
+            watch_one(task, &shared, &current, &plain).inspect_err(|e| trail.failed(&task.name, &error::told(&**e)))
+        }),
     }
 }
 
@@ -92,9 +103,13 @@ fn watch_one(task: &Task, shared: &Shared, current: &Current, source: &Source) -
     let config = &current.config;
     let scope = once::scope(config, source)?;
     let writer = once::writer(config, &current.at, source)?;
+    let recorded_as = writer.source().clone();
     let (wanted, _watching) = shared.captures.watching(&source.path);
     let steering = Steering { wanted, hold: shared.pause.hold.clone(), alive: task.pulse.clone() };
-    let events = |event: Event| told(task, source, event);
+    let events = |event: Event| {
+        current.trail.watching(&recorded_as, &event);
+        told(task, source, event);
+    };
     let options = Options {
         source,
         capture: &config.capture,
@@ -113,6 +128,7 @@ fn watch_one(task: &Task, shared: &Shared, current: &Current, source: &Source) -
         ended.store(true, Ordering::Relaxed);
         watched
     });
+    current.trail.unwatched(&recorded_as);
     match watched {
         // Asked to stop in the middle of the first capture: nothing of it was recorded, and nothing failed.
         Err(WatchingError::Capture(CaptureError::Stopped)) if task.is_stopped() => Ok(()),
@@ -184,14 +200,20 @@ fn mount(current: &Current, dir: &Path, place: &str) -> Planned {
     let (current, at) = (current.clone(), dir.to_owned());
     let body: Body = Arc::new(move |task| {
         let options = MountOptions::of(&current.config)?;
-        let mounted = session::mount(current.at.clone(), &options, &at)?;
+        let trail = &current.trail;
+        let mounted = session::mount(current.at.clone(), &options, &at)
+            .inspect_err(|e| trail.failed(&task.name, &error::told(e)))?;
+        trail.mount(Kind::Mount, Outcome::Done, &at);
         tracing::info!("the history is mounted on {}", at.display());
         while mounted.wait(LOOK) {
             task.pulse.beat();
             if task.is_stopped() {
-                return Ok(mounted.unmount()?);
+                let ended = mounted.unmount();
+                trail.mount(Kind::Unmount, if ended.is_ok() { Outcome::Done } else { Outcome::Failed }, &at);
+                return Ok(ended?);
             }
         }
+        trail.mount(Kind::Unmount, Outcome::Done, &at);
         Err("somebody unmounted it".into())
     });
     let name = format!("mount {}", dir.display());

@@ -69,6 +69,14 @@ impl Reader {
             .map_err(IndexError::at("add up the versions of a source"))
     }
 
+    /// What was read and stored for the snapshots of a source, in bytes.
+    pub fn captured_bytes(&self, source: SourceNum) -> Result<(u64, u64), IndexError> {
+        let sql = "SELECT coalesce(sum(bytes_read), 0), coalesce(sum(bytes_stored), 0) FROM snapshot WHERE source = ?1";
+        self.stmt(sql)?
+            .query_row([source.0], |r| Ok((n(r, 0)?, n(r, 1)?)))
+            .map_err(IndexError::at("add up the snapshots of a source"))
+    }
+
     /// How many gaps a source has, and how many of them end after an instant.
     pub fn gap_counts(&self, source: SourceNum, since: Instant) -> Result<(u64, u64), IndexError> {
         let sql = "SELECT count(*), coalesce(sum(to_ns > ?2), 0) FROM gap WHERE source = ?1";

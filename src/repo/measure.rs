@@ -6,7 +6,7 @@ use crate::repo::{
     names::{self, Segment},
 };
 use crate::types::ids::Id;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is stored, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,10 +25,17 @@ pub struct Measure {
 
 /// Lists the packs and journals of a repository and adds them up. Reads none of them.
 pub fn measure(at: &Attached) -> Result<Measure, RepoError> {
+    Ok(measure_and_packs(at)?.0)
+}
+
+/// As [`measure`], with the packs that are there.
+pub fn measure_and_packs(at: &Attached) -> Result<(Measure, HashSet<Id>), RepoError> {
     let store = at.repo().store();
     let mut out = Measure::default();
+    let mut packs = HashSet::new();
     for object in store.list(names::PACKS)? {
-        if names::parse_pack(&object.name).is_some() {
+        if let Some(id) = names::parse_pack(&object.name) {
+            packs.insert(id);
             out.packs += 1;
             out.pack_bytes += object.len;
         }
@@ -50,5 +57,5 @@ pub fn measure(at: &Attached) -> Result<Measure, RepoError> {
         });
         out.unseen += u64::from(!seen);
     }
-    Ok(out)
+    Ok((out, packs))
 }

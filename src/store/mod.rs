@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod counts;
 pub mod credentials;
 pub mod guard;
 pub mod local;

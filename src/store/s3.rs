@@ -2,6 +2,7 @@
 
 use crate::store::{
     api::{Object, Store, StoreError, is_object_name},
+    counts::{Operation, counted},
     credentials::{CredentialsError, Profile},
     s3_lock::{Connector, LOCKED_UNTIL, Lock},
 };
@@ -116,7 +117,7 @@ impl S3Store {
 
     /// Runs a request that reads, and remembers whether it was answered.
     fn read<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let result = self.runtime.block_on(request);
+        let result = counted(Operation::Read, self.runtime.block_on(request), is_answer);
         self.away.store(result.as_ref().is_err_and(is_unanswered), Ordering::Relaxed);
         result
     }
@@ -286,7 +287,7 @@ impl Store for S3Store {
         let payload = PutPayload::from(bytes.to_vec());
         let locked = LOCKED.iter().any(|prefix| name.starts_with(prefix));
         let client = self.locking.as_ref().filter(|_| locked).unwrap_or(&self.writing);
-        match self.runtime.block_on(client.put_opts(&path, payload, options)) {
+        match counted(Operation::Write, self.runtime.block_on(client.put_opts(&path, payload, options)), is_answer) {
             Ok(_) => Ok(()),
             Err(e) => match self.error("write", name, e) {
                 StoreError::Exists { .. } if self.has(&path, bytes) => Ok(()),
@@ -370,7 +371,7 @@ impl Store for S3Store {
         if let Some(until) = self.locked_until(&path, name)? {
             return Err(locked(Some(until)));
         }
-        match self.runtime.block_on(self.writing.delete(&path)) {
+        match counted(Operation::Delete, self.runtime.block_on(self.writing.delete(&path)), is_answer) {
             // Whether it was there makes no difference.
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(e @ Error::PermissionDenied { .. }) if is_lock(&e) => Err(locked(None)),
@@ -383,6 +384,11 @@ impl Store for S3Store {
         let meta = self.read(self.reading().head(&path)).map_err(|e| self.error("read", name, e))?;
         Ok(meta.size)
     }
+}
+
+/// Whether the store has answered, and the answer is no.
+fn is_answer(e: &Error) -> bool {
+    matches!(e, Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Precondition { .. })
 }
 
 /// Whether a request got no answer, or only that the service can't answer now: whatever is no refusal.

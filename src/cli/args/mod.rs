@@ -10,3 +10,4 @@ pub mod times;
 pub mod top;
 pub mod upkeep;
 pub mod wal;
+pub mod watched;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, retention, schedule, service, setup, upkeep, wal};
+use super::{evidence, history, retention, schedule, service, setup, upkeep, wal, watched};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -159,6 +159,15 @@ pub enum Command {
     /// Show how things stand
     #[command(long_about = upkeep::STATUS)]
     Status(upkeep::Status),
+    /// Tell whether all is as it should be, for a monitor
+    #[command(long_about = watched::HEALTH)]
+    Health(watched::Health),
+    /// Print metrics for Prometheus
+    #[command(long_about = watched::METRICS)]
+    Metrics(watched::Metrics),
+    /// Try the channels of notifications
+    #[command(subcommand)]
+    Notify(watched::Notify),
     /// Print the completions of a shell
     Completions(upkeep::Completions),
 }

@@ -10,11 +10,11 @@ use crate::cli::commands::{snapshot, status};
 use crate::cli::context::{Context, Missing};
 use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
-use crate::cli::service;
+use crate::cli::{service, trail};
 use crate::config::model::Config;
 use crate::daemon::{host::Host, protocol::What, run};
 use crate::progress::Quiet;
-use crate::repo::attach::Attached;
+use crate::repo::{attach::Attached, audit::writer::Audit};
 use crate::sys::service::Started;
 
 /// Runs the service.
@@ -73,6 +73,22 @@ impl Host for Line {
 
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String> {
         self.with(config).and_then(|context| status::standing(&context, at)).map_err(in_a_line)
+    }
+
+    fn audit(&self, config: &Config, at: &Arc<Attached>) -> Result<Audit, String> {
+        self.with(config).map(|context| trail::open(&context, at.repo())).map_err(in_a_line)
+    }
+
+    fn note_policy(&self, config: &Config, at: &Arc<Attached>, audit: &Audit) {
+        match self.with(config) {
+            // An entry that can't be written has been told.
+            Ok(context) => drop(trail::note_policy(&context, at.repo(), audit)),
+            Err(e) => tracing::error!("the rules of retention are not in the audit trail: {}", in_a_line(e)),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
     }
 }
 

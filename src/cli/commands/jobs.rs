@@ -83,6 +83,10 @@ pub(super) fn print(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
     if let Some(trouble) = &standing.trouble {
         out.line(format_args!("  trouble     {trouble}"))?;
     }
+    for channel in standing.undelivered.iter().filter(|channel| channel.waiting > 0) {
+        let why = channel.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        out.line(format_args!("  {}: {} notification(s) wait{why}", channel.channel, channel.waiting))?;
+    }
     standing.tasks.iter().try_for_each(|one| task(out, one))?;
     for one in &standing.jobs {
         job(out, one, "  ")?;

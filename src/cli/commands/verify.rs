@@ -10,11 +10,12 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::cli::trail;
 use crate::crypto::random;
+use crate::observe::verified::{self, Verification};
 use crate::repo::{
     audit::event::{Event, Kind, Outcome as Ended},
     error::RepoError,
 };
-use crate::sys::process::Signals;
+use crate::sys::{clock, process::Signals};
 use crate::types::{path, snapshot::Tier};
 use crate::verify::{
     chains::Chains,
@@ -50,8 +51,26 @@ pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
         Err(failure) => Err(Failure::new(failure.in_short())),
     };
     let outcome = trail::ended_and_stored(&audit, at.repo(), outcome, event);
+    if let Ok(report) = checked.as_ref()
+        && !report.stopped
+    {
+        note(at.dir(), report)?;
+    }
     tell(context, &checked?)?;
     outcome
+}
+
+/// Notes it for those who watch how much was verified lately.
+fn note(dir: &std::path::Path, report: &Report) -> Result<(), Failure> {
+    let made = Verification {
+        at_ns: clock::now().0,
+        frames: report.frames,
+        read_frames: report.read_frames,
+        read_bytes: report.read_bytes,
+        problems: report.problems.len() as u64,
+        first: report.problems.first().map(|p| format!("{}: {}: {}", p.object, p.part, p.why)),
+    };
+    verified::note(dir, made).into_failure()
 }
 
 /// What the audit trail tells of it.

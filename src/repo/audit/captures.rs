@@ -12,7 +12,7 @@ use crate::types::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// An entry is written when the oldest thing that it is to tell is so old, in nanoseconds.
@@ -39,16 +39,38 @@ struct State {
     failures: BTreeMap<Vec<u8>, (String, Instant)>,
 }
 
+/// The trail: of somebody else, or held together with others.
+enum Held<'a> {
+    By(&'a Audit),
+    Shared(Arc<Audit>),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Audit;
+
+    fn deref(&self) -> &Audit {
+        match self {
+            Held::By(audit) => audit,
+            Held::Shared(audit) => audit,
+        }
+    }
+}
+
 /// Sums up the captures of a process that watches.
 pub struct Captures<'a> {
-    audit: &'a Audit,
+    audit: Held<'a>,
     state: Mutex<State>,
 }
 
 impl<'a> Captures<'a> {
     /// Of a process that has captured nothing yet.
     pub fn new(audit: &'a Audit) -> Captures<'a> {
-        Captures { audit, state: Mutex::default() }
+        Captures { audit: Held::By(audit), state: Mutex::default() }
+    }
+
+    /// The same, for whoever holds the trail together with others.
+    pub fn shared(audit: Arc<Audit>) -> Captures<'static> {
+        Captures { audit: Held::Shared(audit), state: Mutex::default() }
     }
 
     /// A source is watched now, and what it is was captured; with the snapshot, if there was anything to capture.

@@ -257,11 +257,20 @@ impl<'a> Collector<'a> {
     }
 
     /// Deletes one object. False where a lock of the store keeps it.
-    fn delete(&self, name: &str, done: &mut u64, _locked: &mut u64) -> Result<bool, RepoError> {
-        self.at.repo().store().delete(name)?;
-        tracing::debug!("deleted {name}");
-        *done += 1;
-        Ok(true)
+    fn delete(&self, name: &str, done: &mut u64, locked: &mut u64) -> Result<bool, RepoError> {
+        match self.at.repo().store().delete(name) {
+            Ok(()) => {
+                tracing::debug!("deleted {name}");
+                *done += 1;
+                Ok(true)
+            }
+            Err(e @ StoreError::Locked { .. }) => {
+                tracing::info!("{e}");
+                *locked += 1;
+                Ok(false)
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Deletes statements that others have taken the place of, and what hosts said of them.

@@ -1,0 +1,99 @@
+//! `bygone health` and `bygone metrics`: how everything stands, for monitors.
+
+use serde_json::json;
+
+use crate::cli::args::watched::Metrics;
+use crate::cli::context::{Context, absolute};
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::service;
+use crate::config::jobs;
+use crate::daemon::{
+    observed,
+    protocol::{Answer, What},
+    runner::Runner,
+};
+use crate::observe::{
+    facts::Facts,
+    gather,
+    health::{self, Level},
+    metrics,
+};
+use crate::sys::{clock, durable};
+
+/// Runs `bygone health`.
+pub fn run(context: &Context) -> Result<Outcome, Failure> {
+    let facts = facts(context)?;
+    let found = health::findings(&facts, &context.config.health);
+    let mut out = context.out();
+    let level = found.first().map(|worst| worst.level);
+    let (state, outcome) = match level {
+        None => ("ok", Outcome::Done),
+        Some(Level::Degraded) => ("degraded", Outcome::Partial),
+        Some(Level::Failing) => ("failing", Outcome::Failed),
+    };
+    let summary = health::summary(&facts, &found);
+    if context.json {
+        out.json(
+            &json!({ "state": state, "summary": summary, "service": facts.service.is_some(), "findings": found }),
+        )?;
+    } else {
+        out.line(summary)?;
+        for finding in &found {
+            let word = if finding.level == Level::Failing { "failing" } else { "degraded" };
+            out.line(format_args!("{word}: {}: {}; to do: {}", finding.about, finding.why, finding.to_do))?;
+        }
+    }
+    out.finish()?;
+    Ok(outcome)
+}
+
+/// Runs `bygone metrics`.
+pub fn metrics(context: &Context, args: &Metrics) -> Result<Outcome, Failure> {
+    let facts = facts(context)?;
+    let text = metrics::metrics(&facts);
+    let Some(path) = &args.out else {
+        let mut out = context.out();
+        out.bytes(text.as_bytes())?;
+        out.finish()?;
+        return Ok(Outcome::Done);
+    };
+    // Whoever collects it may be another user.
+    durable::replace(&absolute(path)?, text.as_bytes(), 0o644).into_failure()?;
+    Ok(Outcome::Done)
+}
+
+/// As the service has them, or as they are seen without one. What can't be opened is a fact too.
+fn facts(context: &Context) -> Result<Facts, Failure> {
+    let mut told = None;
+    let asked = service::ask(context, What::Observe, &mut |answer| told = Some(answer));
+    if let (Ok(reached), Some(Answer::Facts { facts })) = (&asked, told)
+        && matches!(reached, crate::daemon::client::Reached::Done { .. })
+    {
+        return Ok(*facts);
+    }
+    service::ended(asked?)?;
+    let now = clock::now();
+    let mut facts = match open::attached(context) {
+        Ok(at) => match (gather::sources(&context.config, &at), gather::stored(&at, now)) {
+            (Ok(sources), stored) => {
+                let mut facts = gather::quick(&context.config, &at, sources, now);
+                facts.trouble = facts.trouble.or(stored.as_ref().err().map(ToString::to_string));
+                facts.stored = stored.ok();
+                facts
+            }
+            (Err(e), _) => unopened(context, e.to_string()),
+        },
+        Err(failure) => unopened(context, failure.in_short()),
+    };
+    let file = context.config.state.join("daemon").join("jobs.json");
+    let jobs = Runner::peek(&file, jobs::jobs(&context.config), now).into_failure()?;
+    facts.jobs = jobs.iter().map(observed::job).collect();
+    Ok(facts)
+}
+
+fn unopened(context: &Context, why: String) -> Facts {
+    let repository = context.config.repository.to_string();
+    let (host, at_ns) = (context.config.host.clone(), clock::now().0);
+    Facts { at_ns, host, repository, trouble: Some(why), ..Facts::default() }
+}

@@ -1,0 +1,141 @@
+//! What the service tells those who watch over it: facts, of which what is costly is looked at seldom.
+
+use crate::daemon::{
+    runner::Ended,
+    shared::{Current, Shared},
+    standing::{JobStatus, TaskState},
+};
+use crate::observe::{
+    facts::{Count, Facts, JobFacts, ServiceFacts, SourceFacts, Stored, TaskFacts},
+    gather,
+};
+use crate::store::counts;
+use crate::types::path;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// For somebody who asks, what is costly may be so old,
+pub(super) const LATELY: Duration = Duration::from_secs(5);
+/// and for what asks all the time, so old;
+pub(super) const SELDOM: Duration = Duration::from_secs(60);
+/// and it takes at most such a part of the time.
+const PART: u32 = 20;
+
+/// What is looked at seldom, and counters.
+#[derive(Default)]
+pub(super) struct Observer {
+    seldom: Mutex<Option<Seldom>>,
+    runs: Mutex<BTreeMap<(String, &'static str), u64>>,
+}
+
+#[derive(Clone)]
+struct Seldom {
+    looked: Instant,
+    cost: Duration,
+    /// The repository that was looked at.
+    of: usize,
+    sources: Vec<SourceFacts>,
+    stored: Option<Stored>,
+    trouble: Option<String>,
+}
+
+impl Observer {
+    /// A run of a job has ended.
+    pub(super) fn ended(&self, job: &str, ended: &Ended) {
+        let result = match ended {
+            Ended::Done(_) => "success",
+            Ended::Failed(_) => "failure",
+            Ended::Cancelled => "cancelled",
+        };
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        *runs.entry((job.to_owned(), result)).or_default() += 1;
+    }
+
+    fn runs(&self) -> Vec<Count> {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |((of, result), count): (&(String, &'static str), &u64)| Count {
+            of: of.clone(),
+            result: (*result).to_owned(),
+            count: *count,
+        };
+        runs.iter().map(count).collect()
+    }
+
+    /// What is costly: from lately, or from now. Who asks meanwhile waits for the same.
+    fn seldom(&self, shared: &Shared, current: &Current, age: Duration) -> Seldom {
+        let of = Arc::as_ptr(&current.at) as usize;
+        let mut kept = self.seldom.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = kept.take().filter(|kept| kept.of == of);
+        if let Some(kept_) = before.as_ref().filter(|k| k.looked.elapsed() < (k.cost * PART).max(age)) {
+            return kept.insert(kept_.clone()).clone();
+        }
+        let begun = Instant::now();
+        let (mut stored, mut trouble) = (before.as_ref().and_then(|before| before.stored.clone()), None);
+        let sources = gather::sources(&current.config, &current.at).unwrap_or_else(|e| {
+            trouble = Some(e.to_string());
+            before.map(|before| before.sources).unwrap_or_default()
+        });
+        match gather::stored(&current.at, shared.clock.now()) {
+            Ok(now) => stored = Some(now),
+            // What was known before is told with its time.
+            Err(e) => trouble = Some(e.to_string()),
+        }
+        kept.insert(Seldom { looked: Instant::now(), cost: begun.elapsed(), of, sources, stored, trouble }).clone()
+    }
+}
+
+/// How everything stands; what is costly as of so long ago at most, or longer where it costs much. Blocks.
+pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
+    let current = shared.current();
+    let seldom = shared.observer.seldom(shared, &current, age);
+    let mut facts = gather::quick(&current.config, &current.at, seldom.sources, shared.clock.now());
+    facts.stored = seldom.stored;
+    facts.trouble = seldom.trouble.or(facts.trouble);
+    let standing = shared.standing(None);
+    let (notified, undelivered) = shared.notified.told();
+    facts.jobs = standing.jobs.iter().map(job).collect();
+    facts.service = Some(ServiceFacts {
+        since_ns: standing.since_ns,
+        paused_ns: standing.paused.map(|paused| paused.since_ns),
+        paused_until_ns: standing.paused.and_then(|paused| paused.until_ns),
+        refused: standing.refused.map(|refused| refused.why),
+        trouble: standing.trouble,
+        tasks: standing
+            .tasks
+            .into_iter()
+            .map(|task| TaskFacts {
+                running: task.state == TaskState::Running,
+                name: task.name,
+                restarts: task.restarts,
+                last_error: task.last_error,
+            })
+            .collect(),
+        runs: shared.observer.runs(),
+        requests: counts::requests()
+            .filter(|_| current.config.repository.dir().is_none())
+            .map(|(of, result, count)| Count { of: of.to_owned(), result: result.to_owned(), count })
+            .collect(),
+        notified,
+        undelivered,
+    });
+    facts
+}
+
+/// How a job stands, for those who watch.
+pub fn job(status: &JobStatus) -> JobFacts {
+    JobFacts {
+        name: status.name.clone(),
+        run: status.run.clone(),
+        source: status.source.as_ref().map(|source| path::show(source.as_os_str().as_encoded_bytes())),
+        running_ns: status.running_ns,
+        next_ns: status.next_ns,
+        ended_ns: status.ended_ns,
+        succeeded_ns: status.succeeded_ns,
+        failures: status.failures,
+        last_error: status.last_error.clone(),
+        overdue_ns: status.overdue_ns,
+    }
+}

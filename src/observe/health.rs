@@ -1,0 +1,349 @@
+//! Whether all is as it should be: findings, each with what, why and a cure.
+
+use crate::config::watched::Health;
+use crate::observe::facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, Watched};
+use crate::types::{duration::show_duration, time::Instant, when::show::ago};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Backups go on, and something is not as it should be.
+    Degraded,
+    /// Something is not backed up, or may not be read back.
+    Failing,
+}
+
+/// What sort of finding it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    /// Something failed.
+    Failure,
+    /// Something has not succeeded within its time.
+    Overdue,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    /// What tells it from others, and stays the same as long as it lasts.
+    pub key: String,
+    /// How bad it is.
+    pub level: Level,
+    /// What sort it is.
+    pub sort: Sort,
+    /// What it is about: a path, a job, an object.
+    pub about: String,
+    /// What is wrong, and why.
+    pub why: String,
+    /// What to do.
+    pub to_do: String,
+}
+
+/// What these facts say, the worst first.
+pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
+    let mut all = Findings { now: facts.at_ns, found: Vec::new() };
+    if let Some(why) = &facts.trouble {
+        let to_do = "bring back the store, or the network to it; what is captured waits until then";
+        all.fail("store", &facts.repository, format!("it can't be looked at: {why}"), to_do);
+    }
+    facts.sources.iter().filter(|s| s.configured).for_each(|s| all.source(s, settings, facts.service.as_ref()));
+    facts.sources.iter().for_each(|s| all.lost(s));
+    facts.jobs.iter().for_each(|job| all.job(job));
+    facts.spool.iter().for_each(|spool| all.spool(spool, settings));
+    facts.stored.iter().for_each(|stored| all.stored(stored, settings));
+    all.verified(facts, settings);
+    all.rooms(facts, settings);
+    facts.service.iter().for_each(|service| all.service(service));
+    // Stable: what belongs together stays together.
+    all.found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    all.found
+}
+
+/// One line: how it stands, and the worst finding.
+pub fn summary(facts: &Facts, found: &[Finding]) -> String {
+    let sources = facts.sources.iter().filter(|s| s.configured).count();
+    let jobs = facts.jobs.len();
+    let service = if facts.service.is_some() { "" } else { ", no service runs" };
+    match found.first() {
+        None => format!("bygone OK - {sources} source(s), {jobs} job(s){service}"),
+        Some(worst) => {
+            let word = if worst.level == Level::Failing { "FAILING" } else { "DEGRADED" };
+            let more = if found.len() > 1 { format!("; {} more", found.len() - 1) } else { String::new() };
+            format!("bygone {word} - {}: {}{more}", worst.about, worst.why)
+        }
+    }
+}
+
+struct Findings {
+    now: i64,
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    fn add(&mut self, (key, level, sort): (&str, Level, Sort), about: &str, why: String, to_do: &str) {
+        // One line a finding, whatever an error said.
+        let why = why.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let (key, about, to_do) = (key.to_owned(), about.to_owned(), to_do.to_owned());
+        self.found.push(Finding { key, level, sort, about, why, to_do });
+    }
+
+    fn fail(&mut self, key: &str, about: &str, why: String, to_do: &str) {
+        self.add((key, Level::Failing, Sort::Failure), about, why, to_do);
+    }
+
+    fn degrade(&mut self, key: &str, about: &str, why: String, to_do: &str) {
+        self.add((key, Level::Degraded, Sort::Failure), about, why, to_do);
+    }
+
+    fn ago(&self, ns: i64) -> String {
+        ago(Instant(ns), Instant(self.now))
+    }
+
+    fn is_older(&self, ns: i64, than: Duration) -> bool {
+        i128::from(self.now) - i128::from(ns) > i128::try_from(than.as_nanos()).unwrap_or(i128::MAX)
+    }
+
+    fn source(&mut self, s: &SourceFacts, settings: &Health, service: Option<&ServiceFacts>) {
+        let key = |what: &str| format!("source {} {what}", s.path);
+        let held = service.is_some_and(|service| service.paused_ns.is_some());
+        let within = s.objective_s.map_or(settings.expected, Duration::from_secs);
+        let by = match (s.objective_s, held) {
+            (_, true) => "capture is paused",
+            (Some(_), _) => "its objective",
+            (None, _) => "what is expected",
+        };
+        let to_do = match service {
+            None => "start the service, or run `bygone snapshot`; `bygone status` tells more",
+            Some(_) if held => "`bygone resume`",
+            Some(_) => "`bygone status` says what keeps it from being captured",
+        };
+        match s.seen_ns {
+            None => {
+                // A service that has just begun is given the time to capture it.
+                if service.is_none_or(|service| self.is_older(service.since_ns, within)) {
+                    let late = (Level::Failing, Sort::Overdue);
+                    self.add((&key("age"), late.0, late.1), &s.path, "it was never captured".into(), to_do);
+                }
+            }
+            Some(seen) if self.is_older(seen, within) => {
+                let why = format!("captured last {}, and {} allows {}", self.ago(seen), by, show_duration(within));
+                let why = if held { format!("captured last {}: {by}", self.ago(seen)) } else { why };
+                self.add((&key("age"), Level::Failing, Sort::Overdue), &s.path, why, to_do);
+            }
+            Some(_) => {}
+        }
+        if s.root_gone {
+            let why = "the directory is not there any more".to_owned();
+            self.fail(&key("gone"), &s.path, why, "mount or make it, or take it out with `bygone source remove`");
+        }
+        if s.unreadable > 0 {
+            let why = format!("{} of its entries could not be read by the last snapshot", s.unreadable);
+            self.degrade(
+                &key("unread"),
+                &s.path,
+                why,
+                "the log and `bygone snapshot` name them; exclude what is not meant",
+            );
+        }
+        // One that fails is told by its task.
+        let task = format!("watch {}", s.path);
+        let by_task = service.is_some_and(|service| service.tasks.iter().any(|t| t.name == task && !t.running));
+        if service.is_some() && s.watched == Watched::Nobody && !held && !by_task {
+            let why = "a service runs, and nobody watches it".to_owned();
+            self.degrade(
+                &key("unwatched"),
+                &s.path,
+                why,
+                "`bygone status` says why, or give the service the settings with `bygone reload`",
+            );
+        }
+    }
+
+    fn lost(&mut self, s: &SourceFacts) {
+        if s.lost > 0 {
+            let why = format!("{} of its snapshots can't be shown: their records are damaged or missing", s.lost);
+            self.fail(
+                &format!("source {} lost", s.path),
+                &s.path,
+                why,
+                "`bygone verify` names the damage; a full snapshot makes new ground",
+            );
+        }
+    }
+
+    fn job(&mut self, job: &JobFacts) {
+        let about = format!("job {}", job.name);
+        if let Some(why) = &job.last_error {
+            let times = if job.failures > 1 { format!(" ({} times)", job.failures) } else { String::new() };
+            let why = format!("it failed{times}: {why}");
+            self.fail(&format!("{about} failed"), &about, why, "`bygone jobs` shows it, and when it is tried again");
+        } else if job.overdue_ns.is_some_and(|due| due < self.now) && job.running_ns.is_none() {
+            let last = job.succeeded_ns.map_or_else(|| "never".to_owned(), |ns| self.ago(ns));
+            let why = format!("it has missed its times: it succeeded last {last}");
+            let late = (about.clone() + " late", Level::Failing, Sort::Overdue);
+            self.add(
+                (&late.0, late.1, late.2),
+                &about,
+                why,
+                "see that the service runs and is not paused: `bygone jobs`",
+            );
+        }
+    }
+
+    fn spool(&mut self, spool: &Spool, settings: &Health) {
+        let full = spool.limit_bytes > 0 && spool.bytes >= spool.limit_bytes / 10 * 9;
+        if full {
+            let why = format!(
+                "it holds {} of at most {} bytes: capture slows, and waits when it is full",
+                spool.bytes, spool.limit_bytes
+            );
+            self.fail(
+                "spool full",
+                "spool",
+                why,
+                "see why the store does not take it (`bygone status`), or give it more room: [remote] spool",
+            );
+        }
+        if let Some(since) = spool.since_ns.filter(|since| self.is_older(*since, settings.stored_within)) {
+            let why = format!("{} objects are captured and not stored, the oldest {}", spool.objects, self.ago(since));
+            self.add(
+                ("spool old", Level::Degraded, Sort::Overdue),
+                "spool",
+                why,
+                "bring back the store or the network to it; `bygone status` tells more",
+            );
+        }
+    }
+
+    fn stored(&mut self, stored: &Stored, settings: &Health) {
+        if let Some(first) = stored.lost_packs.first() {
+            let why = format!(
+                "{} pack(s) that the index knows are not in the store, the first: {first}",
+                stored.lost_packs.len()
+            );
+            self.fail(
+                "packs",
+                "packs",
+                why,
+                "`bygone verify` names the files that need them; put the packs back from another copy",
+            );
+        }
+        if let Some(first) = stored.damaged_keys.first() {
+            let why = format!("{} key slot(s) are damaged, the first: {first}", stored.damaged_keys.len());
+            self.degrade("keys", "key slots", why, "add a new key with `bygone key add` and remove the damaged one");
+        }
+        if let Some(why) = &stored.holds_trouble {
+            let why = format!("the legal holds can't be read, and nothing is collected until they can: {why}");
+            self.degrade("holds", "holds", why, "`bygone hold list` and `bygone verify` tell more");
+        }
+        if let Some(since) = stored.awaited_since_ns.filter(|since| self.is_older(*since, settings.collected_within)) {
+            let hosts = stored.awaited_hosts.join(", ");
+            let why = format!("a collection waits since {} for {hosts}", self.ago(since));
+            self.add(
+                ("collection", Level::Degraded, Sort::Overdue),
+                "collection",
+                why,
+                "let these hosts capture again, or retire those that are gone for good",
+            );
+        }
+    }
+
+    fn verified(&mut self, facts: &Facts, settings: &Health) {
+        let Some(last) = facts.verified.last() else {
+            // Nothing is asked of a repository that is younger than that itself.
+            let oldest = facts.sources.iter().filter_map(|s| s.last_snapshot_ns).min();
+            let begun = facts.service.as_ref().map(|s| s.since_ns).or(oldest);
+            if begun.is_some_and(|begun| self.is_older(begun, settings.verified_within)) {
+                let why = "this host has never verified the repository".to_owned();
+                self.add(
+                    ("verify age", Level::Degraded, Sort::Overdue),
+                    "verify",
+                    why,
+                    "run `bygone verify`, or give it a [[job]]",
+                );
+            }
+            return;
+        };
+        if last.problems > 0 {
+            let first = last.first.as_deref().map(|first| format!(", the first: {first}")).unwrap_or_default();
+            let why =
+                format!("the last verification, {}, found {} problem(s){first}", self.ago(last.at_ns), last.problems);
+            self.fail(
+                "verify problems",
+                "verify",
+                why,
+                "`bygone verify` names them all, with what is lost and what to do",
+            );
+        }
+        if self.is_older(last.at_ns, settings.verified_within) {
+            let why = format!(
+                "the repository was verified last {}, and it should be every {}",
+                self.ago(last.at_ns),
+                show_duration(settings.verified_within)
+            );
+            self.add(
+                ("verify age", Level::Degraded, Sort::Overdue),
+                "verify",
+                why,
+                "run `bygone verify`, or give it a [[job]]",
+            );
+        }
+    }
+
+    fn rooms(&mut self, facts: &Facts, settings: &Health) {
+        for room in &facts.space {
+            let (key, about) = (format!("room {}", room.what), room.path.display().to_string());
+            if room.read_only {
+                self.fail(
+                    &key,
+                    &about,
+                    format!("the {} lies on a file system that is read-only", room.what),
+                    "mount it for writing",
+                );
+            } else if room.available_bytes < settings.free {
+                let why = format!(
+                    "the {} has {} bytes of room left, and {} are asked for",
+                    room.what, room.available_bytes, settings.free
+                );
+                self.fail(&key, &about, why, "make room on that file system, or let retention keep less");
+            }
+        }
+    }
+
+    fn service(&mut self, service: &ServiceFacts) {
+        for task in service.tasks.iter().filter(|task| !task.running) {
+            let why = task.last_error.clone().unwrap_or_else(|| "it does not run".to_owned());
+            let to_do = "it is begun again by itself; `bygone status` says when";
+            self.fail(&format!("task {}", task.name), &task.name, why, to_do);
+        }
+        if let Some(why) = &service.refused {
+            self.degrade(
+                "settings",
+                "settings",
+                format!("the new ones were refused: {why}"),
+                "correct the file, then `bygone reload`",
+            );
+        }
+        if let Some(why) = &service.trouble {
+            self.degrade("state", "service", why.clone(), "see that the state directory can be written");
+        }
+        if service.paused_ns.is_some() && service.paused_until_ns.is_none() {
+            self.degrade("paused", "service", "it is paused, with no end".into(), "`bygone resume`");
+        }
+        for channel in service.undelivered.iter().filter(|c| c.waiting > 0) {
+            if let Some(why) = &channel.why {
+                let why = format!("{} notification(s) can't be delivered: {why}", channel.waiting);
+                self.degrade(
+                    &format!("notify {}", channel.channel),
+                    &format!("notify {}", channel.channel),
+                    why,
+                    "`bygone notify test` tries it",
+                );
+            }
+        }
+    }
+}

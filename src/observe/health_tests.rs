@@ -1,0 +1,112 @@
+use crate::config::watched::Health;
+use crate::observe::{
+    facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts, Undelivered, Watched},
+    health::{Level, Sort, findings, summary},
+    verified::Verification,
+};
+
+const HOUR: i64 = 3_600_000_000_000;
+const NOW: i64 = 20_000 * 24 * HOUR;
+
+/// All is well.
+fn well() -> Facts {
+    let source = SourceFacts {
+        host: "h".into(),
+        path: "/a".into(),
+        configured: true,
+        seen_ns: Some(NOW - HOUR),
+        watched: Watched::Watched,
+        ..SourceFacts::default()
+    };
+    let task = TaskFacts { name: "watch /a".into(), running: true, ..TaskFacts::default() };
+    Facts {
+        at_ns: NOW,
+        repository: "/repo".into(),
+        stored: Some(Stored::default()),
+        spool: Some(Spool { limit_bytes: 1000, ..Spool::default() }),
+        sources: vec![source],
+        verified: vec![Verification { at_ns: NOW - HOUR, ..Verification::default() }],
+        jobs: vec![JobFacts { name: "check".into(), overdue_ns: Some(NOW + HOUR), ..JobFacts::default() }],
+        service: Some(ServiceFacts { since_ns: NOW - HOUR, tasks: vec![task], ..ServiceFacts::default() }),
+        ..Facts::default()
+    }
+}
+
+/// What is found after a change.
+fn found(change: impl FnOnce(&mut Facts)) -> Vec<(String, Level, Sort)> {
+    let mut facts = well();
+    change(&mut facts);
+    let found = findings(&facts, &Health::default());
+    assert!(found.iter().all(|f| !f.why.is_empty() && !f.to_do.is_empty() && !f.about.is_empty()), "{found:?}");
+    found.into_iter().map(|f| (f.key, f.level, f.sort)).collect()
+}
+
+fn service(facts: &mut Facts) -> &mut ServiceFacts {
+    facts.service.as_mut().unwrap()
+}
+
+#[test]
+fn each_thing_that_is_wrong_is_found_by_itself() {
+    use Level::{Degraded, Failing};
+    use Sort::{Failure, Overdue};
+    type Change = fn(&mut Facts);
+    let table: [(&str, Level, Sort, Change); 19] = [
+        ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
+        ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
+        ("source /a age", Failing, Overdue, |f| f.sources[0].objective_s = Some(1800)),
+        ("source /a gone", Failing, Failure, |f| f.sources[0].root_gone = true),
+        ("source /a unread", Degraded, Failure, |f| f.sources[0].unreadable = 2),
+        ("source /a unwatched", Degraded, Failure, |f| f.sources[0].watched = Watched::Nobody),
+        ("source /a lost", Failing, Failure, |f| f.sources[0].lost = 1),
+        ("job check failed", Failing, Failure, |f| f.jobs[0].last_error = Some("no".into())),
+        ("job check late", Failing, Overdue, |f| f.jobs[0].overdue_ns = Some(NOW - 1)),
+        ("spool full", Failing, Failure, |f| f.spool.as_mut().unwrap().bytes = 950),
+        ("spool old", Degraded, Overdue, |f| f.spool.as_mut().unwrap().since_ns = Some(NOW - 2 * HOUR)),
+        ("packs", Failing, Failure, |f| f.stored.as_mut().unwrap().lost_packs.push("x".into())),
+        ("holds", Degraded, Failure, |f| f.stored.as_mut().unwrap().holds_trouble = Some("no".into())),
+        ("collection", Degraded, Overdue, |f| f.stored.as_mut().unwrap().awaited_since_ns = Some(NOW - 200 * HOUR)),
+        ("verify problems", Failing, Failure, |f| f.verified[0].problems = 1),
+        ("verify age", Degraded, Overdue, |f| f.verified[0].at_ns = NOW - 36 * 24 * HOUR),
+        ("settings", Degraded, Failure, |f| service(f).refused = Some("no".into())),
+        ("paused", Degraded, Failure, |f| service(f).paused_ns = Some(NOW)),
+        ("notify x", Degraded, Failure, |f| {
+            let why = Some("no".to_owned());
+            service(f).undelivered.push(Undelivered { channel: "x".into(), waiting: 1, why });
+        }),
+    ];
+    assert_eq!(found(|_| {}), []);
+    for (key, level, sort, change) in table {
+        assert_eq!(found(change), [(key.to_owned(), level, sort)]);
+    }
+}
+
+#[test]
+fn one_cause_is_one_finding_and_what_is_not_due_is_none() {
+    let one = found(|f| {
+        let task = &mut service(f).tasks[0];
+        (task.running, task.last_error) = (false, Some("no".into()));
+        f.sources[0].watched = Watched::Nobody;
+    });
+    assert_eq!(one.into_iter().map(|(key, ..)| key).collect::<Vec<_>>(), ["task watch /a"]);
+    let never = |f: &mut Facts| f.sources[0].seen_ns = None;
+    assert_eq!(found(never), [], "the service has just begun");
+    let old = found(|f| {
+        never(f);
+        service(f).since_ns = NOW - 48 * HOUR;
+    });
+    assert_eq!(old.len(), 1);
+    assert_eq!(found(|f| f.sources[0].configured = false).len(), 0);
+    assert_eq!(found(|f| (f.sources[0].configured, f.sources[0].seen_ns) = (false, None)), []);
+    assert_eq!(found(|f| f.verified.clear()), [], "nothing is asked of what is new");
+    // A clock that was set back.
+    assert_eq!(found(|f| f.sources[0].seen_ns = Some(i64::MAX)), []);
+}
+
+#[test]
+fn the_summary_is_one_line_with_the_worst() {
+    let mut facts = well();
+    facts.sources[0].unreadable = 1;
+    facts.jobs[0].last_error = Some("no".into());
+    let line = summary(&facts, &findings(&facts, &Health::default()));
+    assert_eq!(line, "bygone FAILING - job check: it failed: no; 1 more");
+}

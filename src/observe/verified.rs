@@ -1,0 +1,104 @@
+//! The verifications that this host made, kept beside its index, for telling how much of the data was read lately.
+
+use crate::repo::error::RepoError;
+use crate::sys::durable;
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// The file, in the directory of a repository's state: a list in JSON.
+const FILE: &str = "verified.json";
+/// So many are kept, the newest.
+const KEPT: usize = 1000;
+
+/// A verification that was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// When it ended (ns).
+    pub at_ns: i64,
+    /// The frames there were.
+    pub frames: u64,
+    /// Those of them that were read.
+    pub read_frames: u64,
+    /// Their bytes.
+    pub read_bytes: u64,
+    /// Problems that were found.
+    pub problems: u64,
+    /// The first of them.
+    pub first: Option<String>,
+}
+
+/// All that are known, oldest first. A file that does not read is as none: what counts is in the audit trail.
+pub fn all(dir: &Path) -> Vec<Verification> {
+    let path = file(dir);
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|e| {
+            tracing::warn!("{} does not read, and is made anew with the next verification: {e}", path.display());
+            Vec::new()
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => {
+            tracing::warn!("cannot read {}: {e}", path.display());
+            Vec::new()
+        }
+    }
+}
+
+/// Notes one.
+pub fn note(dir: &Path, made: Verification) -> Result<(), RepoError> {
+    let mut known = all(dir);
+    known.push(made);
+    let known = &known[known.len().saturating_sub(KEPT)..];
+    let path = file(dir);
+    let failed = |source: io::Error| RepoError::State { doing: "write", path: path.display().to_string(), source };
+    let bytes = serde_json::to_vec(known).map_err(|e| failed(e.into()))?;
+    durable::replace(&path, &bytes, 0o600).map_err(|e| failed(e.into()))
+}
+
+/// The share of the data, from 0 to 1, that was read at least once since a time, by all verifications together. Random parts
+/// overlap as chance has it: the share is the one that is to be expected. `None` where none was made since.
+pub fn coverage(all: &[Verification], since_ns: i64) -> Option<f64> {
+    let mut since = all.iter().filter(|v| v.at_ns >= since_ns).peekable();
+    since.peek()?;
+    let unread = since.fold(1.0, |unread, v| match v.frames {
+        0 => 0.0,
+        frames => unread * (1.0 - (v.read_frames as f64 / frames as f64).min(1.0)),
+    });
+    Some(1.0 - unread)
+}
+
+fn file(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(at_ns: i64, read_frames: u64) -> Verification {
+        Verification { at_ns, frames: 100, read_frames, ..Verification::default() }
+    }
+
+    #[test]
+    fn parts_add_up_as_chance_has_it() {
+        assert_eq!(coverage(&[], 0), None);
+        assert_eq!(coverage(&[one(5, 50)], 6), None);
+        assert_eq!(coverage(&[one(5, 0)], 5), Some(0.0));
+        assert_eq!(coverage(&[one(4, 100), one(5, 50), one(6, 50)], 5), Some(0.75));
+        assert_eq!(coverage(&[one(5, 10), one(6, 100)], 5), Some(1.0));
+        assert_eq!(coverage(&[Verification { at_ns: 5, ..Verification::default() }], 5), Some(1.0), "nothing is all");
+    }
+
+    #[test]
+    fn the_newest_are_kept_and_a_damaged_file_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        durable::replace(&file(dir.path()), b"[{", 0o600).unwrap();
+        assert_eq!(all(dir.path()), []);
+        for n in 0..3 {
+            note(dir.path(), one(n, 1)).unwrap();
+        }
+        assert_eq!(all(dir.path()).iter().map(|v| v.at_ns).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+}
