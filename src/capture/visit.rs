@@ -3,6 +3,7 @@
 use crate::capture::{
     compare::{Verdict, compare, is_moved_node, same_attr},
     copy::{self, Copied, known_runs, shorten},
+    pace::Pace,
     queue::Queue,
     report::{CaptureError, Problem},
     scope::Scope,
@@ -59,6 +60,19 @@ pub(super) struct Shared<'a> {
     pub(super) queue: Queue<Task>,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a AtomicBool,
+    /// Whether so much is looked at that it rests for others.
+    pub(super) bulk: bool,
+}
+
+impl Shared<'_> {
+    /// Returns when so many bytes may be read; with an error where the capture is to end.
+    pub(super) fn admit(&self, bytes: u64) -> io::Result<()> {
+        Pace::of_process().admit(bytes, self.bulk, self.stop, self.progress);
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the capture was asked to end")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The next numbers to give.
@@ -334,9 +348,11 @@ impl<'a> Worker<'a> {
             return Ok(true);
         }
         let start = clock::now();
-        let copied = match copy::copy(&dir.fd, &name, &stat, &mut self.ingest) {
+        let shared = self.shared;
+        let copied = match copy::copy(&dir.fd, &name, &stat, &mut self.ingest, &|bytes| shared.admit(bytes)) {
             Ok(copied) => copied,
             Err(IngestError::Repo(e)) => return Err(e.into()),
+            Err(IngestError::Read(_)) if self.shared.stop.load(Ordering::Relaxed) => return Err(CaptureError::Stopped),
             Err(IngestError::Read(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(IngestError::Read(e)) => {
                 self.problem(&dir.rel, &name, "read it", &e)?;

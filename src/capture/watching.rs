@@ -6,6 +6,7 @@ use crate::capture::{
         machine::{Batch, Blind, Dirty, RootChange},
     },
     engine::{self, Plan, Settings},
+    pace::Pace,
     report::{CaptureError, Report},
     scope::{Scope, bytes},
     steer::{Steering, Wanted},
@@ -127,6 +128,8 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
     let watcher = watcher::start(&options.source.path, &watch_options(options), to)?;
     (options.events)(Event::Watching(watcher.kind(), watcher.status()));
     let capture = options.capture;
+    let queue = hints.clone();
+    let _counting = Pace::of_process().counting(Arc::new(move || queue.len()));
     let share = Share { share: f64::from(capture.large_file_share.max(1)) / 100.0, ..Share::default() };
     let mut state = Watching {
         dirty: Dirty::new(capture.quiet, capture.bound, share),

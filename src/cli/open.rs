@@ -19,7 +19,14 @@ use crate::repo::{
     open::Repository,
     replay::{self, Replayed},
 };
-use crate::store::{api::Store, cache::Cached, local::LocalStore, s3::S3Store, spool::Spool};
+use crate::store::{
+    api::Store,
+    cache::Cached,
+    limit::{Limited, Rates},
+    local::LocalStore,
+    s3::S3Store,
+    spool::Spool,
+};
 use crate::sys::clock::SystemClock;
 use crate::types::location::Location;
 
@@ -45,6 +52,9 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
     let remote = &context.config.remote;
     let dir = context.config.state.join(format!("remote-{}", &blake3::hash(url.to_string().as_bytes()).to_hex()[..16]));
     let mut store: Arc<dyn Store> = Arc::new(S3Store::open(url.clone(), &remote_settings(remote)).into_failure()?);
+    let (limits, rates) = (&context.config.limits, Rates::of_process());
+    rates.set(limits.upload, limits.download);
+    store = Arc::new(Limited::new(store, rates));
     if reads == Reads::Cached {
         store = Arc::new(Cached::open(store, &dir.join("cache"), remote.cache).into_failure()?);
     }

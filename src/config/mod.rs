@@ -4,6 +4,7 @@ pub mod check;
 pub mod edit;
 pub mod error;
 pub mod jobs;
+pub mod limits;
 pub mod load;
 pub mod model;
 pub mod patterns;

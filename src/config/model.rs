@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::Place;
+use super::limits::Limits;
 use super::retention::Retention;
 use super::roles::Roles;
 use super::values;
@@ -29,6 +30,8 @@ pub struct Config {
     pub capture: Capture,
     /// How a repository in an object store is spoken to.
     pub remote: Remote,
+    /// What may be taken from the machine and the network.
+    pub limits: Limits,
     /// How history is mounted.
     pub mount: Mount,
     /// Where the file names the zone of the mount.

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod limit;
 pub mod local;
 pub mod s3;
 pub mod spool;

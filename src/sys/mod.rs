@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod apply;
+pub mod bucket;
 pub mod buffer;
 pub mod clock;
 pub mod dir;
@@ -14,6 +15,7 @@ pub mod local;
 pub mod make;
 pub mod meta;
 pub mod mounts;
+pub mod pressure;
 pub mod process;
 pub mod read;
 mod resident;
