@@ -203,7 +203,7 @@ mod tests {
     }
 
     impl Machine<'_> {
-        fn new(others: &dyn Fn(u64) -> u64, own: u64, limits: &Limits) -> (u64, u64, Hold) {
+        fn minute(others: &dyn Fn(u64) -> u64, own: u64, limits: &Limits) -> (u64, u64, Hold) {
             let hold = Hold::new(Thresholds::of(limits).unwrap());
             let mut machine = Machine { others, own, stalled: Stalled::default(), hold, worked: 0, longest_rest: 0 };
             machine.run(60_000);
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn how_much_it_works() {
-        let minute = |limits: &Limits, others: &dyn Fn(u64) -> u64, own| Machine::new(others, own, limits);
+        let minute = |limits: &Limits, others: &dyn Fn(u64) -> u64, own| Machine::minute(others, own, limits);
         let limits = Limits::default();
         let (worked, longest, hold) = minute(&limits, &|_| 0, 0);
         assert_eq!((worked, longest, hold.cause()), (100, 0, None), "nobody waits");
