@@ -15,7 +15,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// The shortest and the longest rest.
 const REST: (Duration, Duration) = (Duration::from_millis(80), Duration::from_secs(4));
 /// Work between two rests while others wait.
-const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(60);
 /// Work between two looks, at first, and where only capture itself has waited.
 const CALM: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
 /// Whoever was not here for so long begins anew.
@@ -172,7 +172,7 @@ impl Hold {
         self.cause = self.thresholds.exceeded(from, to, now - since);
         if self.cause.is_some() {
             self.spent += now - since;
-            self.rest = (self.rest * 2).min(REST.1);
+            self.rest = (self.rest * 3).min(REST.1);
             self.calm = CALM.0;
             self.work(now, to, SLICE);
         } else {
