@@ -620,6 +620,7 @@ fn every_thread_is_nice_idle_and_one_of_few() {
     host.configure(&settings);
     noise(&host.path("a/large"), 100);
     host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
     let pid = host.child.as_ref().unwrap().id();
     let mut full = host.command(&["snapshot", "--tier", "full"]).stdout(Stdio::null()).spawn().unwrap();
     let (mut seen, mut most) = (std::collections::BTreeSet::new(), 0);
@@ -639,7 +640,8 @@ fn every_thread_is_nice_idle_and_one_of_few() {
                 seen.insert(name.split_once('(').unwrap().1.to_owned());
             }
         }
-        if full.try_wait().unwrap().is_some() {
+        if let Some(status) = full.try_wait().unwrap() {
+            assert!(status.success(), "{}", host.log());
             break;
         }
         std::thread::sleep(Duration::from_millis(5));

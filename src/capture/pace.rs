@@ -56,6 +56,8 @@ struct State {
     /// The newest snapshot before them.
     head: Option<Instant>,
     waiting: Vec<Count>,
+    /// It was told that this capture is held back.
+    told_held: bool,
     /// It was told that the kernel tells nothing.
     told: bool,
 }
@@ -80,7 +82,7 @@ impl Pace {
         state.hold = state.thresholds.filter(|_| state.bulk > 0).map(Hold::new);
         if let (Some(_), false, Err(e)) = (state.thresholds, state.told, pressure::stalled()) {
             state.told = true;
-            tracing::info!("nothing rests for others, since the kernel does not tell whether they wait: {e}");
+            tracing::warn!("nothing rests for others, since the kernel does not tell whether they wait: {e}");
         }
     }
 
@@ -90,7 +92,7 @@ impl Pace {
         state.bulk += 1;
         if state.bulk == 1 {
             state.hold = state.thresholds.map(Hold::new);
-            state.head = head;
+            (state.head, state.told_held) = (head, false);
         }
         Bulk { pace: self }
     }
@@ -126,12 +128,15 @@ impl Pace {
             (None, Some(cause)) => {
                 state.since = Some(clock::now());
                 let text = format!("held back by {} pressure", cause.word());
-                tracing::info!("{text}: others wait for it; what is captured now rests for them");
+                // Others come and go: the log has it once for each capture, `status` always.
+                if !std::mem::replace(&mut state.told_held, true) {
+                    tracing::warn!("{text}: others wait for it; what is captured now rests for them");
+                }
                 progress.note(&text);
             }
             (Some(cause), None) => {
                 state.since = None;
-                tracing::info!(
+                tracing::debug!(
                     "not held back by {} pressure any more, after {} s of rest",
                     cause.word(),
                     spent.as_secs()
