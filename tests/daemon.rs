@@ -37,10 +37,12 @@ impl Host {
         fs::create_dir(at("a")).unwrap();
         let settings = format!(
             "host = \"here\"\nstate = {:?}\n[key]\nfile = {:?}\n[capture]\nquiet = \"50ms\"\nio-class = \"none\"\n\
-             [daemon]\nsocket = {:?}\n{}",
+             [daemon]\nsocket = {:?}\n{}{}",
             at("state"),
             at("key"),
             at("run/control"),
+            // Other tests want the machine, too.
+            if more.contains("[limits]") { "" } else { "[limits]\npressure = false\n" },
             more.replace("DIR", dir.path().to_str().unwrap()),
         );
         let host = Host { dir, settings, child: None };
@@ -556,4 +558,95 @@ fn a_source_that_fails_is_begun_again_and_the_others_go_on() {
     host.write("b/y", "after that");
     host.until("the next service", |host| host.newest("b/y").as_deref() == Some("after that"));
     assert!(host.end(TERM).success());
+}
+
+/// Whatever keeps the processors busy, ended with the test.
+struct Busy(Vec<Child>);
+
+impl Busy {
+    fn start() -> Busy {
+        let cpus = bygone::sys::process::cpus();
+        Busy(
+            (0..2 * cpus + 1)
+                .map(|_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+                .collect(),
+        )
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_full_rests_while_others_wait_and_small_changes_do_not() {
+    if !Path::new("/proc/pressure/cpu").exists() {
+        eprintln!("not tested: the kernel does not tell whether others wait");
+        return;
+    }
+    let mut host = Host::new("[limits]\npressure-cpu = 10\npatience = \"1h\"\n");
+    noise(&host.path("a/large"), 200);
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let busy = Busy::start();
+    host.write("a/one", "small, and not held back");
+    host.until("a small change", |host| host.newest("a/one").as_deref() == Some("small, and not held back"));
+    let mut full = host.command(&["snapshot", "--tier", "full"]).stdout(Stdio::null()).spawn().unwrap();
+    let held = |host: &Host| host.status()["service"]["held_back"].clone();
+    host.until("it is held back", |host| held(host)["by"] == "cpu");
+    host.write("a/two", "waits");
+    host.until("the change is counted", |host| held(host)["changes"].as_u64().is_some_and(|n| n > 0));
+    assert!(held(&host)["behind_ns"].as_u64().is_some_and(|ns| ns > 0), "{}", held(&host));
+    assert!(host.run(&["status"]).contains("held back   by cpu pressure, since "));
+    assert!(host.log().contains("held back by cpu pressure"), "{}", host.log());
+    // Settings that let nothing rest hold at once.
+    let settings = host.with_source("a").replace("pressure-cpu = 10", "pressure = false");
+    host.configure(&settings);
+    host.run(&["reload"]);
+    assert!(full.wait().unwrap().success());
+    assert_eq!(held(&host), Value::Null);
+    drop(busy);
+    host.until("what waited", |host| host.newest("a/two").as_deref() == Some("waits"));
+}
+
+#[test]
+fn every_thread_is_nice_idle_and_one_of_few() {
+    let mut host = Host::new("");
+    let settings = host.with_source("a").replace("io-class = \"none\"", "io-class = \"idle\"");
+    host.configure(&settings);
+    noise(&host.path("a/large"), 100);
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let pid = host.child.as_ref().unwrap().id();
+    let mut full = host.command(&["snapshot", "--tier", "full"]).stdout(Stdio::null()).spawn().unwrap();
+    let (mut seen, mut most) = (std::collections::BTreeSet::new(), 0);
+    loop {
+        let tasks: Vec<_> = fs::read_dir(format!("/proc/{pid}/task")).unwrap().filter_map(Result::ok).collect();
+        most = most.max(tasks.len());
+        for task in tasks {
+            // A thread may end while it is looked at.
+            let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
+            let Some((name, rest)) = stat.rsplit_once(')') else { continue };
+            let tid: i32 = task.file_name().to_str().unwrap().parse().unwrap();
+            let nice = rest.split_whitespace().nth(16).unwrap();
+            // SAFETY: ioprio_get takes two integers and touches no memory of ours.
+            let class = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, tid) };
+            if class >= 0 {
+                assert_eq!((nice, class >> 13), ("10", 3), "{name}");
+                seen.insert(name.split_once('(').unwrap().1.to_owned());
+            }
+        }
+        if let Some(status) = full.try_wait().unwrap() {
+            assert!(status.success(), "{}", host.log());
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(seen.iter().any(|name| name.starts_with("capture-")), "{seen:?}");
+    assert!(most <= 40, "{most} threads: {seen:?}");
 }

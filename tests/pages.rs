@@ -117,6 +117,7 @@ fn the_example_is_the_defaults() {
     let (example, default) = (read(all).unwrap(), read("").unwrap());
     assert_eq!(format!("{:?}", example.capture), format!("{:?}", default.capture));
     assert_eq!(example.mount, default.mount);
+    assert_eq!(example.limits, default.limits);
     assert_eq!(example.key, default.key);
     assert_eq!((example.repository, example.state, example.host), (default.repository, default.state, default.host));
     let plain = read("[[source]]\npath = \"/srv\"\n").unwrap();
@@ -135,4 +136,17 @@ fn the_example_is_the_defaults() {
             assert_eq!(says, value, "{setting}");
         }
     }
+}
+
+#[test]
+fn the_example_of_the_package_can_be_used() {
+    let text = include_str!("../packaging/bygone.toml");
+    let config = read(text).unwrap();
+    assert_eq!((config.sources.len(), config.jobs.len()), (2, 1));
+    // What is only suggested can be used too.
+    let all: String = text.lines().map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line))).collect();
+    let limits = &all[all.find("[limits]").unwrap()..all.find("[retention]").unwrap()];
+    let limits: String = limits.lines().filter(|line| !line.starts_with(' ')).map(|line| format!("{line}\n")).collect();
+    let limits = read(&limits).unwrap().limits;
+    assert!(limits.read.is_some() && limits.upload.is_some() && limits.download.is_some());
 }

@@ -11,6 +11,7 @@ use bygone::store::{
     api::{Store, StoreError},
     cache::Cached,
     guard::{Guarded, noted},
+    limit::{Limited, Rates},
     local::LocalStore,
     spool::Spool,
 };
@@ -32,6 +33,34 @@ fn a_bucket_keeps_the_contract() {
     assert_eq!(near(&LocalStore::open(Path::new("/"))), (false, None));
     let whole = server.store("");
     assert!(whole.list("some/").unwrap().iter().all(|o| o.name.starts_with("some/prefix/")));
+}
+
+#[test]
+fn a_store_at_a_bounded_rate_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let behind = Arc::new(LocalStore::open(dir.path()));
+    // What the contract moves takes some of the debt that a slower rate would leave.
+    let rates = Arc::new(Rates::new(Some(4 << 20), Some(4 << 20)));
+    contract(&Limited::new(behind, rates.clone()), "a directory at a bounded rate");
+    assert_eq!(rates.waited(), Duration::ZERO, "as much as flows in during one second goes at once");
+}
+
+#[test]
+fn what_goes_out_and_what_comes_in_wait_each_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let behind: Arc<dyn Store> = Arc::new(LocalStore::open(dir.path()));
+    let rates = Arc::new(Rates::new(Some(100_000), None));
+    let store = Limited::new(behind.clone(), rates.clone());
+    store.put("packs/one", &[1; 100_000]).unwrap();
+    assert_eq!(store.get("packs/one", 1 << 20).unwrap().len(), 100_000);
+    assert_eq!(store.get_range("packs/one", 0, 100_000).unwrap().len(), 100_000);
+    assert_eq!(rates.waited(), Duration::ZERO, "reading has no rate");
+    rates.set(Some(1 << 30), Some(200_000));
+    store.put("packs/two", &[2; 200_000]).unwrap();
+    assert_eq!(rates.waited(), Duration::ZERO, "another rate holds at once");
+    store.get("packs/two", 1 << 20).unwrap();
+    store.get_range("packs/two", 0, 40_000).unwrap();
+    assert!(rates.waited() > Duration::ZERO);
 }
 
 #[test]

@@ -30,6 +30,9 @@ const LARGE: u64 = 64 << 20;
 /// The page cache is given back after so many bytes of a large file.
 const RELEASE_BYTES: u64 = 8 << 20;
 
+/// Says when so many bytes may be read, by returning.
+pub type Admit<'a> = &'a dyn Fn(u64) -> io::Result<()>;
+
 /// A node as it was read.
 #[derive(Debug)]
 pub struct Copied {
@@ -50,11 +53,19 @@ pub struct Copied {
 /// Reads the node called `name` in `dir`, of which `stat` was seen.
 ///
 /// `NotFound` where it is not there any more or is another node by now: the next look will tell.
-pub fn copy(dir: impl AsFd, name: &[u8], stat: &Stat, ingest: &mut Ingest) -> Result<Copied, IngestError> {
+///
+/// `admit` is asked before each read, with its bytes; an error of it ends the reading.
+pub fn copy(
+    dir: impl AsFd,
+    name: &[u8],
+    stat: &Stat,
+    ingest: &mut Ingest,
+    admit: Admit<'_>,
+) -> Result<Copied, IngestError> {
     // Told before anything is read: what changes after that has a later time.
     let racy = is_racy(stat);
     match stat.kind() {
-        Some(Kind::File) => copy_file(dir, name, stat, ingest),
+        Some(Kind::File) => copy_file(dir, name, stat, ingest, admit),
         Some(Kind::Symlink) => {
             let target = meta::link_target(&dir, name)?;
             let mut attr = attr_of(stat, meta::xattrs_at(&dir, name)?, 0);
@@ -105,7 +116,13 @@ fn attr_of(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>, flags: u32) -> Attr {
     }
 }
 
-fn copy_file(dir: impl AsFd, name: &[u8], seen: &Stat, ingest: &mut Ingest) -> Result<Copied, IngestError> {
+fn copy_file(
+    dir: impl AsFd,
+    name: &[u8],
+    seen: &Stat,
+    ingest: &mut Ingest,
+    admit: Admit<'_>,
+) -> Result<Copied, IngestError> {
     let _held = exclusive::hold(seen.place);
     let fd = read::open(&dir, name)?;
     let mut before = stat::of(&fd)?;
@@ -116,7 +133,7 @@ fn copy_file(dir: impl AsFd, name: &[u8], seen: &Stat, ingest: &mut Ingest) -> R
     let mut read_bytes = 0;
     for attempt in 1.. {
         let racy = is_racy(&before);
-        let (runs, size, data) = read_runs(&fd, &before, ingest)?;
+        let (runs, size, data) = read_runs(&fd, &before, ingest, admit)?;
         read_bytes += data;
         let xattrs = meta::xattrs(&fd)?;
         let flags = meta::flags(&fd)?;
@@ -141,9 +158,10 @@ pub(super) fn copy_other(
     racy: bool,
     (xattrs, flags): (crate::types::attr::Xattrs, u32),
     ingest: &mut Ingest,
+    admit: Admit<'_>,
 ) -> Result<Copied, IngestError> {
     let fd: OwnedFd = std::fs::File::open(from)?.into();
-    let (runs, size, data) = read_runs(&fd, &stat::of(&fd)?, ingest)?;
+    let (runs, size, data) = read_runs(&fd, &stat::of(&fd)?, ingest, admit)?;
     let mut attr = attr_of(stat, xattrs, flags);
     attr.size = size;
     attr.blocks = data.div_ceil(512);
@@ -152,7 +170,12 @@ pub(super) fn copy_other(
 }
 
 /// The runs of a file, how long they are together, and how many bytes of them are data.
-fn read_runs(fd: &OwnedFd, stat: &Stat, ingest: &mut Ingest) -> Result<(Vec<Run>, u64, u64), IngestError> {
+fn read_runs(
+    fd: &OwnedFd,
+    stat: &Stat,
+    ingest: &mut Ingest,
+    admit: Admit<'_>,
+) -> Result<(Vec<Run>, u64, u64), IngestError> {
     let mut runs = Vec::new();
     let (mut at, mut data) = (0, 0);
     if stat.size == 0 {
@@ -168,6 +191,7 @@ fn read_runs(fd: &OwnedFd, stat: &Stat, ingest: &mut Ingest) -> Result<(Vec<Run>
         let mut released = at;
         let taken = ingest.data(segment.end - segment.start, &mut runs, |buffer| {
             let room = usize::try_from(segment.end - at).unwrap_or(usize::MAX).min(buffer.len());
+            admit(room as u64)?;
             let n = read::read_at(fd, &mut buffer[..room], at)?;
             at += n as u64;
             if at - released >= RELEASE_BYTES {

@@ -112,7 +112,9 @@ impl Worker<'_> {
 
     /// Reads a file: as an image where it is a database, and as its bytes otherwise.
     pub(super) fn copy(&mut self, dir: &Arc<Dir>, name: &[u8], stat: &Stat) -> Result<Copied, CopyError> {
-        let plain = |worker: &mut Self| Ok(copy::copy(&dir.fd, name, stat, &mut worker.ingest)?);
+        let shared = self.shared;
+        let plain =
+            |worker: &mut Self| Ok(copy::copy(&dir.fd, name, stat, &mut worker.ingest, &|bytes| shared.admit(bytes))?);
         if !self.shared.scope.has_databases() || !may_be(stat) {
             return plain(self);
         }
@@ -173,7 +175,9 @@ impl Worker<'_> {
         if !is_it() {
             return Ok(Err("it was replaced while it was read".into()));
         }
-        Ok(Ok(copy::copy_other(&to, &now, racy, (xattrs, flags), &mut self.ingest)?))
+        let shared = self.shared;
+        let admit = |bytes| shared.admit(bytes);
+        Ok(Ok(copy::copy_other(&to, &now, racy, (xattrs, flags), &mut self.ingest, &admit)?))
     }
 
     /// Ends what was captured of the files beside a database.

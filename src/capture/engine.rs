@@ -3,6 +3,7 @@
 use crate::capture::{
     compare::{Verdict, compare, is_same_node},
     copy, database, freeze,
+    pace::Pace,
     queue::Queue,
     report::{CaptureError, Report},
     resolve::resolve,
@@ -91,6 +92,8 @@ pub fn capture(
     if let Err(e) = database::remove_left_over(at.dir(), source.0) {
         tracing::warn!("cannot remove what an earlier capture has left in {}: {e}", at.dir().display());
     }
+    let bulk = !is_few(plan);
+    let _bulk = bulk.then(|| Pace::of_process().bulk((!first).then_some(head.time)));
     let shared = Shared {
         root,
         device: ground.device,
@@ -108,6 +111,7 @@ pub fn capture(
         queue: Queue::new(Vec::new()),
         progress: settings.progress,
         stop: settings.stop,
+        bulk,
     };
     let avoid = writer.avoid()?;
     let claims = Arc::new(Claims::default());
@@ -207,10 +211,12 @@ fn tell_end(root: &[u8], report: &Report) {
 
 /// One thread is enough for a few entries, and costs less.
 fn threads_for(plan: &Plan, configured: usize) -> usize {
-    let few = plan.subtrees.is_empty()
-        && plan.dirs.is_empty()
-        && plan.entries.values().map(BTreeSet::len).sum::<usize>() < 32;
-    if few { 1 } else { configured.max(1) }
+    if is_few(plan) { 1 } else { configured.max(1) }
+}
+
+/// Whether a capture is of a few changes: then it waits for nobody.
+fn is_few(plan: &Plan) -> bool {
+    plan.subtrees.is_empty() && plan.dirs.is_empty() && plan.entries.values().map(BTreeSet::len).sum::<usize>() < 32
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T, CaptureError> {

@@ -49,6 +49,8 @@ impl Worker<'_> {
         known: bool,
         deep: bool,
     ) -> Result<(), CaptureError> {
+        // A walk rests for others as reading does.
+        self.shared.admit(0).map_err(|_| CaptureError::Stopped)?;
         let Some((dir, descent)) = self.enter(parent, name, node)? else { return Ok(()) };
         let mut listing = std::mem::take(&mut self.listing);
         if descent != Descent::Enter {

@@ -4,6 +4,7 @@ use crate::capture::{
     compare::{Verdict, compare, is_moved_node, same_attr},
     copy::{Copied, known_runs, shorten},
     database::CopyError,
+    pace::Pace,
     queue::Queue,
     report::{CaptureError, Problem},
     scope::Scope,
@@ -65,6 +66,19 @@ pub(super) struct Shared<'a> {
     pub(super) queue: Queue<Task>,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a AtomicBool,
+    /// Whether so much is looked at that it rests for others.
+    pub(super) bulk: bool,
+}
+
+impl Shared<'_> {
+    /// Returns when so many bytes may be read; with an error where the capture is to end.
+    pub(super) fn admit(&self, bytes: u64) -> io::Result<()> {
+        Pace::of_process().admit(bytes, self.bulk, self.stop, self.progress);
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the capture was asked to end")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Shared<'_> {
@@ -376,6 +390,7 @@ impl<'a> Worker<'a> {
         let copied = match self.copy(dir, &name, &stat) {
             Ok(copied) => copied,
             Err(CopyError::Capture(e)) => return Err(e),
+            Err(CopyError::Read(_)) if self.shared.stop.load(Ordering::Relaxed) => return Err(CaptureError::Stopped),
             Err(CopyError::Read(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(CopyError::Read(e)) => {
                 self.problem(&dir.rel, &name, "read it", &e)?;

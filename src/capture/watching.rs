@@ -6,6 +6,7 @@ use crate::capture::{
         machine::{Batch, Blind, Dirty, RootChange},
     },
     engine::{self, Plan, Settings},
+    pace::Pace,
     report::{CaptureError, Report},
     scope::{Scope, bytes, is_freezer},
     steer::{Steering, Wanted},
@@ -127,6 +128,8 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
     let watcher = watcher::start(&options.source.path, &watch_options(options), to)?;
     (options.events)(Event::Watching(watcher.kind(), watcher.status()));
     let capture = options.capture;
+    let queue = hints.clone();
+    let _counting = Pace::of_process().counting(Arc::new(move || queue.len()));
     let share = Share { share: f64::from(capture.large_file_share.max(1)) / 100.0, ..Share::default() };
     let mut state = Watching {
         dirty: Dirty::new(capture.quiet, capture.bound, share),
@@ -188,6 +191,16 @@ struct Watching<'a> {
     held: Option<Instant>,
     /// Times in which it was, and something changed.
     pauses: Vec<Gap>,
+}
+
+/// Tells of the large files that have changed and are not due again yet; some of them by name.
+fn resting(paths: &[&[u8]]) -> Option<String> {
+    let first: Vec<String> = paths.iter().take(3).map(|path| crate::types::path::show(path)).collect();
+    let more = if paths.len() > first.len() { ", ..." } else { "" };
+    (!paths.is_empty()).then(|| {
+        let (n, first) = (paths.len(), first.join(", "));
+        format!("{n} large file(s) have changed again and wait, to keep to large-file-share: {first}{more}")
+    })
 }
 
 fn gaps(batch: &Batch, to: Instant) -> Vec<Gap> {
@@ -416,13 +429,14 @@ impl Watching<'_> {
         // What is dirty has been seen to have changed, but not been captured: then only the last capture counts.
         let seen = if self.dirty.ready_at().is_none() && !status.root_gone { clock::now() } else { writer.head().time };
         let show = |path: &[u8]| crate::types::path::show(path);
+        let resting = resting(&self.dirty.resting(time::Instant::now()));
         let beat = Heartbeat {
             pid: std::process::id(),
             seen_until_ns: seen.0,
             watcher: self.watcher.kind().into(),
             watched: status.watched,
             unwatched: status.unwatched.iter().map(|u| (show(&u.dir), u.why.clone())).collect(),
-            notes: status.notes,
+            notes: status.notes.into_iter().chain(resting).collect(),
             root_gone: status.root_gone,
         };
         let path = heartbeat_path(writer.attached().dir(), bytes(&self.options.source.path));

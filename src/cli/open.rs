@@ -23,6 +23,7 @@ use crate::store::{
     api::Store,
     cache::Cached,
     guard::{self, Guarded},
+    limit::{Limited, Rates},
     local::LocalStore,
     s3::S3Store,
     s3_lock::Lock,
@@ -59,7 +60,9 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
     if guard::noted(&note).is_some() {
         bucket.hurry();
     }
-    let mut store: Arc<dyn Store> = Arc::new(Guarded::open(Arc::new(bucket), &note));
+    let (limits, rates) = (&context.config.limits, Rates::of_process());
+    rates.set(limits.upload, limits.download);
+    let mut store: Arc<dyn Store> = Arc::new(Guarded::open(Arc::new(Limited::new(Arc::new(bucket), rates)), &note));
     if reads == Reads::Cached {
         store = Arc::new(Cached::open(store, &dir.join("cache"), remote.cache).into_failure()?);
     }

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
+use super::limits::Limits;
 use super::model::{Capture, Compliance, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling};
 use super::places::{self, Places};
 use super::ranges;
@@ -71,6 +72,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         key,
         capture,
         remote: raw.remote,
+        limits: raw.limits,
         mount: raw.mount,
         mount_zone_at: at(ranges::span(text, "mount", "zone")),
         retention: raw.retention,
@@ -134,6 +136,8 @@ struct Raw {
     capture: Option<Capture>,
     #[serde(default)]
     remote: Remote,
+    #[serde(default)]
+    limits: Limits,
     #[serde(default)]
     mount: Mount,
     #[serde(default)]
@@ -236,6 +240,12 @@ mod tests {
             scan-interval = "30m"
             large-file-share = 25
             io-class = "none"
+            [limits]
+            read = "100MiB/s"
+            upload = "10 MiB/s"
+            pressure = false
+            pressure-io = 30
+            patience = "1h"
             [mount]
             zone = "Europe/Berlin"
             allow-other = true
@@ -272,7 +282,16 @@ mod tests {
         let source = &config.sources[0];
         assert_eq!((source.exclude.len(), source.include.len()), (1, 1));
         assert!(source.one_file_system && !source.cachedir_tag);
-        assert_eq!((source.at.line, source.at.column), (26, 20));
+        assert_eq!((source.at.line, source.at.column), (32, 20));
+        let limits = Limits {
+            read: Some(100 << 20),
+            upload: Some(10 << 20),
+            pressure: false,
+            pressure_io: 30,
+            patience: std::time::Duration::from_secs(3600),
+            ..Limits::default()
+        };
+        assert_eq!(config.limits, limits);
         let window = |text: &str| Some(text.parse().unwrap());
         let all =
             Retention { every: window("48h"), yearly: window("forever"), lock: window("7y"), ..Retention::default() };
@@ -308,6 +327,10 @@ mod tests {
         assert!(e.starts_with("/c.toml:2:1: unknown field `minutely`, expected one of `every`"), "{e}");
         let e = error("[[source]]\npath = \"/a\"\n[source.retention]\n  lock = \"0y\"");
         assert!(e.starts_with("/c.toml:4:10: \"0y\" is no time at all"), "{e}");
+        let e = error("[limits]\nread = \"10 MB/s\"");
+        assert!(e.starts_with("/c.toml:2:8: \"10 MB/s\" is no rate"), "{e}");
+        let e = error("[limits]\npressure-io = 0");
+        assert!(e.starts_with("/c.toml:2:15: 0 is no share of the time"), "{e}");
         let e = error("host = \"a/b\"");
         assert!(e.starts_with("/c.toml:1:8: \"a/b\" can't name a host"), "{e}");
         let e = error("x = 1\n");

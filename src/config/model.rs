@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Place;
 use super::kinds::{Atomic, Hooks, Kind, Produce, Sqlite};
+use super::limits::Limits;
 use super::retention::Retention;
 use super::roles::Roles;
 use super::values;
@@ -31,6 +32,8 @@ pub struct Config {
     pub capture: Capture,
     /// How a repository in an object store is spoken to.
     pub remote: Remote,
+    /// What may be taken from the machine and the network.
+    pub limits: Limits,
     /// How history is mounted.
     pub mount: Mount,
     /// Where the file names the zone of the mount.

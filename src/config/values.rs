@@ -51,6 +51,24 @@ pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error>
     parse_bytes(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
+/// A number of bytes a second like `100 MiB/s`, above 0.
+pub(super) fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    parse_rate(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no rate: write a whole number and KiB/s, MiB/s or GiB/s, such as \"10 MiB/s\"");
+    let bytes = text.trim().strip_suffix("/s").ok_or_else(wrong)?;
+    parse_bytes(bytes).ok().filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+/// A share of the time in percent, 1 to 100.
+pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let number = i64::deserialize(from)?;
+    let wrong = || D::Error::custom(format!("{number} is no share of the time: write percent from 1 to 100"));
+    u8::try_from(number).ok().filter(|n| (1..=100).contains(n)).ok_or_else(wrong)
+}
+
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size: write a whole number and KiB, MiB, GiB or TiB, such as \"10 GiB\"");
     let text_ = text.trim();
@@ -162,6 +180,15 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates() {
+        assert_eq!(parse_rate("100MiB/s"), Ok(100 << 20));
+        assert_eq!(parse_rate(" 64 KiB/s "), Ok(64 << 10));
+        for wrong in ["", "100", "100 MiB", "0 KiB/s", "fast", "-1 MiB/s", "1.5 MiB/s", "10 MB/s", "10 MiB/min"] {
+            assert!(parse_rate(wrong).unwrap_err().contains("is no rate"), "{wrong}");
+        }
+    }
 
     #[test]
     fn paths_are_absolute_and_tidied() {

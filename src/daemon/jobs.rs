@@ -16,7 +16,6 @@ use crate::observe::verified::{self, Verification};
 use crate::repo::{attach::Attached, replay};
 use crate::retention::maintain::Maintenance;
 use crate::sys::clock;
-use crate::sys::clock;
 use crate::types::snapshot::Tier;
 use crate::verify::check::{self, Options};
 use std::{

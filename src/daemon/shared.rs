@@ -1,5 +1,6 @@
 //! What all parts of the service see.
 
+use crate::capture::pace::Pace;
 use crate::config::{model::Config, roles::Role};
 use crate::daemon::{
     captures::Captures,
@@ -16,6 +17,7 @@ use crate::daemon::{
     work::Works,
 };
 use crate::repo::attach::Attached;
+use crate::store::limit::Rates;
 use crate::sys::clock::Clock;
 use crate::types::time::Instant;
 use std::{
@@ -83,6 +85,9 @@ impl Shared {
     }
 
     pub(super) fn set_current(&self, current: Current) {
+        let limits = &current.config.limits;
+        Pace::of_process().set(limits);
+        Rates::of_process().set(limits.upload, limits.download);
         *lock(&self.current) = current;
     }
 
@@ -113,6 +118,7 @@ impl Shared {
             since_ns: self.since.0,
             settings: self.current().config.path.clone(),
             paused: self.pause.state(),
+            held_back: Pace::of_process().held(self.clock.now()),
             refused: lock(&self.refused).clone(),
             tasks: self.tasks().iter().map(|task| task.status()).collect(),
             jobs,

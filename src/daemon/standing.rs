@@ -1,5 +1,6 @@
 //! How the service stands, for people and programs.
 
+use crate::capture::pace::HeldBack;
 use crate::config::roles::Role;
 use crate::observe::facts::Undelivered;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub struct Standing {
     pub settings: PathBuf,
     /// Whether capture and jobs are held still.
     pub paused: Option<Paused>,
+    /// Whether captures rest for others.
+    #[serde(default)]
+    pub held_back: Option<HeldBack>,
     /// The last settings that were given and not taken.
     pub refused: Option<Refused>,
     /// What it supervises.

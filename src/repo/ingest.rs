@@ -136,6 +136,9 @@ pub struct Ingest {
     avoid: Arc<Avoid>,
 }
 
+/// So much is read at a time, so that whatever rests or ends between two reads does so soon, and the disk serves others meanwhile.
+const READ: usize = 1 << 20;
+
 /// What nothing is deduplicated against: what lies there is stored again.
 #[derive(Debug, Default)]
 pub struct Avoid {
@@ -205,7 +208,8 @@ impl Ingest {
                     buffer.copy_within(start..end, 0);
                     (start, end) = (0, end - start);
                 }
-                match read(&mut buffer[end..]) {
+                let until = buffer.len().min(end + READ);
+                match read(&mut buffer[end..until]) {
                     Ok(0) => over = true,
                     Ok(n) => (end, total) = (end + n, total + n as u64),
                     Err(e) => return Err(e.into()),

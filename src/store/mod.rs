@@ -5,6 +5,7 @@ pub mod cache;
 pub mod counts;
 pub mod credentials;
 pub mod guard;
+pub mod limit;
 pub mod local;
 pub mod s3;
 pub mod s3_lock;

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod apply;
 pub mod btrfs;
+pub mod bucket;
 pub mod buffer;
 pub mod child;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod local;
 pub mod make;
 pub mod meta;
 pub mod mounts;
+pub mod pressure;
 pub mod process;
 pub mod read;
 mod resident;

@@ -46,7 +46,7 @@ impl Program {
         std::fs::create_dir_all(&self.home).unwrap();
         std::fs::create_dir_all(&self.root).unwrap();
         let text = format!(
-            "repository = {:?}\nstate = {:?}\nhost = \"host\"\n[key]\nfile = {:?}\n[[source]]\npath = {:?}\n",
+            "repository = {:?}\nstate = {:?}\nhost = \"host\"\n[key]\nfile = {:?}\n[limits]\npressure = false\n[[source]]\npath = {:?}\n",
             self.repo,
             self.state,
             self.home.join("key"),

@@ -66,6 +66,11 @@ impl Budget {
         }
     }
 
+    /// Files that have changed and rest.
+    pub(super) fn resting(&self, now: Instant) -> impl Iterator<Item = &[u8]> {
+        self.held.iter().filter(move |(_, held)| held.dirty && held.until > now).map(|(path, _)| path.as_slice())
+    }
+
     /// When the next changed file is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.held.values().filter(|held| held.dirty).map(|held| held.until).min()

@@ -150,6 +150,11 @@ impl Dirty {
         self.last = Some(now);
     }
 
+    /// Large files that have changed and rest, since their last capture took so long.
+    pub fn resting(&self, now: Instant) -> Vec<&[u8]> {
+        self.budget.resting(now).collect()
+    }
+
     /// Tells that the file at `path` was captured, reading `bytes` in `cost`. A large one is not due again for
     /// `cost / share`; if it changes in the meantime, it is in a batch after that.
     pub fn captured(&mut self, path: &[u8], bytes: u64, cost: Duration, now: Instant) {

@@ -273,6 +273,8 @@ fn a_rename_takes_the_rest_along() {
     dirty.captured(b"a/big", 2 << 20, ms(100), start);
     dirty.hint(start + ms(1), entry("a/big"));
     assert!(dirty.take(start + ms(1)).paths.is_empty());
+    assert_eq!(dirty.resting(start + ms(1)), [b"a/big"], "it is told that it waits");
+    assert!(dirty.resting(start + ms(1100)).is_empty(), "it is due");
     dirty.hint(start + ms(2), moved("a", "b"));
     dirty.take(start + ms(600));
     assert_eq!(shown(&dirty.take(start + ms(1000)).paths), "e:a/big e:b/big");

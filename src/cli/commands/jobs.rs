@@ -77,6 +77,16 @@ pub(super) fn print(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
         let until = until_ns.map_or_else(|| "`bygone resume`".to_owned(), at);
         out.line(format_args!("  paused      {}, until {until}", since(since_ns)))?;
     }
+    if let Some(held) = &standing.held_back {
+        let behind = held
+            .behind_ns
+            .map_or_else(String::new, |ns| format!("; the recovery point is {} s behind", ns / 1_000_000_000));
+        let (by, changes) = (&held.by, held.changes);
+        out.line(format_args!(
+            "  held back   by {by} pressure, {}; {changes} changes wait{behind}",
+            since(held.since_ns)
+        ))?;
+    }
     if let Some(refused) = &standing.refused {
         out.line(format_args!("  refused     new settings, {}: {}", at(refused.at_ns), refused.why))?;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use crate::capture::{once, report::Report};
+use crate::capture::{once, pace::Pace, report::Report};
 use crate::cli::args::upkeep::Snapshot;
 use crate::cli::bar;
 use crate::cli::context::Context;
@@ -121,6 +121,7 @@ pub fn lower_priority(context: &Context) {
     {
         tracing::warn!("cannot lower the priority: {e}");
     }
+    Pace::of_process().set(&context.config.limits);
     if let Err(e) = process::raise_open_files() {
         tracing::debug!("cannot raise the number of open files: {e}");
     }
