@@ -120,10 +120,10 @@ impl World {
             _ => {
                 let held = &mut self.hosts[host].sources[which];
                 let numbers: Vec<u64> = held.promised.keys().copied().collect();
-                if let Some(number) = numbers.get(self.dice.roll(numbers.len().max(1) as u64) as usize) {
-                    if !held.held.remove(number) {
-                        held.held.insert(*number);
-                    }
+                if let Some(number) = numbers.get(self.dice.roll(numbers.len().max(1) as u64) as usize)
+                    && !held.held.remove(number)
+                {
+                    held.held.insert(*number);
                 }
                 Ok(())
             }
@@ -223,7 +223,7 @@ impl World {
             }
         }
         drop(at);
-        if self.steps % 50 == 0 {
+        if self.steps.is_multiple_of(50) {
             let state = format!("fresh{}", self.steps);
             let mut fresh = Host::new(&state, self.dir.path(), 3);
             fresh.catch_up().unwrap();
@@ -244,28 +244,31 @@ fn run(seed: u64, steps: u64) {
     for _ in 0..steps {
         world.step();
     }
-    assert!(world.deleted > 0, "nothing was ever deleted");
+    assert!(steps < 100 || world.deleted > 0, "nothing was ever deleted");
 }
 
-/// So many steps in all: four tests, which run at the same time where there are processors for them.
-const STEPS: u64 = 800;
+/// So many steps each of four tests makes, which run at the same time where there are processors for them; the variable
+/// `BYGONE_COLLECT_STEPS` says otherwise.
+fn steps() -> u64 {
+    std::env::var("BYGONE_COLLECT_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
+}
 
 #[test]
 fn promises_are_kept_1() {
-    run(1, STEPS);
+    run(1, steps());
 }
 
 #[test]
 fn promises_are_kept_2() {
-    run(2, STEPS);
+    run(2, steps());
 }
 
 #[test]
 fn promises_are_kept_3() {
-    run(3, STEPS);
+    run(3, steps());
 }
 
 #[test]
 fn promises_are_kept_4() {
-    run(4, STEPS);
+    run(4, steps());
 }

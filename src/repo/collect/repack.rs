@@ -50,7 +50,8 @@ pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Re
     if packs.is_empty() {
         return Ok(out);
     }
-    let (mut building, mut table): (Option<PackBuilder>, Option<(Id, HashMap<u32, Frame>)>) = (None, None);
+    let mut building: Option<PackBuilder> = None;
+    let mut table: Option<(Id, HashMap<u32, Frame>)> = None;
     for (pack, row) in reader.live_frames_of(packs)? {
         if table.as_ref().is_none_or(|(id, _)| *id != pack) {
             table = Some((pack, read_table(at, pack)?.into_iter().map(|f| (f.number, f)).collect()));
