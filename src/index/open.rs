@@ -121,7 +121,8 @@ impl Index {
             let mut tables = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
             let tables: Vec<String> = tables.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
             let mut out = Vec::new();
-            for table in tables {
+            // What it knows of itself is not what it holds.
+            for table in tables.into_iter().filter(|table| table != "meta") {
                 let mut rows = conn.prepare(&format!("SELECT * FROM {table}"))?;
                 let columns = rows.column_count();
                 let mut rows = rows.query([])?;
