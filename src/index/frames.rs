@@ -2,7 +2,7 @@
 
 use crate::index::{apply::Applying, error::IndexError};
 use crate::types::{ids::Id, op::Frame};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 impl Applying<'_> {
     pub(super) fn pack(&mut self, id: Id) -> Result<(), IndexError> {
@@ -32,23 +32,7 @@ impl Applying<'_> {
 
     /// The row of the first chunk of a frame; the others follow it.
     fn new_frame(&self, pack: i64, f: &Frame) -> Result<i64, IndexError> {
-        self.run(
-            "INSERT INTO frame(pack, number, offset, sealed, raw, method) VALUES(?1,?2,?3,?4,?5,?6)",
-            params![pack, f.number, f.offset as i64, f.sealed_len, f.raw_len, f.method],
-        )?;
-        let frame = self.conn.last_insert_rowid();
-        let (mut offset, mut first) = (0u32, 0);
-        let mut insert = self.stmt("INSERT INTO chunk(prefix, rest, frame, off, len) VALUES(?1,?2,?3,?4,?5)")?;
-        for (hash, len) in &f.chunks {
-            let num = insert
-                .insert(params![hash.prefix(), &hash.0[8..], frame, offset, len])
-                .map_err(IndexError::at("take a chunk"))?;
-            if offset == 0 {
-                first = num;
-            }
-            offset += len;
-        }
-        Ok(first)
+        insert_frame(self.conn, pack, f).map_err(IndexError::at("take a frame"))
     }
 
     /// The row of the first chunk of a frame that is known already; the others follow it.
@@ -72,19 +56,43 @@ impl Applying<'_> {
             .optional()
             .map_err(IndexError::at("find a chunk"))?;
         let first = first.ok_or_else(otherwise)?;
-        let mut chunk = self.stmt("SELECT prefix, rest, len FROM chunk WHERE num = ?1 AND frame = ?2")?;
-        for ((hash, len), num) in f.chunks.iter().zip(first..) {
-            let same = chunk
-                .query_row(params![num, frame], |r| {
-                    let rest = r.get_ref(1)?.as_blob()? == &hash.0[8..];
-                    Ok(rest && r.get::<_, i64>(0)? == hash.prefix() && r.get::<_, u32>(2)? == *len)
-                })
-                .optional()
-                .map_err(IndexError::at("find a chunk"))?;
-            if same != Some(true) {
-                return Err(otherwise());
-            }
+        match has_chunks(self.conn, frame, first, f).map_err(IndexError::at("find a chunk"))? {
+            true => Ok(Some(first)),
+            false => Err(otherwise()),
         }
-        Ok(Some(first))
     }
+}
+
+/// Adds a frame with its chunks. Gives the row of the first; the others follow it.
+pub(super) fn insert_frame(conn: &Connection, pack: i64, f: &Frame) -> rusqlite::Result<i64> {
+    conn.prepare_cached("INSERT INTO frame(pack, number, offset, sealed, raw, method) VALUES(?1,?2,?3,?4,?5,?6)")?
+        .execute(params![pack, f.number, f.offset as i64, f.sealed_len, f.raw_len, f.method])?;
+    let (frame, mut offset, mut first) = (conn.last_insert_rowid(), 0u32, 0);
+    let mut insert = conn.prepare_cached("INSERT INTO chunk(prefix, rest, frame, off, len) VALUES(?1,?2,?3,?4,?5)")?;
+    for (hash, len) in &f.chunks {
+        let num = insert.insert(params![hash.prefix(), &hash.0[8..], frame, offset, len])?;
+        if offset == 0 {
+            first = num;
+        }
+        offset += len;
+    }
+    Ok(first)
+}
+
+/// Whether the chunks of a frame are these, from this row on, and no more.
+pub(super) fn has_chunks(conn: &Connection, frame: i64, first: i64, wanted: &Frame) -> rusqlite::Result<bool> {
+    let mut stmt = conn.prepare_cached("SELECT prefix, rest, len FROM chunk WHERE num = ?1 AND frame = ?2")?;
+    for ((hash, len), num) in wanted.chunks.iter().zip(first..) {
+        let same = stmt
+            .query_row([num, frame], |r| {
+                let rest = r.get_ref(1)?.as_blob()? == &hash.0[8..];
+                Ok(rest && r.get::<_, i64>(0)? == hash.prefix() && r.get::<_, u32>(2)? == *len)
+            })
+            .optional()?;
+        if same != Some(true) {
+            return Ok(false);
+        }
+    }
+    let behind = stmt.query_row([first + wanted.chunks.len() as i64, frame], |_| Ok(())).optional()?;
+    Ok(behind.is_none())
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The layout this program writes. The index is derived, so another layout is rebuilt and not migrated.
 const LAYOUT: i64 = 3;
+/// So often an index is laid out while other processes do the same, 50 ms apart.
+const LAY_OUT_TRIES: usize = 200;
 
 /// Columns that current and closed rows share, in this order: `rows.rs` reads them.
 pub(super) const COLUMNS: &str = "parent, name, node, ver, from_snap, mode, uid, gid, size, blocks, rdev, mtime, ctime, btime, \
@@ -180,5 +182,14 @@ fn create(conn: &mut Connection, repository: Id) -> Result<(), IndexError> {
         }
         tx.commit()
     };
+    // The change of the journal's mode does not wait for another process that is about it.
+    for _ in 0..LAY_OUT_TRIES {
+        match lay_out(conn) {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            other => return other.map_err(doing),
+        }
+    }
     lay_out(conn).map_err(doing)
 }

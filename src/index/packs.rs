@@ -1,6 +1,10 @@
 //! Packs that are marked, moved and gone.
 
-use crate::index::{error::IndexError, open::Index};
+use crate::index::{
+    error::IndexError,
+    frames::{has_chunks, insert_frame},
+    open::Index,
+};
 use crate::types::{ids::Id, op::Frame};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{collections::HashSet, time::Duration};
@@ -45,7 +49,7 @@ impl Index {
             for frame in frames {
                 let sql = "SELECT 1 FROM frame WHERE pack = ?1 AND number = ?2";
                 if conn.prepare_cached(sql)?.query_row(params![pack, frame.number], |_| Ok(())).optional()?.is_none() {
-                    insert(conn, pack, frame)?;
+                    insert_frame(conn, pack, frame)?;
                 }
             }
             Ok(())
@@ -133,7 +137,7 @@ fn place(conn: &Connection, pack: i64, frame: &Frame, gone: &HashSet<Id>) -> rus
             placed = true;
         }
     }
-    if placed { Ok(()) } else { insert(conn, pack, frame) }
+    if placed { Ok(()) } else { insert_frame(conn, pack, frame).map(drop) }
 }
 
 /// The row of the first chunk of a frame with just these chunks in a pack that is not marked, for a frame of one that is: it was moved.
@@ -155,35 +159,4 @@ pub(super) fn moved_frame(conn: &Connection, pack: i64, frame: &Frame) -> rusqli
         }
     }
     Ok(None)
-}
-
-/// Whether a frame holds just these chunks.
-fn has_chunks(conn: &Connection, frame: i64, first: i64, wanted: &Frame) -> rusqlite::Result<bool> {
-    let mut stmt = conn.prepare_cached("SELECT prefix, rest, len FROM chunk WHERE num = ?1 AND frame = ?2")?;
-    for ((hash, len), num) in wanted.chunks.iter().zip(first..) {
-        let same = stmt
-            .query_row([num, frame], |r| {
-                let rest = r.get_ref(1)?.as_blob()? == &hash.0[8..];
-                Ok(rest && r.get::<_, i64>(0)? == hash.prefix() && r.get::<_, u32>(2)? == *len)
-            })
-            .optional()?;
-        if same != Some(true) {
-            return Ok(false);
-        }
-    }
-    let behind = stmt.query_row([first + wanted.chunks.len() as i64, frame], |_| Ok(())).optional()?;
-    Ok(behind.is_none())
-}
-
-/// Adds a frame with its chunks.
-fn insert(conn: &Connection, pack: i64, f: &Frame) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT INTO frame(pack, number, offset, sealed, raw, method) VALUES(?1,?2,?3,?4,?5,?6)")?
-        .execute(params![pack, f.number, f.offset as i64, f.sealed_len, f.raw_len, f.method])?;
-    let (frame, mut offset) = (conn.last_insert_rowid(), 0u32);
-    let mut insert = conn.prepare_cached("INSERT INTO chunk(prefix, rest, frame, off, len) VALUES(?1,?2,?3,?4,?5)")?;
-    for (hash, len) in &f.chunks {
-        insert.execute(params![hash.prefix(), &hash.0[8..], frame, offset, len])?;
-        offset += len;
-    }
-    Ok(())
 }

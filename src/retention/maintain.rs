@@ -31,7 +31,7 @@ use crate::types::{
     time::Instant,
     when::zone::Zone,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A history is merged when it has so many segments of its own,
 const SEGMENTS_MIN: u64 = 1000;
@@ -40,7 +40,8 @@ const SEGMENTS_SHARE: u64 = 4;
 /// Snapshots are released when they are at least one in so many.
 const RELEASED_SHARE: usize = 20;
 /// The clock is believed as far as this behind the newest snapshot of a source, in nanoseconds: seven days. A source that nobody
-/// captures any more, or a clock that has jumped ahead, releases nothing.
+/// captures any more, or a clock that has jumped ahead, releases nothing. A snapshot that lies further than this behind the one before
+/// it may have been taken by such a clock: it is believed when snapshots have gone on for as long.
 const AHEAD_NS: i64 = 7 * 86_400 * 1_000_000_000;
 /// So many ranges of numbers are named in the audit trail.
 const RANGES_MAX: usize = 200;
@@ -135,8 +136,7 @@ impl Maintenance<'_> {
             }
             let snapshots = reader.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1)?;
             let moments: Vec<Moment> = snapshots.iter().map(|s| Moment { time: s.time, number: s.number }).collect();
-            let newest = moments.last().map_or(i64::MIN, |m| m.time.0);
-            let now = Instant(self.now.0.min(newest.saturating_add(AHEAD_NS)));
+            let now = believed(&moments, self.now);
             let terms = Terms { source: &source, policy: &policy, zone: self.zone, now, holds: &holds };
             let verdicts = plan(&terms, &moments);
             let segments = segments.get(&source.id).copied().unwrap_or(0);
@@ -179,7 +179,11 @@ impl Maintenance<'_> {
         let mut done = Maintained::default();
         self.note_locks(plans)?;
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
-        for plan in plans.iter().filter(|plan| plan.merge) {
+        let releasing = force::settled(self.at.dir())?;
+        // A hold that was placed since it was planned counts.
+        let planned = plans.iter().filter(|plan| plan.merge).map(|plan| plan.source.id);
+        let planned: HashSet<Id> = planned.collect();
+        for plan in self.plan()?.iter().filter(|plan| planned.contains(&plan.source.id)) {
             if !collector.can_merge(&plan.source)? {
                 let root = path::show(&plan.source.root);
                 tracing::warn!("nothing of {root} is released: a second writer's history branches off from it");
@@ -188,6 +192,7 @@ impl Maintenance<'_> {
             self.release(plan, audit, &mut done)?;
             done.merged += u64::from(collector.merge(&plan.source)?.is_some());
         }
+        drop(releasing);
         let before = collector.sweep(progress)?;
         done.marked = collector.mark(self.thorough, progress)?.unwrap_or_default();
         let after = collector.sweep(progress)?;
@@ -251,6 +256,17 @@ impl Maintenance<'_> {
     }
 }
 
+/// The time by which snapshots are as old as they are.
+fn believed(moments: &[Moment], now: Instant) -> Instant {
+    let Some(newest) = moments.last().map(|m| m.time.0) else { return now };
+    let jump = moments.windows(2).rev().find(|pair| pair[1].time.0.saturating_sub(pair[0].time.0) > AHEAD_NS);
+    let believed = match jump.map(|pair| (pair[0].time.0, newest.saturating_sub(pair[1].time.0))) {
+        Some((before, since)) if since < AHEAD_NS => before.saturating_add(AHEAD_NS).saturating_add(since),
+        _ => newest.saturating_add(AHEAD_NS),
+    };
+    Instant(now.0.min(believed))
+}
+
 /// Numbers as ranges: `3-7, 9`.
 fn ranges(released: &[&Verdict]) -> String {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
@@ -267,4 +283,28 @@ fn ranges(released: &[&Verdict]) -> String {
         text.push_str(&format!(" and {more} more ranges"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400 * 1_000_000_000;
+
+    fn believed_after(days: &[i64], now: i64) -> i64 {
+        let moment = |(n, day): (usize, &i64)| Moment { time: Instant(day * DAY), number: Snap(n as u64 + 1) };
+        let moments: Vec<Moment> = days.iter().enumerate().map(moment).collect();
+        believed(&moments, Instant(now * DAY)).0 / DAY
+    }
+
+    #[test]
+    fn a_clock_that_jumped_is_believed_when_snapshots_went_on_for_a_week() {
+        assert_eq!(believed_after(&[1, 2, 3], 4), 4);
+        assert_eq!(believed_after(&[1, 2, 3], 4000), 10, "the clock alone");
+        assert_eq!(believed_after(&[1, 2, 3, 2000], 2000), 10, "one snapshot by the same clock");
+        assert_eq!(believed_after(&[1, 2, 3, 2000, 2002], 2002), 12);
+        assert_eq!(believed_after(&[1, 2, 3, 2000, 2003, 2007], 2008), 2008);
+        assert_eq!(believed_after(&[1, 2, 3, 2000], 4), 4, "it went back");
+        assert_eq!(believed_after(&[], 4), 4);
+    }
 }

@@ -193,6 +193,18 @@ pub fn lock_shared(path: &Path) -> Result<Option<LockGuard>> {
     lock(path, FlockOperation::NonBlockingLockShared)
 }
 
+/// The same as [`lock_file`], but waits until nobody holds it.
+pub fn lock_wait(path: &Path) -> Result<LockGuard> {
+    loop {
+        match lock(path, FlockOperation::LockExclusive) {
+            Ok(Some(guard)) => return Ok(guard),
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 fn lock(path: &Path, how: FlockOperation) -> Result<Option<LockGuard>> {
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)

@@ -127,10 +127,11 @@ impl Check<'_> {
         table: Vec<Frame>,
         report: &mut Report,
     ) -> Result<(), IndexError> {
-        let mut by_number: HashMap<u32, Frame> = table.into_iter().map(|frame| (frame.number, frame)).collect();
+        let by_number: HashMap<u32, Frame> = table.into_iter().map(|frame| (frame.number, frame)).collect();
         for mut row in rows {
             let (number, offset) = (row.frame.number, row.frame.offset);
-            let found = by_number.remove(&number);
+            // Frames that were there twice may be one after they were moved: then several rows stand for it.
+            let found = by_number.get(&number).cloned();
             let same = match &found {
                 Some(frame) => self.is_same(&row, frame)?,
                 None => false,

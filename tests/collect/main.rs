@@ -206,8 +206,13 @@ impl World {
         let at = self.hosts[host].at()?;
         let name = self.hosts[host].name.clone();
         self.hosts[host].catch_up()?;
-        let swept = Collector::begin(&at, &name, &Quiet)?.sweep(&Quiet)?;
-        self.deleted += swept.packs;
+        let mut collector = Collector::begin(&at, &name, &Quiet)?;
+        self.deleted += collector.sweep(&Quiet)?.packs;
+        // As maintenance does it: marking goes on from what was swept in between.
+        if self.dice.roll(2) == 0 {
+            collector.mark(self.dice.roll(2) == 0, &Quiet)?;
+            self.deleted += collector.sweep(&Quiet)?.packs;
+        }
         Ok(())
     }
 

@@ -40,7 +40,7 @@ moment stays in force.";
 const EXPORT: &str = "\
 Write out all that a hold touches, with its checksums and the chain of custody.\n\n\
 The directory gets every version of every file in scope once, below <host>/<instant>/, where the instant is that of the first snapshot \
-in scope that has the version; VERSIONS.jsonl says until when it was there. SHA256SUMS is read by `sha256sum -c`, CUSTODY.txt and \
+in scope that has the version; CHANGES.jsonl says what became of it. SHA256SUMS is read by `sha256sum -c`, CUSTODY.txt and \
 CUSTODY.json say where all of it comes from, and README.txt explains it to whoever receives it.";
 
 /// `bygone hold place`.

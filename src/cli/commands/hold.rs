@@ -65,9 +65,12 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     if !hold.is_in_force(now) {
         return Err(Failure::usage("the hold would be over already").hint("give --until a time to come"));
     }
-    let touched = touched(&past, &hold)?;
+    // Nothing is released on this host between the two.
+    let settled = force::settled(past.at.dir()).into_failure()?;
     let audit = trail::open(context, past.at.repo());
     let placed = write::place(past.at.repo(), &hold, audit.who(), now).into_failure();
+    let touched = touched(&past, &hold)?;
+    drop(settled);
     let event = |ended| {
         let event = Event::new(Kind::HoldPlace, ended).case(&hold.id);
         let event = event.detail("owner", hold.owner.as_str()).detail("reason", hold.reason.as_str());

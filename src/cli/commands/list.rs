@@ -104,13 +104,21 @@ fn items<'a>(past: &Past, args: &List, sources: &'a [Source]) -> Result<Vec<(&'a
     Ok(items)
 }
 
+/// A path, and where it is not of this host, as with the history of a second writer, also whose it is.
+fn shown(past: &Past, source: &Source, path: &[u8]) -> String {
+    match source.host == past.host {
+        true => path::show(path),
+        false => format!("{} (of {})", path::show(path), path::show(source.host.as_bytes())),
+    }
+}
+
 fn as_text(past: &Past, source: &Source, item: &Item) -> String {
     match item {
         Item::Snapshot(s) => {
             format!(
                 "{}  {}  {}  {}",
                 past.show(s.time),
-                path::show(&source.root),
+                shown(past, source, &source.root),
                 s.tier.word(),
                 counts_text(&s.counts)
             )
@@ -118,7 +126,7 @@ fn as_text(past: &Past, source: &Source, item: &Item) -> String {
         Item::Gap(g) => format!(
             "{}  {}  gap since {}: {}",
             past.show(g.to),
-            path::show(&path::join(&source.root, &g.subtree)),
+            shown(past, source, &path::join(&source.root, &g.subtree)),
             past.show(g.from),
             path::show(g.why.as_bytes())
         ),
@@ -127,7 +135,7 @@ fn as_text(past: &Past, source: &Source, item: &Item) -> String {
             format!(
                 "{}  {}  lost: snapshots {} to {}, after {since}: {}",
                 past.show(l.before),
-                path::show(&source.root),
+                shown(past, source, &source.root),
                 l.first,
                 l.last,
                 path::show(l.why.as_bytes())
@@ -164,15 +172,15 @@ fn as_json(source: &Source, item: &Item) -> Value {
     let root = json_bytes(&source.root);
     match item {
         Item::Snapshot(s) => json!({
-            "kind": "snapshot", "source": root, "number": s.number.0, "time": json_time(s.time), "time_ns": s.time.0,
+            "kind": "snapshot", "source": root, "host": source.host, "number": s.number.0, "time": json_time(s.time), "time_ns": s.time.0,
             "tier": s.tier.word(), "counts": counts_json(&s.counts),
         }),
         Item::Gap(g) => json!({
-            "kind": "gap", "source": root, "path": json_bytes(&path::join(&source.root, &g.subtree)),
+            "kind": "gap", "source": root, "host": source.host, "path": json_bytes(&path::join(&source.root, &g.subtree)),
             "from": json_time(g.from), "to": json_time(g.to), "why": g.why,
         }),
         Item::Lost(l) => json!({
-            "kind": "lost", "source": root, "first": l.first.0, "last": l.last.0,
+            "kind": "lost", "source": root, "host": source.host, "first": l.first.0, "last": l.last.0,
             "after": (l.after.0 != i64::MIN).then(|| json_time(l.after)), "before": json_time(l.before), "why": l.why,
         }),
     }
@@ -227,32 +235,42 @@ impl Sum {
     }
 }
 
+/// What sources are told apart by.
+fn key(source: &Source) -> (&[u8], &str) {
+    (&source.root, &source.host)
+}
+
 fn by_day(context: &Context, past: &Past, items: &[(&Source, Item)], out: &mut Out) -> Result<(), Failure> {
-    let mut days: BTreeMap<(String, &[u8]), Sum> = BTreeMap::new();
+    let mut days = BTreeMap::new();
     for (source, item) in items {
-        days.entry((show::day(item.time(), &past.zone), &source.root)).or_default().add(item);
+        let day = days.entry((show::day(item.time(), &past.zone), key(source)));
+        day.or_insert((*source, Sum::default())).1.add(item);
     }
-    for ((day, root), sum) in &days {
+    for ((day, _), (source, sum)) in &days {
+        let root = &source.root;
         match context.json {
-            true => out.json(&json!({ "day": day, "source": json_bytes(root), "sum": sum.json() }))?,
-            false => out.line(format_args!("{day}  {}  {}", path::show(root), sum.text()))?,
+            true => {
+                out.json(&json!({ "day": day, "source": json_bytes(root), "host": source.host, "sum": sum.json() }))?
+            }
+            false => out.line(format_args!("{day}  {}  {}", shown(past, source, root), sum.text()))?,
         }
     }
     Ok(())
 }
 
 fn by_source(context: &Context, past: &Past, items: &[(&Source, Item)], out: &mut Out) -> Result<(), Failure> {
-    let mut sources: BTreeMap<&[u8], Sum> = BTreeMap::new();
+    let mut sources = BTreeMap::new();
     for (source, item) in items {
-        sources.entry(&source.root).or_default().add(item);
+        sources.entry(key(source)).or_insert((*source, Sum::default())).1.add(item);
     }
-    for (root, sum) in &sources {
+    for (source, sum) in sources.values() {
+        let root = &source.root;
         match context.json {
-            true => out.json(&json!({ "source": json_bytes(root), "sum": sum.json() }))?,
+            true => out.json(&json!({ "source": json_bytes(root), "host": source.host, "sum": sum.json() }))?,
             false => {
                 let time = |t: Option<Instant>| t.map(|t| past.show(t)).unwrap_or_default();
                 let (first, last) = (time(sum.first), time(sum.last));
-                out.line(format_args!("{}  {first} to {last}  {}", path::show(root), sum.text()))?;
+                out.line(format_args!("{}  {first} to {last}  {}", shown(past, source, root), sum.text()))?;
             }
         }
     }

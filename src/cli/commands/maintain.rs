@@ -24,8 +24,8 @@ use crate::types::{ids::Id, path, when::show::exact_name};
 pub fn run(context: &Context, args: &Maintain) -> Result<Outcome, Failure> {
     let at = open::attached_with(context, Reads::Fresh)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
-    if !open::catch_up(&at, &*bar)?.problems.is_empty() {
-        return Err(Failure::new("nothing was changed, since not all of the journal can be read")
+    if let Err(e) = sweep::caught_up(&at, &*bar) {
+        return Err(Failure::new(format!("nothing was changed: {e}"))
             .hint("`bygone verify` says what is damaged, and what depends on it"));
     }
     let audit = trail::open(context, at.repo());

@@ -11,8 +11,11 @@ use crate::repo::{
     names,
     pack::PackBuilder,
 };
-use crate::types::{ids::Id, op::Frame};
-use std::collections::HashMap;
+use crate::types::{
+    ids::{Hash, Id},
+    op::{Frame, encode_chunks},
+};
+use std::collections::{HashMap, HashSet};
 
 /// A pack is put into the store when it holds this many bytes.
 const PACK_TARGET: usize = 8 << 20;
@@ -52,6 +55,9 @@ pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Re
     }
     let mut building: Option<PackBuilder> = None;
     let mut table: Option<(Id, HashMap<u32, Frame>)> = None;
+    let mut list = Vec::new();
+    // What is there several times is there once afterwards: an index finds moved frames by what they hold.
+    let mut done: HashSet<Hash> = HashSet::new();
     for (pack, row) in reader.live_frames_of(packs)? {
         if table.as_ref().is_none_or(|(id, _)| *id != pack) {
             table = Some((pack, read_table(at, pack)?.into_iter().map(|f| (f.number, f)).collect()));
@@ -62,6 +68,11 @@ pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Re
         let damaged = |why: Damage| repo.damaged(&name, format!("frame {}", row.number), why);
         let frame = frame.filter(|f| (f.offset, f.sealed_len, f.raw_len) == (row.offset, row.sealed_len, row.raw_len));
         let frame = frame.ok_or_else(|| damaged(Damage::other("its table says otherwise than the journal")))?;
+        list.clear();
+        encode_chunks(&frame.chunks, &mut list);
+        if !done.insert(repo.keys().chunk_hash(&list)) {
+            continue;
+        }
         let mut sealed = repo.store().get_range(&name, frame.offset, frame.sealed_len as usize)?;
         let key = repo.keys().object(ObjectKind::Pack, pack, &name);
         let stored = key.open_part(u64::from(frame.number), &mut sealed).map_err(|e| damaged(e.into()))?;

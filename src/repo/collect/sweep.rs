@@ -22,7 +22,13 @@ use crate::repo::{
 };
 use crate::store::api::{Object, StoreError};
 use crate::types::{ids::Id, snapshot::Source};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+/// So often the journal is read before it counts as damaged.
+const TRIES: usize = 3;
 
 /// A collection: a host's index that has all of the journals, so that what it does not need nobody needs.
 pub struct Collector<'a> {
@@ -170,7 +176,11 @@ impl<'a> Collector<'a> {
     }
 
     fn is_done(&self, epoch: &Epoch) -> Result<bool, RepoError> {
-        let statement = statement::read(self.at.repo(), epoch)?;
+        let statement = match statement::read(self.at.repo(), epoch) {
+            // Whoever cleared it away has taken its place.
+            Err(RepoError::Store(e)) if e.is_missing() => return Ok(false),
+            other => other?,
+        };
         let marked = self.at.reader()?.marked()?;
         let store = self.at.repo().store();
         for id in statement.packs.iter().filter(|id| marked.contains(id)) {
@@ -212,6 +222,7 @@ impl<'a> Collector<'a> {
         self.present = up_to_date(self.at, progress)?;
         let reader = self.at.reader()?;
         let marked = reader.marked()?;
+        self.forget_packs(&marked)?;
         let live: HashMap<Id, u64> = reader.pack_uses()?.into_iter().map(|u| (u.id, u.live_frames)).collect();
         let superseded: HashSet<String> = self.superseded()?.into_iter().collect();
         for epoch in &ready {
@@ -233,6 +244,16 @@ impl<'a> Collector<'a> {
         }
         self.clear(&ready, &seen)?;
         Ok(swept)
+    }
+
+    /// Takes packs out of the index that another host has deleted, and that nothing needs here either.
+    fn forget_packs(&self, marked: &HashSet<Id>) -> Result<(), RepoError> {
+        let there: HashSet<Id> =
+            self.at.repo().store().list(names::PACKS)?.iter().filter_map(|o| names::parse_pack(&o.name)).collect();
+        let uses = self.at.reader()?.pack_uses()?;
+        let gone = uses.iter().filter(|u| u.live_frames == 0 && marked.contains(&u.id) && !there.contains(&u.id));
+        let gone: Vec<Id> = gone.map(|u| u.id).collect();
+        Ok(self.at.index().drop_packs(&gone, PATIENT)?)
     }
 
     fn delete_packs(&self, free: &[Id], swept: &mut Swept) -> Result<(), RepoError> {
@@ -313,11 +334,24 @@ pub fn retire(at: &Attached, id: Id, by: &str) -> Result<(), RepoError> {
     statement::note(at.repo(), &Named::Retired(id), at.moment().now(), by).map(drop)
 }
 
-fn up_to_date(at: &Attached, progress: &dyn Progress) -> Result<Present, RepoError> {
-    let replayed = replay::catch_up(at, progress)?;
-    if let Some(problem) = replayed.problems.into_iter().next() {
-        return Err(RepoError::Uncollectable { why: problem.to_string() });
+/// Brings the index up to date, whole: refuses where a record can't be read, or contradicts what this host knows.
+pub fn caught_up(at: &Attached, progress: &dyn Progress) -> Result<(), RepoError> {
+    let mut tries = 0;
+    loop {
+        let problems = replay::catch_up(at, progress)?.problems;
+        let Some(problem) = problems.into_iter().next() else { return Ok(()) };
+        tries += 1;
+        // What another host was collecting in this moment is in its new place when one looks again.
+        if tries == TRIES {
+            return Err(RepoError::Uncollectable { why: problem.to_string() });
+        }
+        tracing::info!("not all can be read, which is tried again: {problem}");
+        std::thread::sleep(Duration::from_millis(300));
     }
+}
+
+fn up_to_date(at: &Attached, progress: &dyn Progress) -> Result<Present, RepoError> {
+    caught_up(at, progress)?;
     strangers::refuse(at)?;
     attend::attend(at)
 }

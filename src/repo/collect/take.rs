@@ -10,11 +10,15 @@ use crate::repo::{
     record::{Closing, Layout, Opening, Part, RecordHasher},
     segment::{self, SEGMENT_MAX},
 };
+use crate::sys::durable;
 use crate::types::{
     ids::{Hash, Snap},
     snapshot::{Head, Snapshot},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Locked while a merged history is taken in.
+const TAKING: &str = "taking.lock";
 
 /// The newest merged history of each source that has a head, from the names of the journal's objects.
 pub fn newest<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Merged> {
@@ -30,6 +34,19 @@ pub fn take(at: &Attached, merged: &Merged, progress: &dyn Progress) -> Result<b
     let reader = at.reader()?;
     let source = reader.sources()?.into_iter().find(|s| s.id == merged.source);
     let name = merged.name();
+    if let Some(source) = &source
+        && reader.merged(source.num)?.as_str() >= name.as_str()
+    {
+        return Ok(false);
+    }
+    // One process of this host at a time: the others find it done.
+    let path = at.dir().join(TAKING);
+    let _alone = durable::lock_wait(&path).map_err(|e| RepoError::State {
+        doing: "lock",
+        path: path.display().to_string(),
+        source: e.into(),
+    })?;
+    let source = reader.sources()?.into_iter().find(|s| s.id == merged.source);
     if let Some(source) = &source
         && reader.merged(source.num)?.as_str() >= name.as_str()
     {

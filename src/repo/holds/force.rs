@@ -9,7 +9,10 @@ use crate::repo::{
     names::HOLDS,
     open::Repository,
 };
-use crate::sys::{durable, shared::SharedWords};
+use crate::sys::{
+    durable::{self, LockGuard},
+    shared::SharedWords,
+};
 use crate::types::{hold::Hold, ids::Id, time::Instant};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +24,9 @@ use std::{
 const KNOWN: &str = "holds.known";
 /// The file whose lock is held while that one changes.
 const LOCK: &str = "holds.lock";
+
+/// The file whose lock is held while snapshots are released, and while a hold is placed.
+const RELEASING: &str = "releasing.lock";
 
 /// One placement of a hold, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +57,17 @@ impl Case {
     pub fn is_in_force(&self, now: Instant) -> bool {
         self.placements.iter().any(|p| !p.released && p.hold.is_in_force(now))
     }
+}
+
+/// Waits until nobody on this host releases snapshots or places a hold, and keeps it so until what is given is dropped: what a hold
+/// touches when it is placed is there when it is read. Hosts have no such word with each other.
+pub fn settled(dir: &Path) -> Result<LockGuard, HoldsError> {
+    let path = dir.join(RELEASING);
+    durable::lock_wait(&path).map_err(|e| HoldsError::State {
+        doing: "lock",
+        path: path.display().to_string(),
+        source: e.into(),
+    })
 }
 
 /// The holds that were not released, one for each placement: also those whose time is over, which is for whoever has a clock to
