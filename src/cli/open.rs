@@ -18,6 +18,7 @@ use crate::repo::{
     error::RepoError,
     open::Repository,
     replay::{self, Replayed},
+    write,
 };
 use crate::store::{
     api::Store,
@@ -30,7 +31,7 @@ use crate::store::{
     spool::Spool,
 };
 use crate::sys::clock::SystemClock;
-use crate::types::location::Location;
+use crate::types::{location::Location, path};
 
 /// Whether what was read before may be read again from the cache of this host.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,4 +196,17 @@ pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
         ScopeError::Own { .. } => Failure::from_error(&e).hint("`bygone source remove` takes it off the list"),
         ScopeError::Io { .. } => Failure::from_error(&e),
     })
+}
+
+/// Tells where this machine goes on with a source under another name, so that nobody takes what is shown for what it captured last.
+pub fn tell_apart(context: &Context, at: &Attached) -> Result<(), Failure> {
+    let host = &context.config.host;
+    for (root, name) in write::apart(at, host).into_failure()? {
+        tracing::warn!(
+            "another writer has the history of {} under the name {host}; this machine captures it as {name}, which is not shown here: \
+             host = \"{name}\" in the settings shows it",
+            path::show(&root)
+        );
+    }
+    Ok(())
 }

@@ -62,6 +62,7 @@ impl Past {
         if !open::catch_up_to_read(&at, &*bar)?.problems.is_empty() {
             outcome = Outcome::Partial;
         }
+        open::tell_apart(context, &at)?;
         Ok(Past { at, index, zone, host: context.config.host.clone(), outcome })
     }
 

@@ -1,14 +1,14 @@
 //! Snapshots that are asked for: of a source that is being watched by whoever watches it, of another one directly.
 
 use crate::capture::{
-    once,
+    once::{self, OnceError},
     report::{CaptureError, Problem, Report},
     steer::Wanted,
 };
 use crate::config::model::{Config, Source};
 use crate::daemon::{error::Trouble, work::Work};
 use crate::produce::{error::Failure, go_on::tell_failures, run::Ground, take};
-use crate::repo::attach::Attached;
+use crate::repo::{attach::Attached, error::RepoError};
 use crate::types::snapshot::Tier;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::{
@@ -20,6 +20,9 @@ use std::{
 
 /// How often who waits looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// So often a source is looked for again that this service seems to watch.
+const TRIES: usize = 25;
 
 /// The sources that are being watched, and how to ask for snapshots of them.
 #[derive(Default)]
@@ -45,12 +48,24 @@ impl Captures {
     ) -> Result<Report, Trouble> {
         let ground = Ground { state: &config.state, tier, stop: &work.stop };
         let taken = take::take(source, &ground, || -> Result<Report, Trouble> {
-            let (told, hear) = crossbeam_channel::bounded(1);
-            let wanted = Wanted { tier, stop: work.stop.clone(), told };
-            let watched = self.lock().get(&source.path).cloned();
-            match watched.map(|to| to.send(wanted)) {
-                Some(Ok(())) => answer(&hear, source, work),
-                _ => Ok(once::take(config, at, source, tier, (&*work.pulse, &work.stop))?),
+            let mut tries = 0;
+            loop {
+                let (told, hear) = crossbeam_channel::bounded(1);
+                let wanted = Wanted { tier, stop: work.stop.clone(), told };
+                let watched = self.lock().get(&source.path).cloned();
+                if let Some(Ok(())) = watched.map(|to| to.send(wanted)) {
+                    return answer(&hear, source, work);
+                }
+                match once::take(config, at, source, tier, (&*work.pulse, &work.stop)) {
+                    // This service has just begun to watch it, or is about to end that.
+                    Err(OnceError::Repo(RepoError::Locked { holder, .. }))
+                        if tries < TRIES && holder == std::process::id().to_string() =>
+                    {
+                        tries += 1;
+                        std::thread::sleep(LOOK);
+                    }
+                    other => return Ok(other?),
+                }
             }
         })?;
         tell_failures(source, taken.produced.failures.iter().chain(&taken.hooks));

@@ -102,9 +102,10 @@ fn watch_one(task: &Task, shared: &Shared, current: &Current, source: &Source) -
     }
     let config = &current.config;
     let scope = once::scope(config, source)?;
+    // From here on who wants a snapshot asks for it here, and does not take one beside this.
+    let (wanted, _watching) = shared.captures.watching(&source.path);
     let writer = once::writer(config, &current.at, source)?;
     let recorded_as = writer.source().clone();
-    let (wanted, _watching) = shared.captures.watching(&source.path);
     let steering = Steering { wanted, hold: shared.pause.hold.clone(), alive: task.pulse.clone() };
     let events = |event: Event| {
         current.trail.watching(&recorded_as, &event);

@@ -66,6 +66,18 @@ struct Others {
     forked: bool,
 }
 
+/// The sources of `host`, as the settings call it, that this machine goes on with under another name, since another writer has the one
+/// of the host: their roots, and that name.
+pub fn apart(at: &Attached, host: &str) -> Result<Vec<(Vec<u8>, String)>, RepoError> {
+    let mut apart = Vec::new();
+    for source in at.reader()?.sources()?.into_iter().filter(|s| s.host == host) {
+        if let Some(name) = Own::load(at.dir(), host, &source.root)?.host {
+            apart.push((source.root, name));
+        }
+    }
+    Ok(apart)
+}
+
 impl SourceWriter {
     /// The writer of the source at `root` (absolute) on `host`; a new source where the repository has none.
     ///

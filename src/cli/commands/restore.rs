@@ -55,6 +55,7 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let replayed = open::catch_up(&at, &*bar)?;
+    open::tell_apart(context, &at)?;
     let index = at.reader().into_failure()?;
     let view = View::open(&index, &context.config.host, when.instant).into_failure()?;
     if view.parts.is_empty() {
