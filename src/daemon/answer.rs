@@ -135,5 +135,13 @@ fn chosen<'a>(current: &'a Current, names: &[PathBuf]) -> Result<Vec<&'a Source>
         let unknown = || format!("{} is not protected: `bygone source list` shows what is", name.display());
         all.iter().find(|source| source.path == *name).ok_or_else(unknown)
     };
-    names.iter().map(find).collect()
+    let mut chosen: Vec<&Source> = Vec::new();
+    for name in names {
+        let source = find(name)?;
+        // Named twice is wanted once.
+        if !chosen.iter().any(|other| other.path == source.path) {
+            chosen.push(source);
+        }
+    }
+    Ok(chosen)
 }
