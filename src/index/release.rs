@@ -53,7 +53,10 @@ impl Index {
         conn.busy_timeout(patience).map_err(IndexError::at(DOING))?;
         let kept = Kept { upto: upto.0 as i64, numbers: kept.iter().map(|s| s.0 as i64).collect() };
         conn.execute_batch("BEGIN IMMEDIATE").map_err(IndexError::at(DOING))?;
-        let result = release(&conn, source, kept);
+        let result = release(&conn, source, kept).and_then(|released| {
+            let noted = conn.execute("INSERT OR REPLACE INTO meta VALUES(?1, 1)", [pending(source)]);
+            noted.map(|_| released).map_err(IndexError::at(DOING))
+        });
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = conn.execute_batch(end).map_err(IndexError::at(DOING));
         let released = result?;
@@ -72,6 +75,7 @@ impl Index {
             for table in ["cur", "old"] {
                 conn.execute(&format!("DELETE FROM {table} WHERE parent >= ?1 AND parent < ?2"), [from, to])?;
             }
+            conn.execute("DELETE FROM meta WHERE key = ?1", [pending(source)])?;
             conn.execute("DELETE FROM change WHERE snap >= ?1 AND snap < ?2", [from, to])?;
             conn.execute("DELETE FROM ver WHERE num >= ?1 AND num < ?2", [from, to])?;
             for table in ["snapshot", "gap", "lost", "run"] {
@@ -113,6 +117,7 @@ impl Index {
         let set = || -> rusqlite::Result<()> {
             conn.execute_batch("BEGIN IMMEDIATE")?;
             conn.execute("UPDATE source SET merged = ?2 WHERE num = ?1", params![source.0, merged])?;
+            conn.execute("DELETE FROM meta WHERE key = ?1", [pending(source)])?;
             for run in runs {
                 conn.execute("INSERT OR IGNORE INTO run VALUES(?1,?2)", params![source.0, run])?;
             }
@@ -126,7 +131,19 @@ impl Index {
     }
 }
 
+/// What notes that snapshots of a source were released here and that no merged history says so yet.
+fn pending(source: SourceNum) -> String {
+    format!("released {}", source.0)
+}
+
 impl Reader {
+    /// Whether snapshots of a source were released that its journal in the store still has: what they need is needed until a merged
+    /// history takes their place, since whoever replays the journal needs it.
+    pub fn is_release_pending(&self, source: SourceNum) -> Result<bool, IndexError> {
+        let mut stmt = self.stmt("SELECT 1 FROM meta WHERE key = ?1")?;
+        stmt.exists([pending(source)]).map_err(IndexError::at("tell whether a release is pending"))
+    }
+
     /// The name of the merged history that a source was taken from or brought to; empty where there is none.
     pub fn merged(&self, source: SourceNum) -> Result<String, IndexError> {
         let merged =

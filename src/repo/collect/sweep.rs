@@ -125,9 +125,23 @@ impl<'a> Collector<'a> {
         Ok(head)
     }
 
+    /// Histories of which something was released and that were not merged then, as after a crash between the two, are merged now:
+    /// whoever replays a journal needs all that it names.
+    fn merge_released(&self) -> Result<(), RepoError> {
+        let reader = self.at.reader()?;
+        for source in reader.sources()? {
+            if source.host == self.host && reader.is_release_pending(source.num)? && self.merge(&source)?.is_none() {
+                let why = format!("the history of {} can't be merged", crate::types::path::show(&source.root));
+                return Err(RepoError::Uncollectable { why });
+            }
+        }
+        Ok(())
+    }
+
     /// Marks what nothing needs. Packs of which little is needed, or that are small, are made into others first. `None` where there is
     /// nothing to mark.
     pub fn mark(&mut self, thorough: bool, progress: &dyn Progress) -> Result<Option<Marked>, RepoError> {
+        self.merge_released()?;
         // Packs that are made here are known to nobody before they are stated: as with a capture, nobody deletes them until then.
         let capturing = attend::capturing(self.at)?;
         let store = self.at.repo().store();
@@ -212,6 +226,7 @@ impl<'a> Collector<'a> {
 
     /// Deletes what is marked, as far as every host has seen it, and as far as the journals, read once more, do not need it.
     pub fn sweep(&mut self, progress: &dyn Progress) -> Result<Swept, RepoError> {
+        self.merge_released()?;
         let mut swept = Swept::default();
         let seen = self.present.clone();
         let ready: Vec<&Epoch> = seen.statements.iter().filter(|epoch| seen.awaited(epoch).next().is_none()).collect();
