@@ -49,7 +49,10 @@ impl Reader {
     /// Everything that an entry led to, oldest first.
     pub fn entry_history(&self, source: SourceNum, parent: Node, name: &[u8]) -> Result<Vec<Row>, IndexError> {
         let doing = "list the history of a name";
-        let sql = concat_sql!("SELECT ", ", to_snap FROM old WHERE parent = ?1 AND name = ?2 ORDER BY to_snap");
+        let sql = concat_sql!(
+            "SELECT ",
+            ", to_snap FROM old INDEXED BY old_name WHERE parent = ?1 AND name = ?2 ORDER BY to_snap"
+        );
         let mut rows: Vec<Row> = self
             .stmt(sql)?
             .query_map(params![key(source, parent.0), name], read_closed)
@@ -103,7 +106,7 @@ impl Reader {
     ) -> Result<Option<Row>, IndexError> {
         let sql = concat_sql!(
             "SELECT ",
-            ", to_snap FROM old WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 ORDER BY to_snap LIMIT 1"
+            ", to_snap FROM old INDEXED BY old_name WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 ORDER BY to_snap LIMIT 1"
         );
         self.stmt(sql)?
             .query_row(params![key(source, parent.0), name, snap.0 as i64], read_closed)
@@ -113,8 +116,10 @@ impl Reader {
 
     /// The last row of an entry that has ended.
     pub fn last_closed(&self, source: SourceNum, parent: Node, name: &[u8]) -> Result<Option<Row>, IndexError> {
-        let sql =
-            concat_sql!("SELECT ", ", to_snap FROM old WHERE parent = ?1 AND name = ?2 ORDER BY to_snap DESC LIMIT 1");
+        let sql = concat_sql!(
+            "SELECT ",
+            ", to_snap FROM old INDEXED BY old_name WHERE parent = ?1 AND name = ?2 ORDER BY to_snap DESC LIMIT 1"
+        );
         self.stmt(sql)?
             .query_row(params![key(source, parent.0), name], read_closed)
             .optional()

@@ -34,7 +34,9 @@ static CLOSE_UNSTATED: LazyLock<String> = LazyLock::new(|| {
 static COPY: LazyLock<String> = LazyLock::new(|| reopened("cur WHERE node = ?4 AND ver = ?5 LIMIT 1"));
 /// Opens the entry ?1, ?2 from snapshot ?3 on as it was at the snapshot ?4.
 static REVERT: LazyLock<String> = LazyLock::new(|| {
-    reopened("old WHERE parent = ?1 AND name = ?2 AND to_snap > ?4 AND from_snap <= ?4 ORDER BY to_snap LIMIT 1")
+    reopened(
+        "old INDEXED BY old_name WHERE parent = ?1 AND name = ?2 AND to_snap > ?4 AND from_snap <= ?4 ORDER BY to_snap LIMIT 1",
+    )
 });
 
 fn reopened(from: &str) -> String {
@@ -191,7 +193,7 @@ impl Applying<'_> {
         if now.is_some_and(|(.., from)| from <= base) {
             return Ok(());
         }
-        let sql = "SELECT node, ver FROM old WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 AND from_snap <= ?3 \
+        let sql = "SELECT node, ver FROM old INDEXED BY old_name WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 AND from_snap <= ?3 \
                    ORDER BY to_snap LIMIT 1";
         let then: Option<(i64, i64)> = self
             .stmt(sql)?

@@ -203,7 +203,7 @@ where
     fn closed_at(&self, parent: i64, name: &[u8], at: Snap) -> Result<Option<Row>, IndexError> {
         let sql = concat_sql!(
             "SELECT ",
-            ", to_snap FROM old WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 AND from_snap <= ?3 ORDER BY to_snap LIMIT 1"
+            ", to_snap FROM old INDEXED BY old_name WHERE parent = ?1 AND name = ?2 AND to_snap > ?3 AND from_snap <= ?3 ORDER BY to_snap LIMIT 1"
         );
         prepare(self.conn, sql)?
             .query_row(params![parent, name, at.0 as i64], read_closed)
