@@ -1,19 +1,15 @@
 //! Walking a view beside what is there, and noting what has to be done.
 
-use crate::index::{error::IndexError, rows::Row, tree::Reader};
+use crate::index::{rows::Row, tree::Reader};
 use crate::restore::{
-    beside,
-    compare::{CompareError, Found, compare},
-    delete::{Guard, Remover},
+    delete::Guard,
     error::RestoreError,
     held::Held,
-    plan::{Action, DirAction, Plan, PlannedDir, PlannedFile, Removal, Request, Target, Wanted},
-    report::{Counts, Problem, Why},
+    plan::{DirAction, Plan, PlannedDir, Request, Target, Wanted},
+    report::{Counts, Why},
+    roots::roots,
 };
-use crate::sys::{
-    dir::{self, Listing},
-    stat::{self, Stat},
-};
+use crate::sys::{dir, stat};
 use crate::types::{
     attr::{Kind, Place},
     ids::{Node, Snap, SourceNum},
@@ -24,7 +20,6 @@ use rustix::fd::OwnedFd;
 use std::{
     collections::{HashMap, HashSet},
     io,
-    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
@@ -75,59 +70,25 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
     Ok(walk.plan)
 }
 
-/// The paths without doubles, and in place without those inside of another.
-fn roots(request: &Request<'_>) -> Result<Vec<Vec<u8>>, RestoreError> {
-    let clean = |p: &Vec<u8>| {
-        let mut out = vec![b'/'];
-        out.extend(path::components(p).collect::<Vec<_>>().join(&b'/'));
-        out
-    };
-    let mut all: Vec<Vec<u8>> = request.paths.iter().map(clean).collect();
-    all.sort();
-    all.dedup();
-    if let Target::InPlace { .. } = request.target {
-        let whole = all.clone();
-        all.retain(|p| !whole.iter().any(|other| other != p && path::is_within(p, other)));
-        return Ok(all);
-    }
-    let mut names: HashMap<Vec<u8>, &Vec<u8>> = HashMap::new();
-    for one in &all {
-        // The root stands for everything in it, so nothing goes beside it.
-        let name = path::components(one).last().unwrap_or_default().to_vec();
-        let other = names.get(&name).copied().or_else(|| {
-            (name.is_empty() || names.contains_key(&b""[..])).then(|| names.values().next().copied()).flatten()
-        });
-        if let Some(other) = other {
-            return Err(RestoreError::Collide {
-                one: path::show(other),
-                other: path::show(one),
-                name: if name.is_empty() { "the directory itself".into() } else { path::show(&name) },
-            });
-        }
-        names.insert(name, one);
-    }
-    Ok(all)
-}
-
 /// The names of one node.
-struct Group {
-    dir: usize,
-    name: Vec<u8>,
+pub(super) struct Group {
+    pub(super) dir: usize,
+    pub(super) name: Vec<u8>,
     /// The inode that is kept; `None` where a new one is made.
-    kept: Option<Place>,
+    pub(super) kept: Option<Place>,
 }
 
 /// A directory that is still to be walked.
-struct Pending {
-    at: usize,
-    what: What,
+pub(super) struct Pending {
+    pub(super) at: usize,
+    pub(super) what: What,
     /// Whether the directory is there now.
-    exists: bool,
+    pub(super) exists: bool,
     /// Whether what the view does not have is removed.
-    delete: bool,
+    pub(super) delete: bool,
 }
 
-enum What {
+pub(super) enum What {
     /// Above the roots of sources: the absolute path.
     Above(Vec<u8>),
     Node {
@@ -137,22 +98,22 @@ enum What {
     },
 }
 
-struct Walk<'a> {
-    index: &'a Reader,
-    view: &'a View,
-    base: Option<&'a OwnedFd>,
-    delete: bool,
-    guard: &'a Guard<'a>,
-    plan: Plan,
-    groups: HashMap<(SourceNum, Node), Group>,
+pub(super) struct Walk<'a> {
+    pub(super) index: &'a Reader,
+    pub(super) view: &'a View,
+    pub(super) base: Option<&'a OwnedFd>,
+    pub(super) delete: bool,
+    pub(super) guard: &'a Guard<'a>,
+    pub(super) plan: Plan,
+    pub(super) groups: HashMap<(SourceNum, Node), Group>,
     /// Kept inodes that have several names, and the node that each is kept for.
-    claimed: HashMap<Place, (SourceNum, Node)>,
+    pub(super) claimed: HashMap<Place, (SourceNum, Node)>,
     /// What is removed from beside a database.
-    beside: HashSet<Vec<u8>>,
-    seen_dirs: HashSet<(SourceNum, Node)>,
+    pub(super) beside: HashSet<Vec<u8>>,
+    pub(super) seen_dirs: HashSet<(SourceNum, Node)>,
     /// Directories on the way, by their parent and name.
-    names: HashMap<(usize, Vec<u8>), usize>,
-    pending: Vec<Pending>,
+    pub(super) names: HashMap<(usize, Vec<u8>), usize>,
+    pub(super) pending: Vec<Pending>,
 }
 
 impl Walk<'_> {
@@ -236,7 +197,7 @@ impl Walk<'_> {
         Ok(at)
     }
 
-    fn push_dir(&mut self, parent: usize, name: &[u8], wanted: Option<Wanted>, action: DirAction) -> usize {
+    pub(super) fn push_dir(&mut self, parent: usize, name: &[u8], wanted: Option<Wanted>, action: DirAction) -> usize {
         match action {
             DirAction::Keep if wanted.is_some() => self.plan.will.kept += 1,
             DirAction::Keep => {}
@@ -317,242 +278,5 @@ impl Walk<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Notes what has to be done for one entry of the view.
-    fn entry(
-        &mut self,
-        at: usize,
-        dir: Option<&OwnedFd>,
-        row: &Row,
-        snap: Snap,
-        delete: bool,
-    ) -> Result<(), RestoreError> {
-        let shown = |walk: &Self| walk.plan.path(at, &row.name);
-        if !path::is_name(&row.name) {
-            self.problem(shown(self), Why::Impossible("a name that no file can have"));
-            return Ok(());
-        }
-        let found = match dir.map(|dir| compare(self.index, dir, &row.name, row)) {
-            None => Found::Nothing,
-            Some(Ok(found)) => found,
-            Some(Err(CompareError::Index(e))) => return Err(e.into()),
-            Some(Err(CompareError::Io(source))) => {
-                self.problem(shown(self), Why::Io { doing: "look at what is there", source });
-                return Ok(());
-            }
-        };
-        let stale = match dir {
-            Some(dir) if !row.node.is_dir() => beside::stale(self.index, dir, row, snap)?,
-            _ => Vec::new(),
-        };
-        // A database with commits beside it is not what its own bytes are.
-        let found = match found {
-            Found::Same(now) | Found::Attributes(now) if stale.iter().any(|(_, side)| side.size > 0) => {
-                Found::Other(now)
-            }
-            other => other,
-        };
-        if let Found::Other(now) = &found
-            && !self.make_way(at, dir, row, now, delete)?
-        {
-            return Ok(());
-        }
-        for (name, now) in stale {
-            self.remove_beside(at, &name, &now);
-        }
-        if row.node.is_dir() { self.dir(at, row, snap, delete, &found) } else { self.file(at, row, snap, &found) }
-    }
-
-    /// Whether what stands there may be replaced; a directory is only by a restore that deletes. In place, nothing is that
-    /// could not be brought back.
-    fn make_way(
-        &mut self,
-        at: usize,
-        dir: Option<&OwnedFd>,
-        row: &Row,
-        now: &Stat,
-        delete: bool,
-    ) -> Result<bool, RestoreError> {
-        let path = path::join(&self.plan.dir_path(at), &row.name);
-        let why = match now.kind() {
-            Some(Kind::CharDevice | Kind::BlockDevice) if now.rdev != row.attr.rdev => {
-                "a device stands there, and devices are not replaced: remove it yourself if it is not needed"
-            }
-            Some(Kind::Dir) if now.is_mount_root => "a mount point stands there: unmount it first",
-            Some(Kind::Dir) => {
-                let (mut removals, known) = (Vec::new(), self.plan.problems.len());
-                let cleared = self.remover(|r, problems| r.remove(&path, &mut removals, problems))?.unwrap_or(false);
-                if cleared && (delete || removals.len() == 1) {
-                    self.plan.will.removed += removals.len() as u64;
-                    self.plan.clear.append(&mut removals);
-                    return Ok(true);
-                }
-                if !delete {
-                    // Nothing of it would have been removed anyway.
-                    self.plan.problems.truncate(known);
-                }
-                "a directory with other files stands there: remove it yourself, or restore in place with --delete"
-            }
-            kind => {
-                let absolute = self.plan.path(at, &row.name);
-                // A socket has no content, and is never captured.
-                if kind != Some(Kind::Socket)
-                    && let Some(dir) = dir
-                    && !self.guard.held.holds(&absolute, dir, &row.name, now)?
-                {
-                    self.problem(absolute, Why::NotHeld);
-                    return Ok(false);
-                }
-                if now.nlink == 1 {
-                    self.plan.freed_bytes += now.blocks * 512;
-                }
-                return Ok(true);
-            }
-        };
-        self.problem(self.plan.path(at, &row.name), Why::InTheWay(why));
-        Ok(false)
-    }
-
-    fn dir(&mut self, at: usize, row: &Row, snap: Snap, delete: bool, found: &Found) -> Result<(), RestoreError> {
-        if !self.seen_dirs.insert((row.source, row.node)) {
-            self.problem(self.plan.path(at, &row.name), Why::Impossible("a directory that stands in two places"));
-            return Ok(());
-        }
-        let wanted = Wanted { attr: row.attr.clone(), xattr: row.xattr };
-        let (action, exists, mounted) = match found {
-            Found::Nothing => (DirAction::Create, false, false),
-            Found::Other(_) => (DirAction::Replace, false, false),
-            Found::Attributes(now) => (DirAction::Change, true, now.is_mount_root),
-            Found::Same(now) => (DirAction::Keep, true, now.is_mount_root),
-        };
-        let child = self.push_dir(at, &row.name, Some(wanted), action);
-        let what = What::Node { source: row.source, snap, node: row.node };
-        self.pending.push(Pending { at: child, what, exists, delete: delete && !mounted });
-        Ok(())
-    }
-
-    fn file(&mut self, at: usize, row: &Row, snap: Snap, found: &Found) -> Result<(), RestoreError> {
-        let key = (row.source, row.node);
-        if let Some(group) = self.groups.get(&key) {
-            let kept = match found {
-                Found::Same(now) | Found::Attributes(now) => group.kept == Some(now.place),
-                _ => false,
-            };
-            if kept {
-                self.plan.will.kept += 1;
-            } else {
-                let action = Action::Link { dir: group.dir, name: group.name.clone() };
-                self.push_file(at, row, action, found);
-            }
-            return Ok(());
-        }
-        let (action, kept) = match found {
-            Found::Nothing => (Some(Action::Create), None),
-            Found::Other(_) => (Some(Action::Replace), None),
-            Found::Same(now) if self.claim(now, key) => (None, Some(now.place)),
-            // Other names of it, which are not restored, would change with it.
-            Found::Attributes(now) if self.is_ours(now, row, snap)? && self.claim(now, key) => {
-                (Some(Action::Change), Some(now.place))
-            }
-            Found::Same(_) | Found::Attributes(_) => (Some(Action::Replace), None),
-        };
-        if row.linked {
-            self.groups.insert(key, Group { dir: at, name: row.name.clone(), kept });
-        }
-        match action {
-            Some(action) => self.push_file(at, row, action, found),
-            None => self.plan.will.kept += 1,
-        }
-        Ok(())
-    }
-
-    /// Notes the removal of what stands beside a database, before that is put in place.
-    fn remove_beside(&mut self, at: usize, name: &[u8], now: &Stat) {
-        let path = path::join(&self.plan.dir_path(at), name);
-        self.plan.dirs[at].touched = true;
-        self.plan.will.removed += 1;
-        self.beside.insert(path.clone());
-        self.plan.clear.push(Removal { path, is_dir: false, place: now.place, content: Some((now.size, now.mtime)) });
-    }
-
-    /// Whether an inode may be kept for this node: nobody else keeps it.
-    fn claim(&mut self, now: &Stat, key: (SourceNum, Node)) -> bool {
-        now.nlink <= 1 || *self.claimed.entry(now.place).or_insert(key) == key
-    }
-
-    fn is_ours(&self, now: &Stat, row: &Row, snap: Snap) -> Result<bool, IndexError> {
-        Ok(now.nlink <= 1 || now.nlink <= self.index.link_count(row.source, row.node, snap)?)
-    }
-
-    fn push_file(&mut self, at: usize, row: &Row, action: Action, found: &Found) {
-        let was = match found {
-            Found::Nothing => None,
-            Found::Same(now) | Found::Attributes(now) | Found::Other(now) => Some((now.place, now.size, now.mtime)),
-        };
-        let attr = &row.attr;
-        let will = &mut self.plan.will;
-        match action {
-            Action::Create => will.created += 1,
-            Action::Replace => will.replaced += 1,
-            Action::Change => will.changed += 1,
-            Action::Link { .. } => will.linked += 1,
-        }
-        if matches!(action, Action::Create | Action::Replace) && attr.kind() == Kind::File {
-            let on_disk = attr.size.min(attr.blocks.saturating_mul(512));
-            will.bytes = will.bytes.saturating_add(attr.size);
-            self.plan.needed_bytes = self.plan.needed_bytes.saturating_add(on_disk);
-        }
-        if action != Action::Change {
-            self.plan.dirs[at].touched = true;
-        }
-        self.plan.files.push(PlannedFile {
-            dir: at,
-            name: row.name.clone(),
-            action,
-            was,
-            source: row.source,
-            node: row.node,
-            ver: row.ver,
-            wanted: Wanted { attr: attr.clone(), xattr: row.xattr },
-        });
-    }
-
-    /// Notes the removal of what the view does not have.
-    fn extra(&mut self, at: usize, fd: &OwnedFd, wanted: &HashSet<Vec<u8>>) -> Result<(), IndexError> {
-        let (mut listing, mut buf) = (Listing::new(), Vec::new());
-        let dir_path = self.plan.dir_path(at);
-        if let Err(source) = dir::list(fd, &mut buf, &mut listing) {
-            self.problem(self.plan.from_root(&dir_path), Why::Io { doing: "list it", source });
-            return Ok(());
-        }
-        listing.sort_by_name();
-        for entry in listing.iter().filter(|e| !wanted.contains(e.name)) {
-            let mut removals = Vec::new();
-            let path = path::join(&dir_path, entry.name);
-            if self.beside.contains(&path) {
-                continue;
-            }
-            self.remover(|r, problems| r.remove(&path, &mut removals, problems))?;
-            if !removals.is_empty() {
-                self.plan.dirs[at].touched = true;
-            }
-            self.plan.will.removed += removals.len() as u64;
-            self.plan.remove.append(&mut removals);
-        }
-        Ok(())
-    }
-
-    fn remover<T>(
-        &mut self,
-        f: impl FnOnce(&Remover<'_>, &mut Vec<Problem>) -> Result<T, IndexError>,
-    ) -> Result<Option<T>, IndexError> {
-        let root = self.plan.base.as_os_str().as_bytes().to_vec();
-        let Some(base) = self.base else { return Ok(None) };
-        f(&Remover { base, root: &root, guard: self.guard }, &mut self.plan.problems).map(Some)
-    }
-
-    fn problem(&mut self, path: Vec<u8>, why: Why) {
-        self.plan.problems.push(Problem { path, why });
     }
 }
