@@ -110,8 +110,14 @@ impl World {
     }
 
     fn options(&self) -> MountOptions {
-        let shown =
-            Shown { host: HOST.into(), this_host: HOST.into(), zone: Zone::utc(), at: None, split: Split::Shared };
+        let shown = Shown {
+            host: HOST.into(),
+            exact: false,
+            this_host: HOST.into(),
+            zone: Zone::utc(),
+            at: None,
+            split: Split::Shared,
+        };
         MountOptions { shown, allow_other: false }
     }
 

@@ -17,7 +17,7 @@ use crate::types::{
     time::Instant,
     when::{show::day, zone::Zone},
 };
-use crate::view::{instant::View, names::Names};
+use crate::view::{instant::View, names::Names, whose::Whose};
 use lru::LruCache;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -37,6 +37,8 @@ const VIEWS_MAX: usize = 1024;
 pub struct Shown {
     /// The host whose history stands at the root.
     pub host: String,
+    /// Just the history of that name, also where this machine goes on under another one.
+    pub exact: bool,
     /// The host that this process runs on.
     pub this_host: String,
     /// The time zone of names.
@@ -52,6 +54,8 @@ pub struct Fs {
     pub(super) attached: Arc<Attached>,
     pub(super) names: Names,
     pub(super) shown: Shown,
+    /// Whose history stands at the root.
+    pub(super) whose: Whose,
     pub(super) owner: Owner,
     pub(super) contents: Contents,
     pub(super) listings: Listings,
@@ -69,7 +73,7 @@ pub struct Fs {
 /// A view by what its number stands for.
 #[derive(Clone, PartialEq, Eq)]
 struct ViewKey {
-    host: String,
+    host: Whose,
     at: Instant,
     /// Of the name: two names of one instant are two views.
     hash: u64,
@@ -117,8 +121,10 @@ impl Fs {
     /// The tree of a repository.
     pub fn new(attached: Arc<Attached>, shown: Shown) -> Result<Fs, FsError> {
         let size = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        let names = Names::new(attached.clone(), shown.zone.clone(), &shown.this_host)?;
         let mut fs = Fs {
-            names: Names::new(attached.clone(), shown.zone.clone(), shown.this_host.clone()),
+            whose: if shown.exact { Whose::named(&shown.host) } else { names.of_host(&shown.host) },
+            names,
             owner: Owner::this_process(),
             contents: Contents::new(&attached)?,
             listings: Listings::new(LISTINGS_MAX),
@@ -145,7 +151,7 @@ impl Fs {
 
     /// The view that is the root of a mount of one instant.
     fn settle_root(&self, at: Instant) -> Result<Ino, FsError> {
-        let host = self.shown.host.clone();
+        let host = self.whose.clone();
         self.with_index(|index| {
             let settled = match self.names.is_settled(index, &host, at)? {
                 true => crate::view::names::newest(index, &host, at)?.map(|_| at),
@@ -175,9 +181,9 @@ impl Fs {
     }
 
     /// The number of a view by its name; without a name, of the one view there is.
-    pub(super) fn tag(&self, host: &str, at: Instant, name: &str) -> Result<Tag, FsError> {
-        let hash = stable_hash(&[host.as_bytes(), &at.0.to_le_bytes(), name.as_bytes()]);
-        let key = ViewKey { host: host.to_owned(), at, hash };
+    pub(super) fn tag(&self, host: &Whose, at: Instant, name: &str) -> Result<Tag, FsError> {
+        let hash = stable_hash(&[host.host().as_bytes(), &at.0.to_le_bytes(), name.as_bytes()]);
+        let key = ViewKey { host: host.clone(), at, hash };
         lock(&self.views).tags.number(hash, key).map(Tag).ok_or(FsError::TooManyViews)
     }
 
@@ -190,7 +196,7 @@ impl Fs {
             }
             views.tags.key(tag.0).ok_or(FsError::Stale)?.clone()
         };
-        let view = Arc::new(View::open(index, &key.host, key.at)?);
+        let view = Arc::new(View::of(index, &key.host, key.at)?);
         lock(&self.views).open.put(tag, view.clone());
         Ok(view)
     }
@@ -282,6 +288,9 @@ impl Fs {
 
     /// Tells the kernel to ask again for everything that moves.
     pub fn moved(&self, changes: &Changes) {
+        if let Err(e) = self.names.refresh() {
+            tracing::warn!("cannot tell whether this machine goes on under another name: {e}");
+        }
         let (directories, names) = {
             let places = lock(&self.places);
             (places.moving(), std::mem::take(&mut *lock(&self.told)))

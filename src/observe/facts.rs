@@ -144,6 +144,9 @@ pub struct SourceFacts {
     pub watched: Watched,
     /// Its directory is not there.
     pub root_gone: bool,
+    /// The name under which this host goes on with it, where another writer has its own.
+    #[serde(default)]
+    pub goes_on_as: Option<String>,
 }
 
 /// The room that something of bygone has.

@@ -136,6 +136,15 @@ impl Findings {
             }
             Some(_) => {}
         }
+        if let Some(name) = &s.goes_on_as {
+            let why = format!(
+                "its history is forked: another writer has the one of the host {}, and this machine goes on with its own as {name}",
+                s.host
+            );
+            let to_do = "find the copied machine or the second state directory, and give one of the two another `host`; \
+                         `bygone list` shows both histories";
+            self.degrade(&key("forked"), &s.path, why, to_do);
+        }
         if s.root_gone {
             let why = "the directory is not there any more".to_owned();
             self.fail(&key("gone"), &s.path, why, "mount or make it, or take it out with `bygone source remove`");

@@ -67,7 +67,7 @@ fn from_repository(context: &Context, args: &WalFetch, to: &std::path::Path) -> 
     let names = wal::candidates(&args.file).into_failure()?;
     let dir = wal_dir(source(context, &args.which)?);
     let past = Past::open(context)?;
-    let view = View::open(&past.index, &past.host, Instant(i64::MAX))?;
+    let view = View::of(&past.index, &past.whose, Instant(i64::MAX))?;
     for name in names {
         let wanted = path::join(dir.as_os_str().as_bytes(), name.as_bytes());
         let Some(Object::Node(_, row)) = view.look_up(&past.index, &wanted)? else { continue };
