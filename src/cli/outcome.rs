@@ -1,5 +1,6 @@
 //! How a command ended, and failures told to people.
 
+use crate::types::path::tame;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -104,16 +105,16 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.what)?;
+        writeln!(f, "error: {}", tame(&self.what))?;
         let mut before = &self.what;
         // Some errors quote their source; it is not told twice.
         for reason in self.because.iter() {
             if !before.contains(reason.as_str()) {
-                writeln!(f, "  because: {reason}")?;
+                writeln!(f, "  because: {}", tame(reason))?;
             }
             before = reason;
         }
-        self.hint.iter().try_for_each(|hint| writeln!(f, "  to do: {hint}"))
+        self.hint.iter().try_for_each(|hint| writeln!(f, "  to do: {}", tame(hint)))
     }
 }
 
