@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_can_not_disturb_a_terminal() {
+        let failure = Failure::new("no source /x\u{1b}]0;P\u{7}").because(&Outer(io::Error::other("a\u{202e}b")));
+        let text = told(&failure.hint("\u{9b}2J"), false);
+        assert!(!text.chars().any(|c| c != '\n' && c.is_control()) && text.contains("/x\\x1b]0;P\\x07"), "{text}");
+        assert!(text.contains("a\\xe2\\x80\\xaeb") && text.contains("\\xc2\\x9b2J"), "{text}");
+    }
+
+    #[test]
     fn long_lines_are_broken_between_words() {
         let text = "error: one two three\n  to do: four five  six a-word-that-is-too-long\n";
         let told = "error: one two\n    three\n  to do: four\n      five  six\n      a-word-that-is-too-long\n";

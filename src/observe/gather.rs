@@ -45,6 +45,8 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
             bytes: w.bytes,
             limit_bytes: config.remote.spool,
             since_ns: w.since.map(|since| since.0),
+            error: w.error.map(|(at, why)| (at.0, why)),
+            away: at.repo().store().away().map(|away| (away.since.0, away.why)),
         }),
         index_bytes: at.index().size().ok(),
         sources,

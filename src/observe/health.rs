@@ -145,6 +145,11 @@ impl Findings {
                          `bygone list` shows both histories";
             self.degrade(&key("forked"), &s.path, why, to_do);
         }
+        if let Some(why) = &s.not_archived {
+            let why = format!("its server can't archive its WAL, which fills its disk: {why}");
+            let to_do = "the log of the server says what archive_command fails by; run `bygone wal push` by hand";
+            self.fail(&key("archive"), &s.path, why, to_do);
+        }
         if s.root_gone {
             let why = "the directory is not there any more".to_owned();
             self.fail(&key("gone"), &s.path, why, "mount or make it, or take it out with `bygone source remove`");
@@ -216,6 +221,15 @@ impl Findings {
                 why,
                 "see why the store does not take it (`bygone status`), or give it more room: [remote] spool",
             );
+        }
+        if let Some((since, why)) = &spool.away {
+            let why = format!("the store has not answered since {}: {why}", self.ago(*since));
+            let to_do = "bring back the store, or the network to it; what is captured waits on this host until then";
+            self.degrade("store away", "store", why, to_do);
+        } else if let Some((at, why)) = spool.error.as_ref().filter(|_| spool.objects > 0) {
+            let why =
+                format!("{} objects wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
+            self.degrade("spool error", "spool", why, "see to what the store says; it is tried again and again");
         }
         if let Some(since) = spool.since_ns.filter(|since| self.is_older(*since, settings.stored_within)) {
             let why = format!("{} objects are captured and not stored, the oldest {}", spool.objects, self.ago(since));
