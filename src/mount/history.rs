@@ -109,7 +109,7 @@ impl Fs {
     ) -> Result<(), FsError> {
         let source = &line.source;
         // Where each view has its own numbers, the history is one more view.
-        let tag = self.tag(&Whose::named(&source.host), Instant(i64::MIN), "history")?;
+        let tag = self.tag(&Whose::named(&source.host), Instant(i64::MIN), "history", Vec::new())?;
         for version in history::versions(index, source, at)? {
             let shows = |row: &Row| !row.node.is_dir() && line.shows(version.from.time);
             let Some(row) = version.row.filter(shows) else { continue };

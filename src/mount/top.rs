@@ -72,7 +72,10 @@ impl Fs {
     fn look_up_time(&self, index: &Reader, parent: u64, host: &Whose, name: &str) -> Result<Found, FsError> {
         let Some(text) = name.strip_prefix('@') else { return Ok(Found::Nothing(Keep::Shortly)) };
         match self.names.resolve(index, host, text)? {
-            Some(Meaning::View(at)) => Ok(Found::Node(self.view_entry(index, host, at, text)?, Keep::Forever)),
+            Some(Meaning::View(at)) => {
+                let (attr, keep) = self.view_entry(index, parent, host, (at, text))?;
+                Ok(Found::Node(attr, keep))
+            }
             Some(Meaning::Link(target)) => {
                 let place = self.time_link(&target);
                 self.told(parent, name.as_bytes());
@@ -83,10 +86,17 @@ impl Fs {
     }
 
     /// The directory of a view, for the directory it stands in.
-    fn view_entry(&self, index: &Reader, host: &Whose, at: Instant, text: &str) -> Result<NodeAttr, FsError> {
-        let tag = self.tag(host, at, text)?;
+    fn view_entry(
+        &self,
+        index: &Reader,
+        parent: u64,
+        host: &Whose,
+        (at, text): (Instant, &str),
+    ) -> Result<(NodeAttr, Keep), FsError> {
+        let tag = self.view_tag(index, host, at, text)?;
         let root = self.view_root(index, tag)?;
-        Ok(self.view_attr_with(index, self.encode(root)?)?.attr)
+        let attr = self.view_attr_with(index, self.encode(root)?)?.attr;
+        Ok((attr, self.keep_of_view(parent, format!("@{text}").as_bytes(), tag)))
     }
 
     /// The answer to a look-up of a place, which is counted.
@@ -184,11 +194,12 @@ impl Fs {
 
     /// The days that have snapshots, and `@latest`.
     fn list_names(&self, index: &Reader, host: &Whose, listing: &mut Listing) -> Result<(), FsError> {
+        let parent = self.peek(&self.host_or_root(host));
         for (day, end) in self.days(index, host)? {
             let name = format!("@{day}");
             if self.names.is_settled(index, host, end)? {
-                let attr = self.view_entry(index, host, end, &day)?;
-                listing.push(name.as_bytes(), attr, Keep::Forever, None);
+                let (attr, keep) = self.view_entry(index, parent, host, (end, &day))?;
+                listing.push(name.as_bytes(), attr, keep, None);
             } else if let Some(Meaning::Link(target)) = self.names.resolve(index, host, &day)? {
                 self.push_place(index, listing, &name, self.time_link(&target))?;
             }
