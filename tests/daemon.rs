@@ -677,3 +677,27 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
     host.until("it fails", |host| host.job(&name)["last_error"].as_str().is_some_and(|e| e.contains("status 7")));
     assert!(host.end(TERM).success());
 }
+
+#[test]
+fn for_who_has_gone_nothing_more_is_begun() {
+    let mut host = Host::new("");
+    let hook =
+        |line: &str| format!("[source.hooks]\nbefore = \"{}\"\n", line.replace("DIR", host.path("").to_str().unwrap()));
+    fs::create_dir(host.path("b")).unwrap();
+    let first = hook("touch DIR/first; while ! [ -e DIR/go ]; do sleep 0.05; done");
+    let second = format!("[[source]]\npath = {:?}\n{}", host.path("b"), hook("touch DIR/second"));
+    host.configure(&format!("{}\n{first}{second}", host.with_source("a")));
+    host.start();
+    let mut stream = UnixStream::connect(host.path("run/control")).unwrap();
+    stream
+        .write_all(b"{\"settings\":null,\"repository\":null,\"do\":\"snapshot\",\"sources\":[],\"tier\":0}\n")
+        .unwrap();
+    host.until("the first is begun", |host| host.path("first").exists());
+    drop(stream);
+    host.write("go", "");
+    host.until("it is told", |host| host.log().contains("who asked for it does not wait any more"));
+    assert!(!host.path("second").exists());
+    host.run(&["snapshot"]);
+    assert!(host.path("second").exists(), "who waits gets both");
+    assert!(host.end(TERM).success());
+}
