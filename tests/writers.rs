@@ -242,6 +242,11 @@ fn what_a_machine_shows_of_a_forked_history_is_its_own() {
     assert_eq!((status, fs::read_to_string(&file).unwrap().as_str()), (0, "b2"), "{out}{told}");
     assert_eq!(a.run(&["restore", &src, "--at", "latest", "--in-place"]).0, 0);
 
+    // How the source stands is how its own history does.
+    let status: serde_json::Value = serde_json::from_str(&a.ok(&["--json", "status"])).unwrap();
+    let sources = status["sources"].as_array().unwrap();
+    let of = |host: &str| sources.iter().find(|s| s["host"] == host).unwrap();
+    assert_eq!((&of(&name)["configured"], &of("pluto")["of_another_writer"]), (&true.into(), &true.into()));
     let (status, out, _) = a.run(&["health"]);
     assert!(status == 3 && out.contains("forked") && out.contains(&name), "{status}: {out}");
     let (status, out, _) = b.run(&["health"]);
