@@ -48,12 +48,15 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     let mut all = Findings { now: facts.at_ns, found: Vec::new() };
     if let Some(why) = &facts.trouble {
         let to_do = "bring back the store, or the network to it; what is captured waits until then";
-        all.fail("store", &facts.repository, format!("it can't be looked at: {why}"), to_do);
+        let away = facts.spool.as_ref().and_then(|spool| spool.away.as_ref());
+        let since = away.map(|(since, _)| format!("; it has not answered since {}", all.ago(*since)));
+        let why = format!("it can't be looked at: {why}{}", since.unwrap_or_default());
+        all.fail("store", &facts.repository, why, to_do);
     }
     facts.sources.iter().filter(|s| s.configured).for_each(|s| all.source(s, settings, facts.service.as_ref()));
     facts.sources.iter().for_each(|s| all.lost(s));
     facts.jobs.iter().for_each(|job| all.job(job));
-    facts.spool.iter().for_each(|spool| all.spool(spool, settings));
+    facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
     all.verified(facts, settings);
     all.rooms(facts, settings);
@@ -208,7 +211,7 @@ impl Findings {
         }
     }
 
-    fn spool(&mut self, spool: &Spool, settings: &Health) {
+    fn spool(&mut self, spool: &Spool, settings: &Health, is_told: bool) {
         let full = spool.limit_bytes > 0 && spool.bytes >= spool.limit_bytes / 10 * 9;
         if full {
             let why = format!(
@@ -222,11 +225,11 @@ impl Findings {
                 "see why the store does not take it (`bygone status`), or give it more room: [remote] spool",
             );
         }
-        if let Some((since, why)) = &spool.away {
+        if let Some((since, why)) = spool.away.as_ref().filter(|_| !is_told) {
             let why = format!("the store has not answered since {}: {why}", self.ago(*since));
             let to_do = "bring back the store, or the network to it; what is captured waits on this host until then";
             self.degrade("store away", "store", why, to_do);
-        } else if let Some((at, why)) = spool.error.as_ref().filter(|_| spool.objects > 0) {
+        } else if let Some((at, why)) = spool.error.as_ref().filter(|_| spool.objects > 0 && !is_told) {
             let why =
                 format!("{} objects wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
             self.degrade("spool error", "spool", why, "see to what the store says; it is tried again and again");

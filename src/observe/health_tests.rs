@@ -94,6 +94,11 @@ fn one_cause_is_one_finding_and_what_is_not_due_is_none() {
         f.sources[0].watched = Watched::Nobody;
     });
     assert_eq!(one.into_iter().map(|(key, ..)| key).collect::<Vec<_>>(), ["task watch /a"]);
+    let away = found(|f| {
+        f.trouble = Some("away".into());
+        f.spool.as_mut().unwrap().away = Some((NOW - HOUR, "away".into()));
+    });
+    assert_eq!(away.into_iter().map(|(key, ..)| key).collect::<Vec<_>>(), ["store"]);
     let never = |f: &mut Facts| f.sources[0].seen_ns = None;
     assert_eq!(found(never), [], "the service has just begun");
     let old = found(|f| {
