@@ -85,8 +85,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = Clock::now();
         let repo = Arc::new(Repository::open(Arc::new(LocalStore::open(&at("repo"))), &secret)?);
         let attached = Arc::new(Attached::open(repo, &at("state"), Arc::new(SystemClock))?);
-        let shown =
-            Shown { host: "host".into(), this_host: "host".into(), zone: Zone::utc(), at: None, split: Split::Shared };
+        let shown = Shown {
+            host: "host".into(),
+            exact: false,
+            this_host: "host".into(),
+            zone: Zone::utc(),
+            at: None,
+            split: Split::Shared,
+        };
         let mounted = session::mount(attached.clone(), &MountOptions { shown, allow_other: false }, &at("mnt"))?;
         let ready = start.elapsed();
         let entries = fs::read_dir(at("mnt"))?.count();

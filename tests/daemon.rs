@@ -650,3 +650,54 @@ fn every_thread_is_nice_idle_and_one_of_few() {
     assert!(seen.iter().any(|name| name.starts_with("capture-")), "{seen:?}");
     assert!(most <= 40, "{most} threads: {seen:?}");
 }
+
+#[test]
+fn what_is_produced_at_its_times_is_a_job_like_the_others() {
+    let mut host = Host::new("");
+    let source = host.path("produced");
+    let more = format!(
+        "\n[[source]]\nkind = \"command\"\nname = \"ticks\"\npath = {source:?}\nevery = \"1s\"\nfull = \"daily 02:00\"\n\
+         [[source.command]]\nname = \"now\"\nrun = \"date +%s%N\"\n"
+    );
+    host.configure(&(host.with_source("a") + &more));
+    let name = format!("produce {}", source.display());
+    let next = host.run(&["schedule", "next"]);
+    assert!(next.contains(&format!("produce  {}  every 1s", source.display())), "{next}");
+    let listed = host.run(&["source", "list"]);
+    assert!(listed.contains("command ticks") && listed.contains("full daily 02:00"), "{listed}");
+    assert!(listed.contains("produce every 1s"), "{listed}");
+    host.start();
+    host.until("it is produced", |host| !host.job(&name)["succeeded_ns"].is_null());
+    assert_eq!(host.job(&name)["last_result"], format!("produced {}", source.display()));
+    let first = host.newest("produced/now");
+    host.until("it is produced again, and captured", |host| host.newest("produced/now") != first);
+    // What fails is told as with any job.
+    host.configure(&(host.with_source("a") + &more.replace("date +%s%N", "exit 7")));
+    host.run(&["reload"]);
+    host.until("it fails", |host| host.job(&name)["last_error"].as_str().is_some_and(|e| e.contains("status 7")));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn for_who_has_gone_nothing_more_is_begun() {
+    let mut host = Host::new("");
+    let hook =
+        |line: &str| format!("[source.hooks]\nbefore = \"{}\"\n", line.replace("DIR", host.path("").to_str().unwrap()));
+    fs::create_dir(host.path("b")).unwrap();
+    let first = hook("touch DIR/first; while ! [ -e DIR/go ]; do sleep 0.05; done");
+    let second = format!("[[source]]\npath = {:?}\n{}", host.path("b"), hook("touch DIR/second"));
+    host.configure(&format!("{}\n{first}{second}", host.with_source("a")));
+    host.start();
+    let mut stream = UnixStream::connect(host.path("run/control")).unwrap();
+    stream
+        .write_all(b"{\"settings\":null,\"repository\":null,\"do\":\"snapshot\",\"sources\":[],\"tier\":0}\n")
+        .unwrap();
+    host.until("the first is begun", |host| host.path("first").exists());
+    drop(stream);
+    host.write("go", "");
+    host.until("it is told", |host| host.log().contains("who asked for it does not wait any more"));
+    assert!(!host.path("second").exists());
+    host.run(&["snapshot"]);
+    assert!(host.path("second").exists(), "who waits gets both");
+    assert!(host.end(TERM).success());
+}

@@ -22,6 +22,7 @@ use bygone::repo::{attach::Attached, open::Repository, write::SourceWriter};
 use bygone::store::local::LocalStore;
 use bygone::sys::{clock::SystemClock, durable};
 use bygone::types::{
+    ids::Snap,
     op::Gap,
     snapshot::Tier,
     time::Instant,
@@ -110,8 +111,14 @@ impl World {
     }
 
     fn options(&self) -> MountOptions {
-        let shown =
-            Shown { host: HOST.into(), this_host: HOST.into(), zone: Zone::utc(), at: None, split: Split::Shared };
+        let shown = Shown {
+            host: HOST.into(),
+            exact: false,
+            this_host: HOST.into(),
+            zone: Zone::utc(),
+            at: None,
+            split: Split::Shared,
+        };
         MountOptions { shown, allow_other: false }
     }
 
@@ -571,4 +578,35 @@ fn a_directory_of_many_entries_lists_all_of_them_once() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 20_000);
+}
+
+#[test]
+fn what_retention_released_goes_from_a_running_mount() {
+    let w = World::new();
+    w.write("f", "one");
+    let first = w.snapshot();
+    w.write("f", "two");
+    let second = w.snapshot();
+    w.write("f", "three");
+    let third = w.snapshot();
+    let _mounted = w.mount();
+    let read = |at: Instant| fs::read_to_string(w.view(at).join("f")).ok();
+    assert_eq!([first, second, third].map(read), ["one", "two", "three"].map(|s| Some(s.to_owned())));
+    let root = |at: Instant| fs::metadata(w.view(at)).unwrap().ino();
+    let (kept, gone) = (root(third), root(second));
+    let held = fs::File::open(w.view(second)).unwrap();
+    let source = w.at.reader().unwrap().sources().unwrap()[0].num;
+    // What is asked for at the second instant is then what the first one has.
+    w.at.index().release(source, (Snap(2), &[Snap(1)]), Duration::from_secs(10)).unwrap();
+    while read(second).as_deref() == Some("two") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(read(second).as_deref(), Some("one"));
+    assert_ne!(root(second), gone, "another view");
+    drop(held);
+    w.at.index().release(source, (Snap(2), &[]), Duration::from_secs(10)).unwrap();
+    while read(first).is_some() || read(second).is_some() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!((read(third).as_deref(), root(third)), (Some("three"), kept), "what is kept stays as it was");
 }

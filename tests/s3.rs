@@ -5,9 +5,11 @@
 #[path = "common/s3.rs"]
 mod s3;
 
+use bygone::store::{api::Store as _, guard::Guarded};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A host with settings, state and a source of its own.
@@ -391,4 +393,29 @@ fn while_the_store_is_away_what_is_here_is_served_and_the_rest_is_an_error() {
     host.ok(&server, &["snapshot"]);
     let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
     assert!(status["away"].is_null() && status["waiting"]["last_error"].is_null(), "{status}");
+}
+
+/// A line that breaks in the middle of what it brings is as good as none, although every short answer comes through.
+#[test]
+fn bodies_that_end_early_are_waited_for_once_and_not_at_every_request() {
+    let server = s3::Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Guarded::open(Arc::new(server.store("r")), &dir.path().join("away"));
+    store.put("bygone.toml", &[1; 500]).unwrap();
+    store.put("packs/x", &noise(100_000, 1)).unwrap();
+    server.break_bodies(true);
+    assert!(store.get("packs/x", 1 << 20).unwrap_err().is_unanswered());
+    server.requests();
+    let mut probes = 0;
+    while probes < 2 {
+        probes += server.requests().iter().filter(|r| r.contains("bygone.toml")).count();
+        assert!(store.away().is_some(), "what comes through is too short to tell");
+        assert!(store.size("packs/x").unwrap_err().to_string().contains("has not answered"));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.break_bodies(false);
+    while store.away().is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(store.get("packs/x", 1 << 20).unwrap(), noise(100_000, 1));
 }

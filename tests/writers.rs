@@ -68,18 +68,17 @@ impl<'a> Machine<'a> {
     }
 
     /// The hosts of the repository, and all contents that the file ever had for each of them.
-    fn contents(&self, far: bool) -> (BTreeSet<String>, BTreeSet<String>) {
+    fn contents(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let status: serde_json::Value = serde_json::from_str(&self.run(&["--json", "status"]).1).unwrap();
         let hosts: BTreeSet<String> =
             status["sources"].as_array().unwrap().iter().map(|s| s["host"].as_str().unwrap().to_owned()).collect();
         let mut contents = BTreeSet::new();
         for host in &hosts {
-            self.settings(host, far);
             let file = self.path("src/file").display().to_string();
-            for line in self.run(&["--json", "log", &file]).1.lines() {
+            for line in self.run(&["--json", "log", "--host", host, &file]).1.lines() {
                 let version: serde_json::Value = serde_json::from_str(line).unwrap();
                 let Some(at) = version["from"].as_str() else { continue };
-                let (status, out, told) = self.run(&["cat", "--at", at, &file]);
+                let (status, out, told) = self.run(&["cat", "--host", host, "--at", at, &file]);
                 if status == 0 {
                     contents.insert(out);
                 } else {
@@ -87,7 +86,6 @@ impl<'a> Machine<'a> {
                 }
             }
         }
-        self.settings("pluto", far);
         (hosts, contents)
     }
 }
@@ -114,15 +112,15 @@ fn in_turns(server: Option<&s3::Server>) {
     assert!(a.ok(&["status"]).contains("another writer under this name"));
     let all = set(&["a1", "a2", "a3", "a4", "b1", "b2", "b3"]);
     for machine in [&a, &b] {
-        let (hosts, contents) = machine.contents(server.is_some());
+        let (hosts, contents) = machine.contents();
         assert_eq!(contents, all, "{}", machine.name);
         assert!(hosts.len() == 2 && hosts.contains("pluto"), "{hosts:?}");
         assert_eq!(machine.ok(&["list"]).matches('~').count() > 0, machine.ok(&["list"]).contains("pluto~"));
     }
-    let before = a.contents(server.is_some());
+    let before = a.contents();
     for machine in [&a, &b] {
         machine.ok(&["index", "rebuild"]);
-        assert_eq!(machine.contents(server.is_some()), before, "rebuilt");
+        assert_eq!(machine.contents(), before, "rebuilt");
         machine.ok(&["verify", "--read-data"]);
     }
     assert_eq!((a.capture("a5").0, b.capture("b4").0), (0, 0));
@@ -166,21 +164,91 @@ fn two_that_write_at_the_same_time_become_two_branches_on_every_host() {
         let all = set(&["both", "away1", "away2", "away3", "away4", "near1", "near2", "near3", "near4", "near5"]);
         for machine in [&a, &b] {
             machine.run(&["list"]);
-            let (hosts, contents) = machine.contents(true);
+            let (hosts, contents) = machine.contents();
             assert_eq!(contents, all, "{} after {first}: {hosts:?}", machine.name);
             assert!(hosts.len() >= 2, "{hosts:?}");
         }
         for machine in [&a, &b] {
             let (status, out, told) = machine.run(&["index", "rebuild"]);
             assert!([0, 3].contains(&status), "{out}{told}");
-            let (hosts, contents) = machine.contents(true);
+            let (hosts, contents) = machine.contents();
             assert_eq!(contents, all, "{} rebuilt, after {first}: {hosts:?}: {told}", machine.name);
         }
         // And a host that only looks.
         let c = Machine::new(dir.path(), "c", Some(&server));
         let (status, _, told) = c.run(&["list"]);
         assert!(status == 3 && told.contains("a second writer"), "{status}: {told}");
-        assert_eq!(c.contents(true).1, all);
+        assert_eq!(c.contents().1, all);
         c.ok(&["verify", "--read-data"]);
     }
+}
+
+/// A mount that goes with it.
+struct Mounted<'a> {
+    machine: &'a Machine<'a>,
+    dir: String,
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        self.machine.run(&["umount", &self.dir]);
+    }
+}
+
+/// After a fork each machine sees its own history where nothing else is said, and the other's by its name.
+#[test]
+fn what_a_machine_shows_of_a_forked_history_is_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(SOURCE)).unwrap();
+    let (a, b) = (Machine::new(dir.path(), "a", None), Machine::new(dir.path(), "b", None));
+    let file = a.path("src/file").display().to_string();
+    let src = a.path(SOURCE).display().to_string();
+    a.ok(&["init"]);
+    assert_eq!((a.capture("a1").0, b.capture("b1").0), (0, 0));
+    assert_eq!((a.capture("a2").0, a.capture("a3").0, b.capture("b2").0), (3, 0, 0));
+    a.ok(&["list"]);
+    for (machine, newest) in [(&a, "a3"), (&b, "b2")] {
+        assert_eq!(machine.ok(&["cat", &file]), newest, "{}", machine.name);
+        assert_eq!(machine.ok(&["cat", "--at", "now", &file]), newest, "{}", machine.name);
+        let to = machine.path(&format!("to-{}", machine.name)).display().to_string();
+        machine.ok(&["restore", &file, "--at", "latest", "--to", &to]);
+        assert_eq!(fs::read_to_string(Path::new(&to).join("file")).unwrap(), newest);
+        let times = |log: String| log.lines().filter(|l| l.contains("\"what\"")).count();
+        assert_eq!(times(machine.ok(&["--json", "log", &file])), if newest == "a3" { 4 } else { 3 });
+    }
+    let other = a.ok(&["cat", "--host", "pluto", &file]);
+    assert_eq!(other, "b2");
+    assert_eq!(a.ok(&["find", "file", "--host", "pluto", "--ever"]).lines().count(), 1);
+    let name = a.ok(&["--json", "list"]);
+    let name = name.lines().find_map(|l| Some(format!("pluto~{}", l.split_once("pluto~")?.1.get(..8)?))).unwrap();
+    assert_eq!(b.ok(&["cat", "--host", &name, &file]), "a3");
+    assert_eq!(a.ok(&["list", "--host", &name]).lines().count(), 2);
+    let (status, _, told) = a.run(&["cat", "--host", "venus", &file]);
+    assert!(status == 1 && told.contains("no host venus") && told.contains(&name), "{told}");
+
+    if rustix::process::geteuid().is_root() {
+        let mnt = a.path("mnt");
+        let mounted = Mounted { machine: &a, dir: mnt.display().to_string() };
+        a.ok(&["mount", &mounted.dir]);
+        let read = |at: &str| fs::read_to_string(format!("{}/{at}{file}", mnt.display())).unwrap();
+        assert_eq!((read("@latest"), read("hosts/pluto/@latest")), ("a3".into(), "b2".into()));
+        assert_eq!(read(&format!("hosts/{name}/@latest")), "a3");
+        assert!(fs::read_dir(mnt.join("timeline")).unwrap().count() > 0);
+    }
+
+    // In place: what is there counts as held by its own newest snapshot, whosever history is restored.
+    fs::write(&file, "a3").unwrap();
+    let (status, out, told) = a.run(&["restore", &src, "--at", "latest", "--in-place", "--host", "pluto"]);
+    assert_eq!((status, fs::read_to_string(&file).unwrap().as_str()), (0, "b2"), "{out}{told}");
+    assert_eq!(a.run(&["restore", &src, "--at", "latest", "--in-place"]).0, 0);
+
+    // How the source stands is how its own history does.
+    let status: serde_json::Value = serde_json::from_str(&a.ok(&["--json", "status"])).unwrap();
+    let sources = status["sources"].as_array().unwrap();
+    let of = |host: &str| sources.iter().find(|s| s["host"] == host).unwrap();
+    assert_eq!((&of(&name)["configured"], &of("pluto")["of_another_writer"]), (&true.into(), &true.into()));
+    let (status, out, _) = a.run(&["health"]);
+    assert!(status == 3 && out.contains("forked") && out.contains(&name), "{status}: {out}");
+    let (status, out, _) = b.run(&["health"]);
+    assert!(!out.contains("forked"), "{status}: {out}");
 }

@@ -171,7 +171,8 @@ fn watch_options(options: &Options<'_>) -> WatchOptions {
         model::Watcher::Fanotify => Prefer::Fanotify,
         model::Watcher::Inotify => Prefer::Inotify,
     };
-    watch.ignore_pid = Some(std::process::id());
+    // What is produced is written by this process, and is what is to be captured.
+    watch.ignore_pid = (!options.source.kind.is_produced()).then(std::process::id);
     watch
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::args::of_host::OfHost;
 use super::context::Context;
 use super::outcome::{Explain as _, Failure, Outcome};
 use super::secret::{self, Purpose};
@@ -12,6 +13,7 @@ use crate::capture::once::{self, ScopeError};
 use crate::capture::scope::Scope;
 use crate::config::model::{LockMode, Remote, Source};
 use crate::crypto::slots::Secret;
+use crate::index::tree::Reader;
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
@@ -32,6 +34,7 @@ use crate::store::{
 };
 use crate::sys::clock::SystemClock;
 use crate::types::{location::Location, path};
+use crate::view::{names, whose::Whose};
 
 /// Whether what was read before may be read again from the cache of this host.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,15 +201,27 @@ pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
     })
 }
 
-/// Tells where this machine goes on with a source under another name, so that nobody takes what is shown for what it captured last.
-pub fn tell_apart(context: &Context, at: &Attached) -> Result<(), Failure> {
+/// Whose history a command is to look at: that of the host it was given, else this machine's own.
+///
+/// Where this machine goes on with a source under another name, it is told that another writer has a history too.
+pub fn whose(context: &Context, of: &OfHost, at: &Attached, index: &Reader) -> Result<Whose, Failure> {
     let host = &context.config.host;
-    for (root, name) in write::apart(at, host).into_failure()? {
+    if let Some(name) = &of.host {
+        let known = names::hosts(index).into_failure()?;
+        if !known.contains(name) {
+            let known: Vec<String> = known.iter().map(|host| path::show(host.as_bytes())).collect();
+            let failure = Failure::new(format!("the repository has no host {}", path::show(name.as_bytes())));
+            return Err(failure.hint(format!("it has {}", known.join(", "))));
+        }
+        return Ok(Whose::named(name));
+    }
+    for apart in write::apart(at, host).into_failure()? {
         tracing::warn!(
-            "another writer has the history of {} under the name {host}; this machine captures it as {name}, which is not shown here: \
-             host = \"{name}\" in the settings shows it",
-            path::show(&root)
+            "another writer has the history of {} under the name {host}; this machine goes on with its own as {}: that one is meant, \
+             unless --host says otherwise",
+            path::show(&apart.root),
+            apart.name
         );
     }
-    Ok(())
+    Whose::own(at, host).into_failure()
 }

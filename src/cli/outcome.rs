@@ -1,5 +1,6 @@
 //! How a command ended, and failures told to people.
 
+use crate::types::path::tame;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -104,16 +105,16 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.what)?;
+        writeln!(f, "error: {}", tame(&self.what))?;
         let mut before = &self.what;
         // Some errors quote their source; it is not told twice.
         for reason in self.because.iter() {
             if !before.contains(reason.as_str()) {
-                writeln!(f, "  because: {reason}")?;
+                writeln!(f, "  because: {}", tame(reason))?;
             }
             before = reason;
         }
-        self.hint.iter().try_for_each(|hint| writeln!(f, "  to do: {hint}"))
+        self.hint.iter().try_for_each(|hint| writeln!(f, "  to do: {}", tame(hint)))
     }
 }
 
@@ -196,6 +197,14 @@ mod tests {
         assert_eq!(json["because"][1], "disk on fire");
         let failure = Failure::from_error(&Quoting(io::Error::other("disk on fire")));
         assert_eq!(told(&failure, false), "error: quoting: disk on fire\n");
+    }
+
+    #[test]
+    fn a_name_can_not_disturb_a_terminal() {
+        let failure = Failure::new("no source /x\u{1b}]0;P\u{7}").because(&Outer(io::Error::other("a\u{202e}b")));
+        let text = told(&failure.hint("\u{9b}2J"), false);
+        assert!(!text.chars().any(|c| c != '\n' && c.is_control()) && text.contains("/x\\x1b]0;P\\x07"), "{text}");
+        assert!(text.contains("a\\xe2\\x80\\xaeb") && text.contains("\\xc2\\x9b2J"), "{text}");
     }
 
     #[test]

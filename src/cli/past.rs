@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::args::of_host::OfHost;
 use super::bar;
 use super::context::{Context, absolute};
 use super::open;
@@ -26,7 +27,11 @@ use crate::types::{
         zone::Zone,
     },
 };
-use crate::view::{instant::View, positions::Positions};
+use crate::view::{
+    instant::View,
+    positions::Positions,
+    whose::{Line, Whose},
+};
 
 impl From<IndexError> for Failure {
     fn from(e: IndexError) -> Failure {
@@ -42,8 +47,12 @@ pub struct Past {
     pub index: Reader,
     /// The zone of times.
     pub zone: Zone,
-    /// The host.
+    /// The host, by the name under which its history is looked at.
     pub host: String,
+    /// Whose history it is.
+    pub whose: Whose,
+    /// Whether this one name was asked for, and no other writer's is meant.
+    exact: bool,
     /// How the command ends if nothing else goes wrong: in part, where some of the journal could not be read.
     pub outcome: Outcome,
 }
@@ -51,6 +60,11 @@ pub struct Past {
 impl Past {
     /// Opens it, with what the journal has and the index has not seen yet.
     pub fn open(context: &Context) -> Result<Past, Failure> {
+        Past::open_of(context, &OfHost::default())
+    }
+
+    /// The same for the host that was asked for.
+    pub fn open_of(context: &Context, of: &OfHost) -> Result<Past, Failure> {
         let zone = match &context.config.mount.zone {
             Some(name) => Zone::named(name).into_failure()?,
             None => Zone::system(),
@@ -62,15 +76,22 @@ impl Past {
         if !open::catch_up_to_read(&at, &*bar)?.problems.is_empty() {
             outcome = Outcome::Partial;
         }
-        open::tell_apart(context, &at)?;
-        Ok(Past { at, index, zone, host: context.config.host.clone(), outcome })
+        let whose = open::whose(context, of, &at, &index)?;
+        let host = whose.host().to_owned();
+        Ok(Past { at, index, zone, host, whose, exact: of.host.is_some(), outcome })
     }
 
-    /// The sources of this host, in the order of their paths, with those of other writers under its name.
+    /// The sources of this host, in the order of their paths, with those of other writers under its name, unless just one was asked
+    /// for.
     pub fn sources(&self) -> Result<Vec<Source>, Failure> {
         let mut all = self.index.sources()?;
-        all.retain(|s| s.is_of(&self.host));
+        all.retain(|s| if self.exact { s.host == self.host } else { s.is_of(&self.host) });
         Ok(all)
+    }
+
+    /// The sources whose history is shown, each as far as it is.
+    pub fn lines(&self) -> Result<Vec<Line>, Failure> {
+        Ok(self.whose.lines(&self.index)?)
     }
 
     /// The sources of this host at these paths; all if none is given.
@@ -93,18 +114,18 @@ impl Past {
         Ok(chosen)
     }
 
-    /// The sources of this host that have to do with a path.
-    pub fn sources_near(&self, absolute: &[u8]) -> Result<Vec<Source>, Failure> {
+    /// The sources of this history that have to do with a path.
+    pub fn lines_near(&self, absolute: &[u8]) -> Result<Vec<Line>, Failure> {
         let near = |s: &Source| path::is_within(absolute, &s.root) || path::is_within(&s.root, absolute);
-        let all = self.sources()?;
-        let found: Vec<Source> = all.iter().filter(|s| near(s)).cloned().collect();
+        let all = self.lines()?;
+        let found: Vec<Line> = all.iter().filter(|line| near(&line.source)).cloned().collect();
         if found.is_empty() {
             let failure = Failure::new(format!("{} lies in no source of the host {}", path::show(absolute), self.host));
             return Err(match &all[..] {
                 [] => failure.hint("nothing has been captured yet: `bygone snapshot` captures what is protected"),
                 all => failure.hint(format!(
                     "its sources are {}",
-                    all.iter().map(|s| path::show(&s.root)).collect::<Vec<_>>().join(", ")
+                    all.iter().map(|line| path::show(&line.source.root)).collect::<Vec<_>>().join(", ")
                 )),
             });
         }
@@ -131,7 +152,7 @@ impl Past {
 
     /// The view of a time; a failure where nothing had been captured by then.
     pub fn view(&self, time: &Resolved) -> Result<View, Failure> {
-        let view = View::open(&self.index, &self.host, time.instant)?;
+        let view = View::of(&self.index, &self.whose, time.instant)?;
         if view.parts.is_empty() {
             view.check(b"/")?;
             return Err(self.too_early(time)?);
@@ -156,11 +177,11 @@ impl Past {
     /// Why nothing is at a path as of a view, and when something was.
     pub fn not_there(&self, absolute: &[u8], time: &Resolved) -> Result<Failure, Failure> {
         let shown = path::show(absolute);
-        let sources = self.sources_near(absolute)?;
+        let lines = self.lines_near(absolute)?;
         let failure = Failure::new(format!("{shown} was not there at {}", time.text));
-        for source in &sources {
-            let stands = Positions::new(&self.index, source).at(absolute)?;
-            if let Some(when) = self.nearest(source, &stands, time.instant)? {
+        for line in &lines {
+            let stands = Positions::new(&self.index, &line.source).at(absolute)?;
+            if let Some(when) = self.nearest(line, &stands, time.instant)? {
                 return Ok(failure.hint(format!("{when}; `bygone log {shown}` lists all its versions")));
             }
         }
@@ -168,11 +189,14 @@ impl Past {
     }
 
     /// The last time before, or else the first after, at which something stood there.
-    fn nearest(&self, source: &Source, stands: &[Stay], at: Instant) -> Result<Option<String>, Failure> {
+    fn nearest(&self, line: &Line, stands: &[Stay], at: Instant) -> Result<Option<String>, Failure> {
         let mut later = None;
         for stand in stands.iter().rev() {
-            let from = self.snapshot(source, stand.from)?;
-            let to = stand.to.map(|to| self.snapshot(source, to)).transpose()?;
+            let from = self.snapshot(&line.source, stand.from)?;
+            if !line.shows(from.time) {
+                continue;
+            }
+            let to = stand.to.map(|to| self.snapshot(&line.source, to)).transpose()?;
             let text = match to {
                 Some(to) => format!("it was there from {} until {}", self.show(from.time), self.show(to.time)),
                 None => format!("it is there since {}", self.show(from.time)),

@@ -1,7 +1,7 @@
 //! From arguments to an exit status.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 
 use clap::Parser as _;
 
@@ -16,6 +16,7 @@ use super::context::{Context, Missing};
 use super::logging;
 use super::outcome::{Failure, Outcome};
 use crate::sys::process;
+use crate::types::path::tame;
 
 /// Runs the command line `args`, the program's name first, and gives the exit status.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -52,6 +53,10 @@ fn refused(e: &clap::Error, args: &[OsString]) -> u8 {
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let _unread = match json {
         true => in_words(e).tell(&mut io::stderr().lock(), true, None),
+        // The parser repeats what it was given.
+        false if args.iter().any(|arg| arg.to_string_lossy().contains(char::is_control)) => {
+            write!(io::stderr().lock(), "{}", tame(&e.render().to_string()))
+        }
         false => e.print(),
     };
     Outcome::Usage.status()

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::kinds::Produce;
 use super::model::{Config, JobSettings, Source, Task};
 use crate::schedule::job::{Job, Retries};
 use crate::schedule::model::Schedule;
@@ -18,11 +19,16 @@ pub struct Assigned {
     pub source: Option<PathBuf>,
 }
 
-/// All jobs: those of the sources in their order, full before differential, and then the others.
+/// All jobs: those of the sources in their order, full before differential before produce, and then the others.
 pub fn jobs(config: &Config) -> Vec<Assigned> {
     let of_sources = config.sources.iter().flat_map(|source| {
-        let tasks = [(Task::Full, &source.full), (Task::Differential, &source.differential)];
-        tasks.into_iter().filter_map(move |(task, schedule)| Some(of_source(config, source, task, schedule.as_ref()?)))
+        let produce = source.produce.as_ref().map(Produce::schedule);
+        let tasks = [
+            (Task::Full, source.full.clone()),
+            (Task::Differential, source.differential.clone()),
+            (Task::Produce, produce),
+        ];
+        tasks.into_iter().filter_map(move |(task, schedule)| Some(of_source(config, source, task, schedule?)))
     });
     of_sources.chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
 }
@@ -32,10 +38,10 @@ pub fn zone(config: &Config) -> Zone {
     config.schedule.zone.clone().unwrap_or_else(Zone::system)
 }
 
-fn of_source(config: &Config, source: &Source, task: Task, schedule: &Schedule) -> Assigned {
+fn of_source(config: &Config, source: &Source, task: Task, schedule: Schedule) -> Assigned {
     let job = Job {
         name: format!("{} {}", task.word(), source.path.display()),
-        schedule: schedule.clone(),
+        schedule,
         zone: zone(config),
         jitter: source.jitter,
         blackout: source.blackout.clone(),

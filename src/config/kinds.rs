@@ -172,6 +172,16 @@ pub enum Produce {
     At(Box<Schedule>),
 }
 
+impl Produce {
+    /// The schedule of it. A service that produces every so often does it at the multiples of that time.
+    pub fn schedule(&self) -> Schedule {
+        match self {
+            Produce::Every(every) => Schedule::every(*every),
+            Produce::At(schedule) => (**schedule).clone(),
+        }
+    }
+}
+
 /// Where a produced source lies unless it has a path: in the state directory.
 pub fn produced_dir(state: &Path, name: &str) -> std::path::PathBuf {
     state.join("produced").join(name)

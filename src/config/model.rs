@@ -264,6 +264,9 @@ pub enum Task {
     /// It captures everything and reads every byte; only by the setting of a source.
     #[serde(skip_deserializing)]
     Full,
+    /// It produces the data of a source; only by the setting of one.
+    #[serde(skip_deserializing)]
+    Produce,
 }
 
 impl Task {
@@ -275,6 +278,7 @@ impl Task {
             Task::Snapshot => "snapshot",
             Task::Differential => "differential",
             Task::Full => "full",
+            Task::Produce => "produce",
         }
     }
 }

@@ -92,6 +92,8 @@ pub enum Way {
         url: String,
         /// A header with a secret, `Name: value`, from where it is read each time.
         header: Option<SecretFrom>,
+        /// A file of certificates that its server is trusted by too, beside those that the system trusts.
+        ca_file: Option<PathBuf>,
     },
     /// By a command, `sh -c`, with JSON on its standard input.
     Command(String),
@@ -110,6 +112,8 @@ pub struct Smtp {
     pub user: Option<String>,
     /// The password.
     pub password: Option<SecretFrom>,
+    /// A file of certificates that the server is trusted by too, beside those that the system trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where a secret is read from, each time it is needed.
@@ -137,6 +141,7 @@ pub(super) struct RawNotify {
     webhook: Option<String>,
     header_file: Option<values::Absolute>,
     header_env: Option<String>,
+    ca_file: Option<values::Absolute>,
     command: Option<String>,
     on: Option<Vec<On>>,
     #[serde(default, deserialize_with = "values::schedule_if_any")]
@@ -155,6 +160,10 @@ impl RawNotify {
             let (what, needs) = if of_mail { ("from, to, user and password", "smtp") } else { ("a header", "webhook") };
             return Err(format!("[[notify]] has {what} without {needs}: they belong together"));
         }
+        let ca_file = self.ca_file.map(|file| file.0);
+        if ca_file.is_some() && self.smtp.is_none() && self.webhook.is_none() {
+            return Err("[[notify]] has ca-file without smtp or webhook: they belong together".into());
+        }
         let way = match (self.smtp, self.webhook, self.command) {
             (Some(server), None, None) => {
                 let from = self.from.ok_or("[[notify]] with smtp needs `from`, the sender's address")?;
@@ -162,11 +171,11 @@ impl RawNotify {
                     return Err("[[notify]] with smtp needs `to`, a list of addresses".into());
                 }
                 check_url(&server, &["smtp://", "smtps://"], "smtp")?;
-                Way::Smtp(Smtp { server, from, to: self.to, user: self.user, password })
+                Way::Smtp(Smtp { server, from, to: self.to, user: self.user, password, ca_file })
             }
             (None, Some(url), None) => {
                 check_url(&url, &["http://", "https://"], "webhook")?;
-                Way::Webhook { url, header }
+                Way::Webhook { url, header, ca_file }
             }
             (None, None, Some(command)) => Way::Command(command),
             _ => return Err("[[notify]] needs exactly one of smtp, webhook and command".into()),

@@ -24,6 +24,8 @@ pub(super) struct Asked<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) orders: &'a UnboundedSender<Order>,
     pub(super) peer: &'a Peer,
+    /// Whether nobody waits for the answer any more.
+    pub(super) is_gone: &'a dyn Fn() -> bool,
 }
 
 /// Does what was asked, and says so. Blocks.
@@ -112,6 +114,11 @@ fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8
     let mut whole = true;
     for source in chosen(current, names)? {
         let path = source.path.display();
+        if (asked.is_gone)() {
+            let why = format!("{path} and what follows is not captured: who asked for it does not wait any more");
+            tracing::warn!("{why}");
+            return Err(why);
+        }
         let running = shared.works.begin(&format!("snapshot {path}"), Some(&source.path));
         let taken = shared.captures.take((&current.config, &current.at), source, tier, &running.work);
         current.trail.snapshot(&current.config, source, &taken, By::Peer(asked.peer));

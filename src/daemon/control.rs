@@ -12,6 +12,7 @@ use crate::sys::{
 };
 use std::{
     collections::HashMap,
+    os::fd::AsFd as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,6 +27,8 @@ use tokio::{
 const AT_ONCE: usize = 128;
 /// So many of one user.
 const OF_ONE: usize = 16;
+/// So many of root, and of the user of the service: however many there are, files can be opened for capture.
+const OF_OWN: usize = 96;
 /// How long a question may take to arrive.
 const ASK_WAIT: Duration = Duration::from_secs(10);
 /// How long a line of an answer may take to be read.
@@ -74,9 +77,11 @@ async fn talk(
     };
     let (to, mut answers) = mpsc::unbounded_channel();
     let asker: Peer = peer.clone();
+    let line_to = stream.as_fd().try_clone_to_owned()?;
     tokio::task::spawn_blocking(move || {
-        let asked = Asked { shared: &shared, orders: &orders, peer: &asker };
-        // Who does not listen any more is answered all the same: what was begun is finished.
+        // Who does not listen any more is answered all the same: what was begun is finished, and nothing more is begun.
+        let is_gone = || local::is_closed(&line_to).unwrap_or(false);
+        let asked = Asked { shared: &shared, orders: &orders, peer: &asker, is_gone: &is_gone };
         answer(&asked, &ask, &|line| drop(to.send(line)));
     });
     loop {
@@ -120,9 +125,14 @@ struct Place {
 impl Place {
     fn take(users: &Users, uid: u32) -> Option<Place> {
         let mut all = users.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sum, own) = (all.values().sum::<usize>(), all.get(&uid).copied().unwrap_or(0));
-        let is_free = uid == 0 || uid == process::effective_uid();
-        if !is_free && (own >= OF_ONE || sum >= AT_ONCE) {
+        let is_own = |uid: u32| uid == 0 || uid == process::effective_uid();
+        let own = all.get(&uid).copied().unwrap_or(0);
+        let sum: usize = all.iter().filter(|(of, _)| !is_own(**of)).map(|(_, n)| n).sum();
+        let is_full = match is_own(uid) {
+            true => own >= OF_OWN,
+            false => own >= OF_ONE || sum >= AT_ONCE,
+        };
+        if is_full {
             return None;
         }
         all.insert(uid, own + 1);
@@ -137,5 +147,27 @@ impl Drop for Place {
             Some(n) if *n > 1 => *n -= 1,
             _ => drop(all.remove(&self.uid)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_for_everybody_and_others_take_none_from_root() {
+        let users = Users::default();
+        let taken = |uid, most: usize| (0..most + 1).map_while(|_| Place::take(&users, uid)).collect::<Vec<_>>();
+        let own = process::effective_uid();
+        let others: Vec<Vec<Place>> = (1..100).filter(|n| *n != own).map(|uid| taken(uid, OF_ONE)).collect();
+        assert_eq!(others.iter().map(Vec::len).sum::<usize>(), AT_ONCE);
+        assert!(others.iter().all(|places| places.len() <= OF_ONE));
+        let root = taken(0, OF_OWN);
+        assert_eq!(root.len(), OF_OWN, "however many others there are");
+        assert!(Place::take(&users, 1).is_none());
+        drop(others);
+        assert!(Place::take(&users, 1).is_some(), "those of root count for root alone");
+        drop(root);
+        assert!(users.lock().unwrap().is_empty());
     }
 }

@@ -13,6 +13,7 @@ use crate::daemon::{
     work::Work,
 };
 use crate::observe::verified::{self, Verification};
+use crate::produce::run::{Ground, produce};
 use crate::repo::{attach::Attached, replay};
 use crate::retention::maintain::Maintenance;
 use crate::sys::clock;
@@ -21,7 +22,11 @@ use crate::verify::check::{self, Options};
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+
+/// How often what runs beside is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a job works with.
 pub(super) struct Tools {
@@ -43,6 +48,7 @@ const TASKS: &[(Task, Do)] = &[
     (Task::Snapshot, |tools, work| capture(tools, work, Tier::Incremental)),
     (Task::Differential, |tools, work| capture(tools, work, Tier::Differential)),
     (Task::Full, |tools, work| capture(tools, work, Tier::Full)),
+    (Task::Produce, produced),
     (Task::Verify, verify),
     (Task::Maintain, maintain),
 ];
@@ -88,6 +94,29 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
         }
     }
     if failed.is_empty() { Ok(done.join("; ")) } else { Err(failed.join("; ").into()) }
+}
+
+/// Produces the data of a source; whoever watches it sees what is new.
+fn produced(tools: &Tools, work: &Work) -> Result<String, Trouble> {
+    let is_wanted = |source: &&Source| tools.source.as_ref() == Some(&source.path);
+    let source = tools.config.sources.iter().find(is_wanted).ok_or("its source is not in the settings any more")?;
+    let ground = Ground { state: &tools.config.state, tier: Tier::Incremental, stop: &work.stop };
+    let done = std::thread::scope(|threads| {
+        let producing = threads.spawn(|| produce(source, &ground));
+        while !producing.is_finished() {
+            work.pulse.beat();
+            std::thread::sleep(LOOK);
+        }
+        producing.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+    })?;
+    let path = source.path.display();
+    match done.failures.first() {
+        None => Ok(format!("produced {path}")),
+        Some(first) => {
+            let n = done.failures.len();
+            Err(format!("{n} part(s) of {path} could not be produced, the first: {}: {}", first.what, first.why).into())
+        }
+    }
 }
 
 fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {

@@ -1,5 +1,6 @@
 //! What the service tells those who watch over it: facts, of which what is costly is looked at seldom.
 
+use crate::config::model::Config;
 use crate::daemon::{
     runner::Ended,
     shared::{Current, Shared},
@@ -9,6 +10,7 @@ use crate::observe::{
     facts::{Count, Facts, JobFacts, ServiceFacts, SourceFacts, Stored, TaskFacts},
     gather,
 };
+use crate::produce::archiver;
 use crate::store::counts;
 use crate::types::path;
 use std::{
@@ -74,16 +76,27 @@ impl Observer {
         }
         let begun = Instant::now();
         let (mut stored, mut trouble) = (before.as_ref().and_then(|before| before.stored.clone()), None);
-        let sources = gather::sources(&current.config, &current.at).unwrap_or_else(|e| {
+        let mut sources = gather::sources(&current.config, &current.at).unwrap_or_else(|e| {
             trouble = Some(e.to_string());
             before.map(|before| before.sources).unwrap_or_default()
         });
+        archiving(&current.config, &mut sources);
         match gather::stored(&current.at, shared.clock.now()) {
             Ok(now) => stored = Some(now),
             // What was known before is told with its time.
             Err(e) => trouble = Some(e.to_string()),
         }
         kept.insert(Seldom { looked: Instant::now(), cost: begun.elapsed(), of, sources, stored, trouble }).clone()
+    }
+}
+
+/// Asks the servers of sources whether their WAL is archived.
+pub fn archiving(config: &Config, facts: &mut [SourceFacts]) {
+    for source in &config.sources {
+        let root = source.path.as_os_str().as_encoded_bytes();
+        if let Some(facts) = facts.iter_mut().find(|facts| facts.configured && facts.root == root) {
+            facts.not_archived = archiver::failing(source);
+        }
     }
 }
 

@@ -66,6 +66,8 @@ fn watch(shared: &Arc<Shared>, current: &Current, source: &Source, place: &str) 
         at: Place::whole(&source.path),
         full: None,
         differential: None,
+        // The times at which it is produced are those of a job.
+        produce: None,
         blackout: Blackout::default(),
         jitter: Duration::ZERO,
         retention: None::<Retention>,

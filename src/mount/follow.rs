@@ -6,11 +6,14 @@ use std::{
     io,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often the index is looked at.
 const EVERY: Duration = Duration::from_millis(200);
+
+/// How often it is looked whether what the kernel keeps has been released, where anything has changed.
+const RELEASED: Duration = Duration::from_secs(1);
 
 /// The thread that follows. It ends when this is dropped.
 pub struct Follower {
@@ -49,6 +52,7 @@ fn follow(fs: &Fs, changes: &Changes, stop: &(Mutex<bool>, Condvar)) -> Result<(
     // Its own reader: the version tells of changes since the same connection looked last.
     let index = fs.reader()?;
     let mut seen = (index.data_version()?, fs.today());
+    let (mut changed, mut looked) = (false, Instant::now());
     loop {
         let guard = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (stopped, _) = stop.1.wait_timeout(guard, EVERY).unwrap_or_else(PoisonError::into_inner);
@@ -60,6 +64,11 @@ fn follow(fs: &Fs, changes: &Changes, stop: &(Mutex<bool>, Condvar)) -> Result<(
         if now != seen {
             seen = now;
             fs.moved(changes);
+            changed = true;
+        }
+        if changed && looked.elapsed() >= RELEASED {
+            (changed, looked) = (false, Instant::now());
+            fs.released(&index, changes)?;
         }
     }
 }

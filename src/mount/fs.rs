@@ -13,13 +13,13 @@ use crate::mount::{
 };
 use crate::repo::attach::Attached;
 use crate::types::{
-    ids::{SourceNum, Ver},
+    ids::{Snap, SourceNum, Ver},
     time::Instant,
     when::{show::day, zone::Zone},
 };
-use crate::view::{instant::View, names::Names};
+use crate::view::{instant::View, names::Names, whose::Whose};
 use lru::LruCache;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +29,8 @@ const LISTINGS_MAX: usize = 24 << 20;
 const KNOWN_MAX: usize = 1 << 15;
 /// Names that move and are noted for the next change.
 const TOLD_MAX: usize = 4096;
+/// Names of views that the kernel may keep until they are released.
+const KEPT_MAX: usize = 1024;
 /// Views whose sources are remembered.
 const VIEWS_MAX: usize = 1024;
 
@@ -37,6 +39,8 @@ const VIEWS_MAX: usize = 1024;
 pub struct Shown {
     /// The host whose history stands at the root.
     pub host: String,
+    /// Just the history of that name, also where this machine goes on under another one.
+    pub exact: bool,
     /// The host that this process runs on.
     pub this_host: String,
     /// The time zone of names.
@@ -52,6 +56,8 @@ pub struct Fs {
     pub(super) attached: Arc<Attached>,
     pub(super) names: Names,
     pub(super) shown: Shown,
+    /// Whose history stands at the root.
+    pub(super) whose: Whose,
     pub(super) owner: Owner,
     pub(super) contents: Contents,
     pub(super) listings: Listings,
@@ -69,10 +75,19 @@ pub struct Fs {
 /// A view by what its number stands for.
 #[derive(Clone, PartialEq, Eq)]
 struct ViewKey {
-    host: String,
+    host: Whose,
     at: Instant,
     /// Of the name: two names of one instant are two views.
     hash: u64,
+    /// What it shows: once retention has released some of that, its name is another view.
+    parts: Vec<(SourceNum, Snap)>,
+}
+
+impl ViewKey {
+    fn is_shown_by(&self, view: &View) -> bool {
+        let now = parts_of(view);
+        self.parts.iter().all(|part| now.contains(part))
+    }
 }
 
 struct Views {
@@ -80,6 +95,12 @@ struct Views {
     above: Tags<Vec<u8>>,
     open: LruCache<Tag, Arc<View>>,
     slots: Vec<SourceNum>,
+    /// The names of views that the kernel was told to keep, each with the directory it stands in.
+    kept: HashMap<(u64, Vec<u8>), Tag>,
+}
+
+fn parts_of(view: &View) -> Vec<(SourceNum, Snap)> {
+    view.parts.iter().map(|part| (part.source.num, part.snapshot.number)).collect()
 }
 
 /// The space of a file system, in blocks of `block_bytes`.
@@ -117,8 +138,10 @@ impl Fs {
     /// The tree of a repository.
     pub fn new(attached: Arc<Attached>, shown: Shown) -> Result<Fs, FsError> {
         let size = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        let names = Names::new(attached.clone(), shown.zone.clone(), &shown.this_host)?;
         let mut fs = Fs {
-            names: Names::new(attached.clone(), shown.zone.clone(), shown.this_host.clone()),
+            whose: if shown.exact { Whose::named(&shown.host) } else { names.of_host(&shown.host) },
+            names,
             owner: Owner::this_process(),
             contents: Contents::new(&attached)?,
             listings: Listings::new(LISTINGS_MAX),
@@ -130,6 +153,7 @@ impl Fs {
                 above: Tags::new(inodes::ABOVE_COUNT),
                 open: LruCache::new(size(VIEWS_MAX)),
                 slots: Vec::new(),
+                kept: HashMap::new(),
             }),
             known: Mutex::new(LruCache::new(size(KNOWN_MAX))),
             readers: Mutex::default(),
@@ -145,14 +169,14 @@ impl Fs {
 
     /// The view that is the root of a mount of one instant.
     fn settle_root(&self, at: Instant) -> Result<Ino, FsError> {
-        let host = self.shown.host.clone();
+        let host = self.whose.clone();
         self.with_index(|index| {
             let settled = match self.names.is_settled(index, &host, at)? {
                 true => crate::view::names::newest(index, &host, at)?.map(|_| at),
                 false => self.names.newest_settled(index, &host, at)?,
             };
             let settled = settled.ok_or(FsError::NoSnapshot)?;
-            let tag = self.tag(&host, settled, "")?;
+            let tag = self.view_tag(index, &host, settled, "")?;
             self.view_root(index, tag)
         })
     }
@@ -175,9 +199,23 @@ impl Fs {
     }
 
     /// The number of a view by its name; without a name, of the one view there is.
-    pub(super) fn tag(&self, host: &str, at: Instant, name: &str) -> Result<Tag, FsError> {
-        let hash = stable_hash(&[host.as_bytes(), &at.0.to_le_bytes(), name.as_bytes()]);
-        let key = ViewKey { host: host.to_owned(), at, hash };
+    pub(super) fn view_tag(&self, index: &Reader, host: &Whose, at: Instant, name: &str) -> Result<Tag, FsError> {
+        let view = View::of(index, host, at)?;
+        let tag = self.tag(host, at, name, parts_of(&view))?;
+        lock(&self.views).open.put(tag, Arc::new(view));
+        Ok(tag)
+    }
+
+    /// The number of what is shown under a name of an instant.
+    pub(super) fn tag(
+        &self,
+        host: &Whose,
+        at: Instant,
+        name: &str,
+        parts: Vec<(SourceNum, Snap)>,
+    ) -> Result<Tag, FsError> {
+        let hash = stable_hash(&[host.host().as_bytes(), &at.0.to_le_bytes(), name.as_bytes()]);
+        let key = ViewKey { host: host.clone(), at, hash, parts };
         lock(&self.views).tags.number(hash, key).map(Tag).ok_or(FsError::TooManyViews)
     }
 
@@ -190,7 +228,10 @@ impl Fs {
             }
             views.tags.key(tag.0).ok_or(FsError::Stale)?.clone()
         };
-        let view = Arc::new(View::open(index, &key.host, key.at)?);
+        let view = Arc::new(View::of(index, &key.host, key.at)?);
+        if !key.is_shown_by(&view) {
+            return Err(FsError::Stale);
+        }
         lock(&self.views).open.put(tag, view.clone());
         Ok(view)
     }
@@ -282,6 +323,9 @@ impl Fs {
 
     /// Tells the kernel to ask again for everything that moves.
     pub fn moved(&self, changes: &Changes) {
+        if let Err(e) = self.names.refresh() {
+            tracing::warn!("cannot tell whether this machine goes on under another name: {e}");
+        }
         let (directories, names) = {
             let places = lock(&self.places);
             (places.moving(), std::mem::take(&mut *lock(&self.told)))
@@ -292,6 +336,43 @@ impl Fs {
         for (parent, name) in names {
             changes.name(parent, &name);
         }
+    }
+
+    /// How long the kernel may keep a name of a view in a directory: as long as its snapshots are kept, where that can be noted.
+    pub(super) fn keep_of_view(&self, parent: u64, name: &[u8], tag: Tag) -> Keep {
+        let kept = &mut lock(&self.views).kept;
+        let key = (parent, name.to_vec());
+        if kept.len() >= KEPT_MAX && !kept.contains_key(&key) {
+            return Keep::Shortly;
+        }
+        kept.insert(key, tag);
+        Keep::Forever
+    }
+
+    /// Tells the kernel to forget the views of which retention has released something.
+    pub fn released(&self, index: &Reader, changes: &Changes) -> Result<(), FsError> {
+        let open: HashMap<Tag, ViewKey> = {
+            let views = lock(&self.views);
+            let tags = views.kept.values().chain(views.open.iter().map(|(tag, _)| tag));
+            tags.filter_map(|tag| Some((*tag, views.tags.key(tag.0)?.clone()))).collect()
+        };
+        let mut gone = HashSet::new();
+        for (tag, key) in open {
+            if !key.is_shown_by(&View::of(index, &key.host, key.at)?) {
+                gone.insert(tag);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<(u64, Vec<u8>)> = {
+            let views = &mut *lock(&self.views);
+            gone.iter().for_each(|tag| drop(views.open.pop(tag)));
+            views.kept.extract_if(|_, tag| gone.contains(tag)).map(|(name, _)| name).collect()
+        };
+        *lock(&self.days) = crate::mount::top::Days::default();
+        names.iter().for_each(|(parent, name)| changes.name(*parent, name));
+        Ok(())
     }
 
     /// Notes a name that the kernel was told of and that moves.

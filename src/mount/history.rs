@@ -1,7 +1,7 @@
 //! `history/<path>`: every directory that ever was, and below the name of a file one readable file a version, named by the
 //! local time of the snapshot that captured it.
 
-use crate::index::tree::Reader;
+use crate::index::{rows::Row, tree::Reader};
 use crate::mount::{
     errno::FsError,
     fs::Fs,
@@ -11,14 +11,16 @@ use crate::mount::{
 };
 use crate::types::{
     path,
-    snapshot::Source,
     time::Instant,
     when::{
         show::{show, time_of_day_name},
         zone::Zone,
     },
 };
-use crate::view::{history, names};
+use crate::view::{
+    history, names,
+    whose::{Line, Whose},
+};
 use std::collections::BTreeMap;
 
 /// What is below a path of the history.
@@ -31,22 +33,22 @@ struct Ever {
 
 impl Fs {
     /// Looks up a name below a path of the history. What was stays: only what was not may come.
-    pub(super) fn look_up_ever(&self, index: &Reader, host: &str, at: &[u8], name: &[u8]) -> Result<Found, FsError> {
+    pub(super) fn look_up_ever(&self, index: &Reader, host: &Whose, at: &[u8], name: &[u8]) -> Result<Found, FsError> {
         let ever = self.ever(index, host, at)?;
         if ever.names.binary_search_by(|n| n.as_slice().cmp(name)).is_ok() {
-            return self.tell_place(index, &Place::Ever(host.to_owned(), path::join(at, name)), Keep::Forever);
+            return self.tell_place(index, &Place::Ever(host.clone(), path::join(at, name)), Keep::Forever);
         }
         let version = ever.versions.get(name).map(|attr| Found::Node(*attr, Keep::Forever));
         Ok(version.unwrap_or(Found::Nothing(Keep::Shortly)))
     }
 
     /// Lists a path of the history.
-    pub(super) fn list_ever(&self, index: &Reader, host: &str, at: &[u8]) -> Result<Listing, FsError> {
+    pub(super) fn list_ever(&self, index: &Reader, host: &Whose, at: &[u8]) -> Result<Listing, FsError> {
         let ever = self.ever(index, host, at)?;
         let mut listing = Listing::new(self.peek(&self.above_ever(host, at)));
         let newest = names::newest(index, host, Instant(i64::MAX))?.unwrap_or(Instant(0));
         for name in &ever.names {
-            let place = Place::Ever(host.to_owned(), path::join(at, name));
+            let place = Place::Ever(host.clone(), path::join(at, name));
             listing.push(name, NodeAttr::directory(0, newest, self.owner), Keep::Forever, Some(place));
         }
         for (name, attr) in &ever.versions {
@@ -58,23 +60,29 @@ impl Fs {
         Ok(listing)
     }
 
-    fn above_ever(&self, host: &str, at: &[u8]) -> Place {
+    fn above_ever(&self, host: &Whose, at: &[u8]) -> Place {
         match at.iter().rposition(|b| *b == b'/') {
             Some(0) | None if at.len() <= 1 => self.host_or_root(host),
-            Some(0) | None => Place::Ever(host.to_owned(), b"/".to_vec()),
-            Some(slash) => Place::Ever(host.to_owned(), at[..slash].to_vec()),
+            Some(0) | None => Place::Ever(host.clone(), b"/".to_vec()),
+            Some(slash) => Place::Ever(host.clone(), at[..slash].to_vec()),
         }
     }
 
-    fn ever(&self, index: &Reader, host: &str, at: &[u8]) -> Result<Ever, FsError> {
-        let mut sources = names::sources_of(index, host)?;
-        sources.sort_by(|a, b| a.root.cmp(&b.root));
-        if let Some(source) = sources.iter().find(|source| path::is_within(at, &source.root)) {
-            let names = history::names_ever(index, source, at)?.into_iter().map(|ever| ever.name).collect();
-            return Ok(Ever { names, versions: self.versions_at(index, source, at)? });
+    fn ever(&self, index: &Reader, host: &Whose, at: &[u8]) -> Result<Ever, FsError> {
+        let mut lines = host.lines(index)?;
+        // Stable: of one root, the history that goes first stays first.
+        lines.sort_by(|a, b| a.source.root.cmp(&b.source.root));
+        if let Some(first) = lines.iter().find(|line| path::is_within(at, &line.source.root)) {
+            let mut ever = Ever { names: Vec::new(), versions: BTreeMap::new() };
+            for line in lines.iter().filter(|line| line.source.root == first.source.root) {
+                self.add_line(index, line, at, &mut ever)?;
+            }
+            ever.names.sort();
+            ever.names.dedup();
+            return Ok(ever);
         }
         let depth = path::components(at).count();
-        let below = sources.iter().filter(|source| path::is_within(&source.root, at));
+        let below = lines.iter().map(|line| &line.source).filter(|source| path::is_within(&source.root, at));
         let mut names: Vec<Vec<u8>> =
             below.filter_map(|s| path::components(&s.root).nth(depth).map(<[u8]>::to_vec)).collect();
         names.sort();
@@ -82,12 +90,29 @@ impl Fs {
         Ok(Ever { names, versions: BTreeMap::new() })
     }
 
-    fn versions_at(&self, index: &Reader, source: &Source, at: &[u8]) -> Result<BTreeMap<Vec<u8>, NodeAttr>, FsError> {
+    fn add_line(&self, index: &Reader, line: &Line, at: &[u8], ever: &mut Ever) -> Result<(), FsError> {
+        for name in history::names_ever(index, &line.source, at)? {
+            let first = index.snapshot(line.source.num, name.first)?;
+            if first.is_none_or(|first| line.shows(first.time)) {
+                ever.names.push(name.name);
+            }
+        }
+        self.versions_at(index, line, at, &mut ever.versions)
+    }
+
+    fn versions_at(
+        &self,
+        index: &Reader,
+        line: &Line,
+        at: &[u8],
+        found: &mut BTreeMap<Vec<u8>, NodeAttr>,
+    ) -> Result<(), FsError> {
+        let source = &line.source;
         // Where each view has its own numbers, the history is one more view.
-        let tag = self.tag(&source.host, Instant(i64::MIN), "history")?;
-        let mut found = BTreeMap::new();
+        let tag = self.tag(&Whose::named(&source.host), Instant(i64::MIN), "history", Vec::new())?;
         for version in history::versions(index, source, at)? {
-            let Some(row) = version.row.filter(|row| !row.node.is_dir()) else { continue };
+            let shows = |row: &Row| !row.node.is_dir() && line.shows(version.from.time);
+            let Some(row) = version.row.filter(shows) else { continue };
             let nlink = match row.linked {
                 true => index.link_count(source.num, row.node, version.from.number)?,
                 false => 1,
@@ -105,7 +130,7 @@ impl Fs {
             }
             found.insert(name.into_bytes(), NodeAttr::captured(ino, &row, nlink));
         }
-        Ok(found)
+        Ok(())
     }
 }
 

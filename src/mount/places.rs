@@ -3,6 +3,7 @@
 
 use crate::mount::inodes;
 use crate::types::time::Instant;
+use crate::view::whose::Whose;
 use std::collections::HashMap;
 
 /// A place.
@@ -13,13 +14,13 @@ pub enum Place {
     /// `hosts`
     Hosts,
     /// `hosts/<host>`: the names of time of another host.
-    Host(String),
+    Host(Whose),
     /// `timeline` of a host.
-    Timeline(String),
+    Timeline(Whose),
     /// `timeline/<day>` of a host.
-    Day(String, String),
+    Day(Whose, String),
     /// `history/<path>` of a host: what ever stood at an absolute path.
-    Ever(String, Vec<u8>),
+    Ever(Whose, Vec<u8>),
     /// A symbolic link, by its target. One that moves has another target then, and so another number.
     Link {
         /// Where it leads.
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn a_place_keeps_its_number_until_the_kernel_forgets_it() {
         let mut places = Places::new();
-        let day = Place::Day("host".into(), "2025-09-20".into());
+        let day = Place::Day(Whose::named("host"), "2025-09-20".into());
         let number = places.look_up(&day);
         assert_eq!(places.look_up(&day), number);
         places.forget(number, 1);

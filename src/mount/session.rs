@@ -19,7 +19,7 @@ use crate::types::{
     path,
     when::zone::{Zone, ZoneError},
 };
-use crate::view::names;
+use crate::view::{names, whose::Whose};
 use std::{
     io,
     os::unix::ffi::OsStrExt,
@@ -48,6 +48,7 @@ impl MountOptions {
         let zone = config.mount.zone.as_deref().map_or_else(|| Ok(Zone::system()), Zone::named)?;
         let shown = Shown {
             host: config.host.clone(),
+            exact: false,
             this_host: config.host.clone(),
             zone,
             at: None,
@@ -269,8 +270,8 @@ fn check_place(attached: &Attached, options: &MountOptions, dir: &Path) -> Resul
     if !known.is_empty() && !known.contains(&options.shown.host) {
         return Err(MountError::NoHost { host: options.shown.host.clone(), known: known.join(", ") });
     }
-    for source in names::sources_of(&index, &options.shown.this_host).map_err(RepoError::from)? {
-        let root = Path::new(std::ffi::OsStr::from_bytes(&source.root));
+    for line in Whose::named(&options.shown.this_host).lines(&index).map_err(RepoError::from)? {
+        let root = Path::new(std::ffi::OsStr::from_bytes(&line.source.root));
         if root == dir || (root.starts_with(dir) && root != Path::new("/")) {
             let how = if root == dir { "is" } else { "contains" };
             return Err(place(how, "a source, which it would hide", root));

@@ -20,12 +20,13 @@ use crate::types::{
 use crate::view::{
     names::{self, Meaning},
     timeline,
+    whose::Whose,
 };
 use std::collections::HashMap;
 
 /// The days of each host that have snapshots, as far as they were listed.
 #[derive(Default)]
-pub struct Days(HashMap<String, Listed>);
+pub struct Days(HashMap<Whose, Listed>);
 
 #[derive(Clone, Default)]
 struct Listed {
@@ -43,10 +44,10 @@ impl Fs {
         self.with_index(|index| {
             let found = match place {
                 Place::Root => match name {
-                    "timeline" => Some(Place::Timeline(self.shown.host.clone())),
-                    "history" => Some(history_of(&self.shown.host)),
+                    "timeline" => Some(Place::Timeline(self.whose.clone())),
+                    "history" => Some(history_of(&self.whose)),
                     "hosts" => Some(Place::Hosts),
-                    _ => return self.look_up_time(index, parent, &self.shown.host, name),
+                    _ => return self.look_up_time(index, parent, &self.whose, name),
                 },
                 Place::Host(host) => match name {
                     "history" => Some(history_of(host)),
@@ -68,10 +69,13 @@ impl Fs {
         })
     }
 
-    fn look_up_time(&self, index: &Reader, parent: u64, host: &str, name: &str) -> Result<Found, FsError> {
+    fn look_up_time(&self, index: &Reader, parent: u64, host: &Whose, name: &str) -> Result<Found, FsError> {
         let Some(text) = name.strip_prefix('@') else { return Ok(Found::Nothing(Keep::Shortly)) };
         match self.names.resolve(index, host, text)? {
-            Some(Meaning::View(at)) => Ok(Found::Node(self.view_entry(index, host, at, text)?, Keep::Forever)),
+            Some(Meaning::View(at)) => {
+                let (attr, keep) = self.view_entry(index, parent, host, (at, text))?;
+                Ok(Found::Node(attr, keep))
+            }
             Some(Meaning::Link(target)) => {
                 let place = self.time_link(&target);
                 self.told(parent, name.as_bytes());
@@ -82,10 +86,17 @@ impl Fs {
     }
 
     /// The directory of a view, for the directory it stands in.
-    fn view_entry(&self, index: &Reader, host: &str, at: Instant, text: &str) -> Result<NodeAttr, FsError> {
-        let tag = self.tag(host, at, text)?;
+    fn view_entry(
+        &self,
+        index: &Reader,
+        parent: u64,
+        host: &Whose,
+        (at, text): (Instant, &str),
+    ) -> Result<(NodeAttr, Keep), FsError> {
+        let tag = self.view_tag(index, host, at, text)?;
         let root = self.view_root(index, tag)?;
-        Ok(self.view_attr_with(index, self.encode(root)?)?.attr)
+        let attr = self.view_attr_with(index, self.encode(root)?)?.attr;
+        Ok((attr, self.keep_of_view(parent, format!("@{text}").as_bytes(), tag)))
     }
 
     /// The answer to a look-up of a place, which is counted.
@@ -105,10 +116,12 @@ impl Fs {
     }
 
     /// The own host stands at the root already: below `hosts` it is a link, since no directory stands at two places.
+    ///
+    /// Where this machine goes on under another name, the root is neither of both names.
     fn host_place(&self, host: &str) -> Place {
-        match host == self.shown.host {
+        match host == self.whose.host() && !self.whose.is_apart() {
             true => Place::Link { target: "..".into(), at: Instant(0) },
-            false => Place::Host(host.to_owned()),
+            false => Place::Host(Whose::named(host)),
         }
     }
 
@@ -120,11 +133,12 @@ impl Fs {
     }
 
     fn attr_of_place(&self, index: &Reader, number: u64, place: &Place) -> Result<NodeAttr, FsError> {
-        let newest =
-            |host: &str, at| -> Result<Instant, FsError> { Ok(names::newest(index, host, at)?.unwrap_or(Instant(0))) };
+        let newest = |host: &Whose, at| -> Result<Instant, FsError> {
+            Ok(names::newest(index, host, at)?.unwrap_or(Instant(0)))
+        };
         let at = match place {
             Place::Link { target, at } => return Ok(NodeAttr::link(number, target.as_bytes(), *at, self.owner)),
-            Place::Root | Place::Hosts => newest(&self.shown.host, Instant(i64::MAX))?,
+            Place::Root | Place::Hosts => newest(&self.whose, Instant(i64::MAX))?,
             Place::Host(host) | Place::Timeline(host) | Place::Ever(host, _) => newest(host, Instant(i64::MAX))?,
             Place::Day(host, day) => {
                 let end = crate::types::when::show::day_range(day, self.names.zone());
@@ -138,7 +152,7 @@ impl Fs {
         self.with_index(|index| match place {
             Place::Root => {
                 let mut listing = Listing::new(inodes::ROOT);
-                let host = &self.shown.host;
+                let host = &self.whose;
                 self.list_names(index, host, &mut listing)?;
                 self.push_place(index, &mut listing, "history", history_of(host))?;
                 self.push_place(index, &mut listing, "hosts", Place::Hosts)?;
@@ -179,12 +193,13 @@ impl Fs {
     }
 
     /// The days that have snapshots, and `@latest`.
-    fn list_names(&self, index: &Reader, host: &str, listing: &mut Listing) -> Result<(), FsError> {
+    fn list_names(&self, index: &Reader, host: &Whose, listing: &mut Listing) -> Result<(), FsError> {
+        let parent = self.peek(&self.host_or_root(host));
         for (day, end) in self.days(index, host)? {
             let name = format!("@{day}");
             if self.names.is_settled(index, host, end)? {
-                let attr = self.view_entry(index, host, end, &day)?;
-                listing.push(name.as_bytes(), attr, Keep::Forever, None);
+                let (attr, keep) = self.view_entry(index, parent, host, (end, &day))?;
+                listing.push(name.as_bytes(), attr, keep, None);
             } else if let Some(Meaning::Link(target)) = self.names.resolve(index, host, &day)? {
                 self.push_place(index, listing, &name, self.time_link(&target))?;
             }
@@ -205,15 +220,15 @@ impl Fs {
         lock(&self.places).peek(place)
     }
 
-    pub(super) fn host_or_root(&self, host: &str) -> Place {
-        if host == self.shown.host { Place::Root } else { Place::Host(host.to_owned()) }
+    pub(super) fn host_or_root(&self, host: &Whose) -> Place {
+        if *host == self.whose { Place::Root } else { Place::Host(host.clone()) }
     }
 
     /// The days of a host. Only those from the last known one on are looked up again.
-    fn days(&self, index: &Reader, host: &str) -> Result<Vec<(String, Instant)>, FsError> {
+    fn days(&self, index: &Reader, host: &Whose) -> Result<Vec<(String, Instant)>, FsError> {
         let mut first: Option<Instant> = None;
-        for source in names::sources_of(index, host)? {
-            let oldest = index.snapshot_after(source.num, Instant(i64::MIN))?.map(|s| s.time);
+        for line in host.lines(index)? {
+            let oldest = line.snapshot_after(index, Instant(i64::MIN))?.map(|s| s.time);
             first = [first, oldest].into_iter().flatten().min();
         }
         let mut listed = lock(&self.days).0.get(host).cloned().unwrap_or_default();
@@ -225,13 +240,13 @@ impl Fs {
             listed.days.extend(timeline::days(index, host, from, self.names.zone())?);
         }
         let days = listed.days.clone();
-        lock(&self.days).0.insert(host.to_owned(), listed);
+        lock(&self.days).0.insert(host.clone(), listed);
         Ok(days)
     }
 }
 
-fn history_of(host: &str) -> Place {
-    Place::Ever(host.to_owned(), b"/".to_vec())
+fn history_of(host: &Whose) -> Place {
+    Place::Ever(host.clone(), b"/".to_vec())
 }
 
 fn snapshot_link(at: Instant) -> Place {

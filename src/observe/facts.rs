@@ -83,6 +83,12 @@ pub struct Spool {
     pub limit_bytes: u64,
     /// Since when the oldest waits.
     pub since_ns: Option<i64>,
+    /// Why the last that was brought on could not be, and when.
+    #[serde(default)]
+    pub error: Option<(i64, String)>,
+    /// Since when the store has not answered, and what was wrong; none while it does.
+    #[serde(default)]
+    pub away: Option<(i64, String)>,
 }
 
 /// Who watches a source.
@@ -144,6 +150,12 @@ pub struct SourceFacts {
     pub watched: Watched,
     /// Its directory is not there.
     pub root_gone: bool,
+    /// Why its server can't archive its WAL, if it can't.
+    #[serde(default)]
+    pub not_archived: Option<String>,
+    /// The name under which this host goes on with it, where another writer has its own.
+    #[serde(default)]
+    pub goes_on_as: Option<String>,
 }
 
 /// The room that something of bygone has.

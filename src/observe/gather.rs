@@ -15,7 +15,7 @@ use crate::repo::{
     holds::force,
     measure,
     open::list_slots,
-    write::writer_lock,
+    write::{apart, writer_lock},
 };
 use crate::sys::{durable, space};
 use crate::types::{op::Gap, path, snapshot::Source, time::Instant};
@@ -45,6 +45,8 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
             bytes: w.bytes,
             limit_bytes: config.remote.spool,
             since_ns: w.since.map(|since| since.0),
+            error: w.error.map(|(at, why)| (at.0, why)),
+            away: at.repo().store().away().map(|away| (away.since.0, away.why)),
         }),
         index_bytes: at.index().size().ok(),
         sources,
@@ -59,19 +61,25 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
 pub fn sources(config: &Config, at: &Attached) -> Result<Vec<SourceFacts>, RepoError> {
     let reader = at.reader()?;
     let known = reader.sources()?;
+    let apart = apart(at, &config.host)?;
     let mut all = Vec::new();
     for source in &config.sources {
         let root = source.path.as_os_str().as_bytes();
         let objective = source.objective.or(config.compliance.objective).map(|d| d.as_secs());
-        let found = known.iter().find(|k| k.host == config.host && k.root == root);
+        let apart = apart.iter().find(|a| a.root == root);
+        let name = apart.map_or(&config.host, |a| &a.name);
+        let found = known.iter().find(|k| k.host == *name && k.root == root);
         let mut facts = found.map(|k| of_index(&reader, k)).transpose()?.unwrap_or_default();
         (facts.host, facts.path, facts.root) = (config.host.clone(), path::show(root), root.to_owned());
         (facts.configured, facts.objective_s) = (true, objective);
+        facts.goes_on_as = apart.map(|a| a.name.clone());
         all.push(facts);
     }
     for other in &known {
         let (host, path) = (&other.host, path::show(&other.root));
-        if !all.iter().any(|s| s.configured && s.host == *host && s.path == path) {
+        let is_told =
+            |s: &SourceFacts| s.configured && s.goes_on_as.as_ref().unwrap_or(&s.host) == host && s.path == path;
+        if !all.iter().any(is_told) {
             let here = *host == config.host;
             let watched = if here { Watched::Nobody } else { Watched::Elsewhere };
             let facts = of_index(&reader, other)?;

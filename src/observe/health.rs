@@ -48,12 +48,15 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     let mut all = Findings { now: facts.at_ns, found: Vec::new() };
     if let Some(why) = &facts.trouble {
         let to_do = "bring back the store, or the network to it; what is captured waits until then";
-        all.fail("store", &facts.repository, format!("it can't be looked at: {why}"), to_do);
+        let away = facts.spool.as_ref().and_then(|spool| spool.away.as_ref());
+        let since = away.map(|(since, _)| format!("; it has not answered since {}", all.ago(*since)));
+        let why = format!("it can't be looked at: {why}{}", since.unwrap_or_default());
+        all.fail("store", &facts.repository, why, to_do);
     }
     facts.sources.iter().filter(|s| s.configured).for_each(|s| all.source(s, settings, facts.service.as_ref()));
     facts.sources.iter().for_each(|s| all.lost(s));
     facts.jobs.iter().for_each(|job| all.job(job));
-    facts.spool.iter().for_each(|spool| all.spool(spool, settings));
+    facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
     all.verified(facts, settings);
     all.rooms(facts, settings);
@@ -136,6 +139,20 @@ impl Findings {
             }
             Some(_) => {}
         }
+        if let Some(name) = &s.goes_on_as {
+            let why = format!(
+                "its history is forked: another writer has the one of the host {}, and this machine goes on with its own as {name}",
+                s.host
+            );
+            let to_do = "find the copied machine or the second state directory, and give one of the two another `host`; \
+                         `bygone list` shows both histories";
+            self.degrade(&key("forked"), &s.path, why, to_do);
+        }
+        if let Some(why) = &s.not_archived {
+            let why = format!("its server can't archive its WAL, which fills its disk: {why}");
+            let to_do = "the log of the server says what archive_command fails by; run `bygone wal push` by hand";
+            self.fail(&key("archive"), &s.path, why, to_do);
+        }
         if s.root_gone {
             let why = "the directory is not there any more".to_owned();
             self.fail(&key("gone"), &s.path, why, "mount or make it, or take it out with `bygone source remove`");
@@ -194,7 +211,7 @@ impl Findings {
         }
     }
 
-    fn spool(&mut self, spool: &Spool, settings: &Health) {
+    fn spool(&mut self, spool: &Spool, settings: &Health, is_told: bool) {
         let full = spool.limit_bytes > 0 && spool.bytes >= spool.limit_bytes / 10 * 9;
         if full {
             let why = format!(
@@ -207,6 +224,15 @@ impl Findings {
                 why,
                 "see why the store does not take it (`bygone status`), or give it more room: [remote] spool",
             );
+        }
+        if let Some((since, why)) = spool.away.as_ref().filter(|_| !is_told) {
+            let why = format!("the store has not answered since {}: {why}", self.ago(*since));
+            let to_do = "bring back the store, or the network to it; what is captured waits on this host until then";
+            self.degrade("store away", "store", why, to_do);
+        } else if let Some((at, why)) = spool.error.as_ref().filter(|_| spool.objects > 0 && !is_told) {
+            let why =
+                format!("{} objects wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
+            self.degrade("spool error", "spool", why, "see to what the store says; it is tried again and again");
         }
         if let Some(since) = spool.since_ns.filter(|since| self.is_older(*since, settings.stored_within)) {
             let why = format!("{} objects are captured and not stored, the oldest {}", spool.objects, self.ago(since));

@@ -50,11 +50,17 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
     use Level::{Degraded, Failing};
     use Sort::{Failure, Overdue};
     type Change = fn(&mut Facts);
-    let table: [(&str, Level, Sort, Change); 19] = [
+    let table: [(&str, Level, Sort, Change); 23] = [
         ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
         ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
         ("source /a age", Failing, Overdue, |f| f.sources[0].objective_s = Some(1800)),
         ("source /a gone", Failing, Failure, |f| f.sources[0].root_gone = true),
+        ("source /a forked", Degraded, Failure, |f| f.sources[0].goes_on_as = Some("h~1".into())),
+        ("source /a archive", Failing, Failure, |f| f.sources[0].not_archived = Some("no".into())),
+        ("store away", Degraded, Failure, |f| f.spool.as_mut().unwrap().away = Some((NOW - HOUR, "no".into()))),
+        ("spool error", Degraded, Failure, |f| {
+            (f.spool.as_mut().unwrap().objects, f.spool.as_mut().unwrap().error) = (1, Some((NOW, "no".into())));
+        }),
         ("source /a unread", Degraded, Failure, |f| f.sources[0].unreadable = 2),
         ("source /a unwatched", Degraded, Failure, |f| f.sources[0].watched = Watched::Nobody),
         ("source /a lost", Failing, Failure, |f| f.sources[0].lost = 1),
@@ -88,6 +94,11 @@ fn one_cause_is_one_finding_and_what_is_not_due_is_none() {
         f.sources[0].watched = Watched::Nobody;
     });
     assert_eq!(one.into_iter().map(|(key, ..)| key).collect::<Vec<_>>(), ["task watch /a"]);
+    let away = found(|f| {
+        f.trouble = Some("away".into());
+        f.spool.as_mut().unwrap().away = Some((NOW - HOUR, "away".into()));
+    });
+    assert_eq!(away.into_iter().map(|(key, ..)| key).collect::<Vec<_>>(), ["store"]);
     let never = |f: &mut Facts| f.sources[0].seen_ns = None;
     assert_eq!(found(never), [], "the service has just begun");
     let old = found(|f| {

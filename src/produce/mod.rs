@@ -1,6 +1,7 @@
 //! Data that has to be made before it can be captured: what commands print, what the system says of itself, what a database
 //! server hands out; and what runs before and after a snapshot.
 
+pub mod archiver;
 pub mod base;
 mod command;
 pub mod error;

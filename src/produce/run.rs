@@ -1,14 +1,22 @@
 //! Producing the data of a source.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::config::kinds::{CommandOutput, Kind, PostgresMode};
 use crate::config::model::Source;
 use crate::produce::error::{ProduceError, Produced};
 use crate::produce::{base, command, hooks, logical, system};
-use crate::sys::{child::Order, durable, make};
+use crate::sys::{
+    child::Order,
+    durable::{self, LockGuard},
+    make,
+};
 use crate::types::snapshot::Tier;
+
+/// How often it is looked whether a source is produced by nobody else any more.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What producing goes by.
 #[derive(Clone, Copy)]
@@ -29,6 +37,7 @@ pub fn produce(source: &Source, ground: &Ground<'_>) -> Result<Produced, Produce
     if !source.kind.is_produced() {
         return Ok(Produced::default());
     }
+    let _alone = alone(source, ground)?;
     tracing::info!("producing {}", hooks::label(source));
     durable::create_dirs(&source.path, 0o700)?;
     match &source.kind {
@@ -37,6 +46,23 @@ pub fn produce(source: &Source, ground: &Ground<'_>) -> Result<Produced, Produce
         Kind::System => system::produce(&source.path, ground.stop),
         Kind::Postgres(server) if server.mode == PostgresMode::Logical => logical::produce(source, server, ground),
         Kind::Postgres(server) => base::produce(source, server, ground),
+    }
+}
+
+/// Waits until nobody else on this host produces the source: a job, whoever begins to watch it, and a snapshot each may.
+fn alone(source: &Source, ground: &Ground<'_>) -> Result<LockGuard, ProduceError> {
+    durable::create_dirs(ground.state, 0o700)?;
+    let hash = blake3::hash(source.path.as_os_str().as_encoded_bytes()).to_hex();
+    let path = ground.state.join(format!("producing-{}.lock", &hash[..16]));
+    loop {
+        if let Some(guard) = durable::lock_file(&path)? {
+            return Ok(guard);
+        }
+        if ground.stop.load(Ordering::Relaxed) {
+            let why = "it was to stop while something else produced it".to_owned();
+            return Err(ProduceError::Failed { what: format!("cannot produce {}", hooks::label(source)), why });
+        }
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -71,4 +97,29 @@ pub(super) fn forget(dir: &Path, is_kept: impl Fn(&str) -> bool) -> Result<(), P
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_produced_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let output = CommandOutput {
+            name: "out".into(),
+            run: format!("echo begun >>{at}/log; sleep 0.1; echo ended >>{at}/log; echo x"),
+            timeout: Duration::from_secs(60),
+            allow_empty: false,
+        };
+        let source = Source { kind: Kind::Command(vec![output]), ..Source::new(dir.path().join("produced")) };
+        let stop = AtomicBool::new(false);
+        let ground = Ground { state: dir.path(), tier: Tier::Incremental, stop: &stop };
+        std::thread::scope(|threads| {
+            let all: Vec<_> = (0..3).map(|_| threads.spawn(|| produce(&source, &ground))).collect();
+            assert!(all.into_iter().all(|one| one.join().unwrap().unwrap().failures.is_empty()));
+        });
+        assert_eq!(std::fs::read_to_string(dir.path().join("log")).unwrap(), "begun\nended\n".repeat(3));
+    }
 }

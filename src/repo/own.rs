@@ -3,6 +3,7 @@
 
 use crate::repo::{error::RepoError, write::writer_lock};
 use crate::sys::durable;
+use crate::types::time::Instant;
 use std::{
     collections::BTreeSet,
     io,
@@ -17,6 +18,8 @@ pub(super) struct Own {
     path: PathBuf,
     /// The name under which it goes on, where another writer has the one of the host.
     pub(super) host: Option<String>,
+    /// Since when.
+    pub(super) since: Option<Instant>,
     runs: BTreeSet<String>,
 }
 
@@ -31,8 +34,9 @@ impl Own {
             Err(source) => return Err(RepoError::State { doing: "read", path: path.display().to_string(), source }),
         };
         let host = text.lines().find_map(|line| line.strip_prefix("host ")).map(str::to_owned);
+        let since = text.lines().find_map(|line| line.strip_prefix("since ")?.parse().ok().map(Instant));
         let runs = text.lines().filter_map(|line| line.strip_prefix("run ")).map(str::to_owned).collect();
-        Ok(Own { path, host, runs })
+        Ok(Own { path, host, since, runs })
     }
 
     /// Whether a history that ends with this run ends with somebody else's: it wrote itself, and that is none of its runs.
@@ -54,14 +58,15 @@ impl Own {
         self.save()
     }
 
-    /// Goes on under another name, with a history of its own.
-    pub(super) fn fork(&mut self, host: String) -> Result<(), RepoError> {
-        (self.host, self.runs) = (Some(host), BTreeSet::new());
+    /// Goes on under another name, with a history of its own, from `since` on.
+    pub(super) fn fork(&mut self, host: String, since: Instant) -> Result<(), RepoError> {
+        (self.host, self.since, self.runs) = (Some(host), Some(since), BTreeSet::new());
         self.save()
     }
 
     fn save(&self) -> Result<(), RepoError> {
         let mut text = self.host.iter().map(|host| format!("host {host}\n")).collect::<String>();
+        self.since.iter().for_each(|since| text.push_str(&format!("since {}\n", since.0)));
         self.runs.iter().for_each(|run| text.push_str(&format!("run {run}\n")));
         durable::replace(&self.path, text.as_bytes(), 0o600).map_err(|e| RepoError::State {
             doing: "write",

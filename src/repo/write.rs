@@ -66,13 +66,24 @@ struct Others {
     forked: bool,
 }
 
-/// The sources of `host`, as the settings call it, that this machine goes on with under another name, since another writer has the one
-/// of the host: their roots, and that name.
-pub fn apart(at: &Attached, host: &str) -> Result<Vec<(Vec<u8>, String)>, RepoError> {
+/// A source that this machine goes on with under another name, since another writer has the one of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// Its root.
+    pub root: Vec<u8>,
+    /// That name.
+    pub name: String,
+    /// Since when, where that was noted.
+    pub since: Option<crate::types::time::Instant>,
+}
+
+/// The sources of `host`, as the settings call it, that this machine goes on with under another name.
+pub fn apart(at: &Attached, host: &str) -> Result<Vec<Apart>, RepoError> {
     let mut apart = Vec::new();
     for source in at.reader()?.sources()?.into_iter().filter(|s| s.host == host) {
-        if let Some(name) = Own::load(at.dir(), host, &source.root)?.host {
-            apart.push((source.root, name));
+        let own = Own::load(at.dir(), host, &source.root)?;
+        if let Some(name) = own.host {
+            apart.push(Apart { root: source.root, name, since: own.since });
         }
     }
     Ok(apart)
@@ -99,7 +110,7 @@ impl SourceWriter {
             // Somebody else writes it: a history of two trees in turns would be of no use to either.
             let name = format!("{host}{MARK}{:08x}", u32::from_be_bytes(random::bytes()?));
             tracing::error!("{}", second_writer(&source, &name));
-            own.fork(name.clone())?;
+            own.fork(name.clone(), at.moment().now())?;
             source = known_or_new(&at, &name, root)?;
             head = reader.head(source.num)?;
         }

@@ -13,6 +13,13 @@ use crate::types::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(pub(super) Kind);
 
+impl Schedule {
+    /// At every multiple of a duration, of a second at least.
+    pub fn every(step: Duration) -> Schedule {
+        Schedule(Kind::Every(step.max(Duration::from_secs(1))))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// At every multiple of a duration since 1970, whatever clocks show.

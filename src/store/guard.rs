@@ -17,8 +17,11 @@ use std::{
     time::Duration,
 };
 
-/// What is asked for to see whether the store is back; whether it is there makes no difference.
+/// What is read to see whether the store is back; whether it is there makes no difference. It is read, and not only asked for:
+/// a line that breaks in the middle of what comes over it lets every short answer through.
 const PROBE: &str = "bygone.toml";
+/// The most bytes that are read of it.
+const PROBE_MAX: u64 = 1 << 20;
 /// The first and the longest pause between two looks.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
@@ -148,7 +151,7 @@ fn look(inner: &Weak<Inner>) {
         if !inner.troubled.load(Ordering::Relaxed) {
             return;
         }
-        match inner.behind.size(PROBE) {
+        match inner.behind.get(PROBE, PROBE_MAX) {
             Err(e) if e.is_unanswered() => pause = (pause * 2).min(PAUSE.1),
             _ => return inner.back(),
         }

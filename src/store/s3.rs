@@ -59,6 +59,8 @@ pub struct S3Store {
     locking: Option<AmazonS3>,
     /// Whether the last request that read got no answer: then the next one does not wait as long.
     away: AtomicBool,
+    /// The same for the last one that read an object: what is short may come through where that does not.
+    broken: AtomicBool,
     runtime: Runtime,
 }
 
@@ -103,7 +105,16 @@ impl S3Store {
             made(client).inspect(|client| drop(credentials.set(client.credentials().clone())))
         });
         let locking = locking.transpose()?;
-        Ok(S3Store { url, patient, hasty, writing, locking, away: AtomicBool::new(false), runtime })
+        Ok(S3Store {
+            url,
+            patient,
+            hasty,
+            writing,
+            locking,
+            away: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            runtime,
+        })
     }
 
     /// The next request that reads does not wait as long: the store did not answer the last process that asked.
@@ -113,6 +124,17 @@ impl S3Store {
 
     fn reading(&self) -> &AmazonS3 {
         if self.away.load(Ordering::Relaxed) { &self.hasty } else { &self.patient }
+    }
+
+    fn reading_object(&self) -> &AmazonS3 {
+        if self.broken.load(Ordering::Relaxed) { &self.hasty } else { self.reading() }
+    }
+
+    /// As [`S3Store::read`], for what an object holds.
+    fn read_object<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let result = self.read(request);
+        self.broken.store(result.as_ref().is_err_and(is_unanswered), Ordering::Relaxed);
+        result
     }
 
     /// Runs a request that reads, and remembers whether it was answered.
@@ -159,7 +181,7 @@ impl S3Store {
 
     /// Whether the object is there with these bytes: so it is after a write whose answer was lost.
     fn has(&self, path: &Path, bytes: &[u8]) -> bool {
-        let got = self.read(async { self.reading().get(path).await?.bytes().await });
+        let got = self.read_object(async { self.reading_object().get(path).await?.bytes().await });
         got.is_ok_and(|got| got == bytes)
     }
 }
@@ -299,14 +321,14 @@ impl Store for S3Store {
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.path(name)?;
         let read = async {
-            let got = self.reading().get(&path).await?;
+            let got = self.reading_object().get(&path).await?;
             let len = got.meta.size;
             if len > max {
                 return Err(Error::Generic { store: "S3", source: TooLong { len, max }.into() });
             }
             got.bytes().await
         };
-        let bytes = self.read(read).map_err(|e| self.error("read", name, e))?;
+        let bytes = self.read_object(read).map_err(|e| self.error("read", name, e))?;
         Ok(bytes.into())
     }
 
@@ -324,14 +346,14 @@ impl Store for S3Store {
         let short = || StoreError::Short { store: self.location(), name: name.to_owned(), end };
         let request = async {
             let range = GetRange::Bounded(parts.begin..end);
-            let got = self.reading().get_opts(&path, GetOptions::new().with_range(Some(range))).await?;
+            let got = self.reading_object().get_opts(&path, GetOptions::new().with_range(Some(range))).await?;
             let mut bytes = got.into_stream();
             while let Some(some) = bytes.try_next().await? {
                 parts.take(&some);
             }
             Ok(())
         };
-        match self.read(request) {
+        match self.read_object(request) {
             Ok(()) if parts.at == end => Ok(parts.out),
             Ok(()) => Err(short()),
             // A range behind the end is refused in several ways: the length of the object tells.

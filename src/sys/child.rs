@@ -103,7 +103,8 @@ impl Order {
         let mut child = command.spawn()?;
         let out = Words::of(child.stdout.take())?;
         let err = Words::of(child.stderr.take())?;
-        Ok(Running { child, out, err, begun: Instant::now(), timeout: self.timeout })
+        let name = self.program.to_string_lossy().into_owned();
+        Ok(Running { name, child, out, err, begun: Instant::now(), timeout: self.timeout })
     }
 
     /// Runs it to its end, or until its time is over or `stop` is set: then its whole group is asked to end, and killed if it
@@ -116,6 +117,7 @@ impl Order {
 /// A program that runs.
 #[derive(Debug)]
 pub struct Running {
+    name: String,
     child: Child,
     out: Words,
     err: Words,
@@ -139,7 +141,7 @@ impl Running {
         text(&self.err.taken(Duration::ZERO))
     }
 
-    /// Waits for its end, as [`Order::run`] does.
+    /// Waits for its end, as [`Order::run`] does. What it has left behind in its group is ended then.
     pub fn wait(mut self, stop: &AtomicBool) -> io::Result<Ended> {
         let mut cut = None;
         let status = loop {
@@ -153,6 +155,15 @@ impl Running {
             }
             std::thread::sleep(LOOK);
         };
+        if cut.is_none() && is_there(self.id()) {
+            // What is meant to stay, as a service that was started, is in a session of its own.
+            tracing::warn!(
+                "what {} (process {}) had left in the background when it ended is ended too",
+                self.name,
+                self.id()
+            );
+            end_group(self.id(), || !is_there(self.id()));
+        }
         let (stdout, stderr) = (self.out.taken(LAST_WORDS), self.err.taken(LAST_WORDS));
         Ok(Ended { status, cut, stdout, stderr })
     }
@@ -186,6 +197,12 @@ pub fn end_group(id: u32, is_gone: impl Fn() -> bool) {
             std::thread::sleep(LOOK);
         }
     }
+}
+
+/// Whether anybody is left in a process group.
+fn is_there(group: u32) -> bool {
+    let group = i32::try_from(group).ok().and_then(Pid::from_raw);
+    group.is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
 }
 
 /// Tells a process group. That nobody is left to hear it is what was wanted.
@@ -375,6 +392,24 @@ mod tests {
         let stubborn =
             Order::shell("trap '' TERM; while :; do sleep 1000 & wait; done").timeout(Duration::from_millis(100));
         assert!(!stubborn.run(&GO).unwrap().is_good());
+    }
+
+    #[test]
+    fn what_is_left_in_the_background_is_ended_and_what_has_left_the_group_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let line = format!(
+            "sleep 1001 & echo $! >{at}/left; setsid sh -c 'echo $$ >{at}/own; exec sleep 1002' & \
+             while ! [ -s {at}/own ]; do sleep 0.01; done"
+        );
+        let ended = Order::shell(&line).run(&GO).unwrap();
+        assert!(ended.is_good(), "{}", ended.why());
+        let pid = |name| std::fs::read_to_string(dir.path().join(name)).unwrap().trim().parse::<u32>().unwrap();
+        assert!(!is_running(pid("left"), OsStr::new("1001")));
+        let own = pid("own");
+        let stays = std::fs::metadata(format!("/proc/{own}")).is_ok();
+        end_group(own, || !is_running(own, OsStr::new("1002")));
+        assert!(stays, "a service that a hook starts goes on");
     }
 
     #[test]

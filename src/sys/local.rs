@@ -29,6 +29,15 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Whether the other end of a connection has been closed altogether, and not only for writing.
+pub fn is_closed(connection: impl AsFd) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let connection = connection.as_fd();
+    let mut fds = [PollFd::new(&connection, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR))
+}
+
 /// Who is at the other end of a connection, as the kernel noted when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

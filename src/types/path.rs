@@ -25,6 +25,20 @@ pub fn show(bytes: &[u8]) -> String {
     out
 }
 
+/// A text of our own that may have names in it which were shown to nobody before: what would disturb a terminal is told as
+/// `\xNN`, all else, lines too, is left as it is.
+pub fn tame(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && (c.is_control() || is_invisible(c)) {
+            let _ = c.to_string().bytes().try_for_each(|b| write!(out, "\\x{b:02x}"));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Characters that reorder or hide text: bidirectional controls, zero-width characters, line separators.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

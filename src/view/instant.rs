@@ -7,6 +7,7 @@ use crate::types::{
     snapshot::{Lost, Snapshot, Source},
     time::Instant,
 };
+use crate::view::whose::Whose;
 
 /// A source as of an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +41,22 @@ pub enum Object {
 impl View {
     /// The tree of `host` as of `at`. It has no parts where the first snapshot is later.
     pub fn open(index: &Reader, host: &str, at: Instant) -> Result<View, IndexError> {
-        let (mut parts, mut lost) = (Vec::new(), Vec::new());
-        for source in index.sources()?.into_iter().filter(|source| source.host == host) {
-            if let Some(what) = index.lost_at(source.num, at)? {
-                lost.push((source, what));
-            } else if let Some(snapshot) = index.snapshot_at(source.num, at)? {
-                parts.push(Part { source, snapshot });
+        View::of(index, &Whose::named(host), at)
+    }
+
+    /// The tree of a history as of `at`. It has no parts where the first snapshot is later.
+    pub fn of(index: &Reader, whose: &Whose, at: Instant) -> Result<View, IndexError> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut lost: Vec<(Source, Lost)> = Vec::new();
+        for line in whose.lines(index)? {
+            let root = &line.source.root;
+            if parts.iter().any(|p| p.source.root == *root) || lost.iter().any(|(s, _)| s.root == *root) {
+                continue;
+            }
+            if let Some(what) = index.lost_at(line.source.num, line.cut(at))? {
+                lost.push((line.source, what));
+            } else if let Some(snapshot) = line.snapshot_at(index, at)? {
+                parts.push(Part { source: line.source, snapshot });
             }
         }
         parts.sort_by(|a, b| a.source.root.cmp(&b.source.root));

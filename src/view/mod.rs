@@ -14,3 +14,4 @@ pub mod names;
 pub mod positions;
 pub mod timeline;
 mod trail;
+pub mod whose;

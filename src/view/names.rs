@@ -6,7 +6,6 @@
 use crate::index::{error::IndexError, tree::Reader};
 use crate::repo::{attach::Attached, error::RepoError};
 use crate::types::{
-    snapshot::Source,
     time::Instant,
     when::{
         name::{Moving, Name, parse_name},
@@ -14,6 +13,7 @@ use crate::types::{
         zone::Zone,
     },
 };
+use crate::view::whose::Whose;
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
@@ -35,7 +35,7 @@ pub enum Meaning {
 pub struct Names {
     attached: Arc<Attached>,
     zone: Zone,
-    this_host: String,
+    own: Whose,
     /// Up to here the history of this host was found settled, which stays true.
     settled: AtomicI64,
 }
@@ -43,8 +43,9 @@ pub struct Names {
 impl Names {
     /// Names in `zone`. `this_host` is the host whose snapshots agree on time with this process; the history of any other
     /// is as settled as its journal has come.
-    pub fn new(attached: Arc<Attached>, zone: Zone, this_host: String) -> Names {
-        Names { attached, zone, this_host, settled: AtomicI64::new(i64::MIN) }
+    pub fn new(attached: Arc<Attached>, zone: Zone, this_host: &str) -> Result<Names, RepoError> {
+        let own = Whose::own(&attached, this_host)?;
+        Ok(Names { attached, zone, own, settled: AtomicI64::new(i64::MIN) })
     }
 
     /// The time zone of names without an offset.
@@ -57,43 +58,43 @@ impl Names {
         self.attached.moment().now()
     }
 
-    /// What `text` (without `@`) leads to in the history of `host`; `None` where it is no name, lies before the first
+    /// What `text` (without `@`) leads to in a history; `None` where it is no name, lies before the first
     /// snapshot, or has not begun. `index` must not be inside [`Reader::hold`]: it has to see what was committed before an
     /// instant was found settled.
-    pub fn resolve(&self, index: &Reader, host: &str, text: &str) -> Result<Option<Meaning>, RepoError> {
+    pub fn resolve(&self, index: &Reader, whose: &Whose, text: &str) -> Result<Option<Meaning>, RepoError> {
         match parse_name(text, &self.zone) {
             None => Ok(None),
-            Some(Name::Moving(moving)) => self.moving(index, host, moving),
+            Some(Name::Moving(moving)) => self.moving(index, whose, moving),
             Some(Name::Period { start, end, .. }) => {
-                if self.is_settled(index, host, end)? {
-                    let begun = newest(index, host, end)?.is_some();
+                if self.is_settled(index, whose, end)? {
+                    let begun = newest(index, whose, end)?.is_some();
                     let meaning = match is_canonical(text) {
                         true => Meaning::View(end),
                         false => Meaning::Link(exact_name(end)),
                     };
                     return Ok(begun.then_some(meaning));
                 }
-                match newest(index, host, end)? {
-                    Some(at) if start <= at.max(self.now()) => self.link(index, host, end),
+                match newest(index, whose, end)? {
+                    Some(at) if start <= at.max(self.now()) => self.link(index, whose, end),
                     _ => Ok(None),
                 }
             }
         }
     }
 
-    fn moving(&self, index: &Reader, host: &str, moving: Moving) -> Result<Option<Meaning>, RepoError> {
+    fn moving(&self, index: &Reader, whose: &Whose, moving: Moving) -> Result<Option<Meaning>, RepoError> {
         match moving {
-            Moving::Latest => self.link(index, host, Instant(i64::MAX)),
+            Moving::Latest => self.link(index, whose, Instant(i64::MAX)),
             Moving::Yesterday => {
                 let Some(end) = moving.resolve(self.now(), &self.zone) else { return Ok(None) };
                 let name = day(end, &self.zone);
-                match self.resolve(index, host, &name)? {
+                match self.resolve(index, whose, &name)? {
                     Some(Meaning::View(_)) => Ok(Some(Meaning::Link(name))),
                     other => Ok(other),
                 }
             }
             Moving::Now | Moving::Today | Moving::Ago(..) => match moving.resolve(self.now(), &self.zone) {
-                Some(at) => self.link(index, host, at),
+                Some(at) => self.link(index, whose, at),
                 None => Ok(None),
             },
         }
@@ -101,17 +102,17 @@ impl Names {
 
     /// A link to the newest settled snapshot at or before `at`: by the snapshot's own time, so that a name that moves
     /// leads to another view only when there is another snapshot.
-    fn link(&self, index: &Reader, host: &str, at: Instant) -> Result<Option<Meaning>, RepoError> {
-        Ok(self.newest_settled(index, host, at)?.map(|at| Meaning::Link(exact_name(at))))
+    fn link(&self, index: &Reader, whose: &Whose, at: Instant) -> Result<Option<Meaning>, RepoError> {
+        Ok(self.newest_settled(index, whose, at)?.map(|at| Meaning::Link(exact_name(at))))
     }
 
-    /// The time of the newest settled snapshot of `host` at or before `at`.
-    pub fn newest_settled(&self, index: &Reader, host: &str, at: Instant) -> Result<Option<Instant>, RepoError> {
+    /// The time of the newest settled snapshot of a history at or before `at`.
+    pub fn newest_settled(&self, index: &Reader, whose: &Whose, at: Instant) -> Result<Option<Instant>, RepoError> {
         let mut at = at;
         for _ in 0..PASSED_MAX {
-            match newest(index, host, at)? {
+            match newest(index, whose, at)? {
                 None => return Ok(None),
-                Some(time) if self.is_settled(index, host, time)? => return Ok(Some(time)),
+                Some(time) if self.is_settled(index, whose, time)? => return Ok(Some(time)),
                 // Another writer of this host is about to show a snapshot that is older than this one.
                 Some(time) => at = Instant(time.0.saturating_sub(1)),
             }
@@ -119,12 +120,12 @@ impl Names {
         Ok(None)
     }
 
-    /// Whether no snapshot of `host` can land at or before `at` any more.
-    pub fn is_settled(&self, index: &Reader, host: &str, at: Instant) -> Result<bool, RepoError> {
-        if host != self.this_host {
+    /// Whether no snapshot of a history can land at or before `at` any more.
+    pub fn is_settled(&self, index: &Reader, whose: &Whose, at: Instant) -> Result<bool, RepoError> {
+        if !self.is_of_this_machine(whose) {
             let mut reached = Instant(i64::MIN);
-            for source in sources_of(index, host)? {
-                reached = reached.max(index.head(source.num)?.time);
+            for line in whose.lines(index)? {
+                reached = reached.max(index.head(line.source.num)?.time);
             }
             return Ok(at <= reached);
         }
@@ -137,6 +138,23 @@ impl Names {
         }
         Ok(settled)
     }
+
+    fn is_of_this_machine(&self, whose: &Whose) -> bool {
+        whose.is_own() || (whose.host() == self.own.host() && !self.own.is_apart())
+    }
+
+    /// Looks again whether this machine goes on under another name.
+    pub fn refresh(&self) -> Result<(), RepoError> {
+        self.own.refresh(&self.attached)
+    }
+
+    /// The history of a host: this machine's own where it is this host.
+    pub fn of_host(&self, host: &str) -> Whose {
+        match host == self.own.host() {
+            true => self.own.clone(),
+            false => Whose::named(host),
+        }
+    }
 }
 
 /// Whether a settled name is a view of its own: it has no offset but `Z`.
@@ -147,18 +165,11 @@ fn is_canonical(text: &str) -> bool {
     }
 }
 
-/// The sources of a host.
-pub fn sources_of(index: &Reader, host: &str) -> Result<Vec<Source>, IndexError> {
-    let mut sources = index.sources()?;
-    sources.retain(|s| s.host == host);
-    Ok(sources)
-}
-
-/// The time of the newest snapshot of `host` at or before `at`.
-pub fn newest(index: &Reader, host: &str, at: Instant) -> Result<Option<Instant>, IndexError> {
+/// The time of the newest snapshot of a history at or before `at`.
+pub fn newest(index: &Reader, whose: &Whose, at: Instant) -> Result<Option<Instant>, IndexError> {
     let mut newest = None;
-    for source in sources_of(index, host)? {
-        newest = newest.max(index.snapshot_at(source.num, at)?.map(|s| s.time));
+    for line in whose.lines(index)? {
+        newest = newest.max(line.snapshot_at(index, at)?.map(|s| s.time));
     }
     Ok(newest)
 }

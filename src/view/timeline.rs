@@ -1,4 +1,4 @@
-//! The snapshots of a host by day and time of day.
+//! The snapshots of a history by day and time of day.
 
 use crate::index::{error::IndexError, tree::Reader};
 use crate::types::{
@@ -9,20 +9,20 @@ use crate::types::{
         zone::Zone,
     },
 };
-use crate::view::names::sources_of;
+use crate::view::whose::Whose;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many snapshots are read at a time.
 const PAGE: usize = 4096;
 
-/// The days that have snapshots of `host`, from the one that `from` lies in, each with its last instant. Costs one look-up a
+/// The days that have snapshots of a history, from the one that `from` lies in, each with its last instant. Costs one look-up a
 /// day and source, however many snapshots a day has.
-pub fn days(index: &Reader, host: &str, from: Instant, zone: &Zone) -> Result<Vec<(String, Instant)>, IndexError> {
+pub fn days(index: &Reader, whose: &Whose, from: Instant, zone: &Zone) -> Result<Vec<(String, Instant)>, IndexError> {
     let first = day_range(&day(from, zone), zone).map_or(Instant(i64::MIN), |(start, _)| start);
     let mut found = BTreeMap::new();
-    for source in sources_of(index, host)? {
+    for line in whose.lines(index)? {
         let mut after = Instant(first.0.saturating_sub(1));
-        while let Some(snapshot) = index.snapshot_after(source.num, after)? {
+        while let Some(snapshot) = line.snapshot_after(index, after)? {
             let name = day(snapshot.time, zone);
             // A day that reaches outside the range of instants has no name, and its snapshots only exact ones.
             after = match day_range(&name, zone) {
@@ -37,11 +37,11 @@ pub fn days(index: &Reader, host: &str, from: Instant, zone: &Zone) -> Result<Ve
     Ok(found.into_iter().map(|(end, name)| (name, end)).collect())
 }
 
-/// Whether any snapshot of `host` lies in a day.
-pub fn has_snapshots(index: &Reader, host: &str, day: &str, zone: &Zone) -> Result<bool, IndexError> {
+/// Whether any snapshot of a history lies in a day.
+pub fn has_snapshots(index: &Reader, whose: &Whose, day: &str, zone: &Zone) -> Result<bool, IndexError> {
     let Some((start, end)) = day_range(day, zone) else { return Ok(false) };
-    for source in sources_of(index, host)? {
-        if index.snapshot_after(source.num, Instant(start.0.saturating_sub(1)))?.is_some_and(|s| s.time <= end) {
+    for line in whose.lines(index)? {
+        if line.snapshot_after(index, Instant(start.0.saturating_sub(1)))?.is_some_and(|s| s.time <= end) {
             return Ok(true);
         }
     }
@@ -49,13 +49,13 @@ pub fn has_snapshots(index: &Reader, host: &str, day: &str, zone: &Zone) -> Resu
 }
 
 /// The snapshots of a day by their times of day, in the order of time.
-pub fn times(index: &Reader, host: &str, day: &str, zone: &Zone) -> Result<Vec<(String, Instant)>, IndexError> {
+pub fn times(index: &Reader, whose: &Whose, day: &str, zone: &Zone) -> Result<Vec<(String, Instant)>, IndexError> {
     let Some((start, end)) = day_range(day, zone) else { return Ok(Vec::new()) };
     let mut times = BTreeSet::new();
-    for source in sources_of(index, host)? {
-        let (mut from, to) = (start, Instant(end.0.saturating_add(1)));
+    for line in whose.lines(index)? {
+        let (mut from, to) = (start, Instant(line.cut(end).0.saturating_add(1)));
         loop {
-            let page = index.snapshots(source.num, from, to, PAGE)?;
+            let page = index.snapshots(line.source.num, from, to, PAGE)?;
             times.extend(page.iter().map(|s| s.time));
             match page.last() {
                 Some(last) if page.len() == PAGE => from = Instant(last.time.0 + 1),
@@ -67,13 +67,19 @@ pub fn times(index: &Reader, host: &str, day: &str, zone: &Zone) -> Result<Vec<(
 }
 
 /// The snapshot of a day that [`times`] lists as `time`.
-pub fn at_time(index: &Reader, host: &str, day: &str, time: &str, zone: &Zone) -> Result<Option<Instant>, IndexError> {
+pub fn at_time(
+    index: &Reader,
+    whose: &Whose,
+    day: &str,
+    time: &str,
+    zone: &Zone,
+) -> Result<Option<Instant>, IndexError> {
     let Some(Name::Period { end, .. }) = parse_name(&format!("{day}T{time}"), zone) else { return Ok(None) };
     if time_of_day_name(end, zone) != time {
         return Ok(None);
     }
-    for source in sources_of(index, host)? {
-        if index.snapshot_at(source.num, end)?.is_some_and(|s| s.time == end) {
+    for line in whose.lines(index)? {
+        if line.snapshot_at(index, end)?.is_some_and(|s| s.time == end) {
             return Ok(Some(end));
         }
     }

@@ -167,7 +167,8 @@ fn a_mount_of_history_is_never_captured() {
     std::fs::remove_file(lab.root.join("history/below")).unwrap();
     lab.captured();
     let zone = bygone::types::when::zone::Zone::utc();
-    let shown = Shown { host: HOST.into(), this_host: HOST.into(), zone, at: None, split: Split::default() };
+    let shown =
+        Shown { host: HOST.into(), exact: false, this_host: HOST.into(), zone, at: None, split: Split::default() };
     let point = lab.root.join("history");
     let mount = session::mount(lab.at.clone(), &MountOptions { shown, allow_other: false }, &point).unwrap();
     assert!(std::fs::read_dir(&point).unwrap().count() > 0);

@@ -66,6 +66,8 @@ struct Line {
     delay: AtomicU64,
     /// So many requests more are told to slow down.
     refuse: AtomicU64,
+    /// The bodies of objects end in the middle.
+    breaking: std::sync::atomic::AtomicBool,
     /// The requests that were made: method and path.
     requests: Mutex<Vec<String>>,
     /// Requests that are being answered, and the most there were at once.
@@ -106,7 +108,20 @@ impl Service<Request<Incoming>> for Front {
                 *answer.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
                 return Ok(answer);
             }
-            Service::call(&service, request).await
+            let object =
+                request.uri().path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+            let cut = request.method() == hyper::Method::GET && object && state.breaking.load(Ordering::SeqCst);
+            let answer = Service::call(&service, request).await?;
+            let (head, body) = answer.into_parts();
+            let len = head.headers.get("content-length").and_then(|len| len.to_str().ok()?.parse::<usize>().ok());
+            // The length that was promised stays, so the connection is closed where it is short.
+            Ok(HttpResponse::from_parts(
+                head,
+                match len.filter(|len| cut && *len > 1) {
+                    Some(len) => s3s::Body::from("x".repeat(len / 2)),
+                    None => body,
+                },
+            ))
         })
     }
 }
@@ -200,6 +215,11 @@ impl Server {
     /// Tells the next so many requests to slow down.
     pub fn refuse(&self, count: u64) {
         self.state.refuse.store(count, Ordering::SeqCst);
+    }
+
+    /// Lets the bodies of objects end in the middle, or not any more.
+    pub fn break_bodies(&self, on: bool) {
+        self.state.breaking.store(on, Ordering::SeqCst);
     }
 
     /// How many requests are still told so.

@@ -273,6 +273,31 @@ fn a_server_is_recovered_from_wal_that_it_pushed() {
     assert!(told.contains("is there already with another content"), "{told}");
     let (out, told) = world.good(1, &["wal", "fetch", "0000000900000000000000FF", world.at("to").to_str().unwrap()]);
     assert_eq!((out, told), (String::new(), String::new()), "what is not there is no word worth");
+
+    // What was captured and has been removed since is found too.
+    let bytes = std::fs::read(&pushed).unwrap();
+    std::fs::remove_file(&pushed).unwrap();
+    world.snapshot(&["main"]);
+    world.good(0, &["wal", "fetch", segment, world.at("back").to_str().unwrap()]);
+    assert!(std::fs::read(world.at("back")).unwrap() == bytes);
+
+    // A server that can't archive is told of.
+    let (_, well, _) = world.run(&["health"]);
+    assert!(!well.contains("can't archive"), "{well}");
+    cluster.sql("alter system set archive_command = 'false'");
+    cluster.sql("select pg_reload_conf()");
+    rows(&cluster, 161, 170);
+    let failed = cluster.sql("select pg_walfile_name(pg_switch_wal())");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let (status, told, _) = world.run(&["health"]);
+        if told.contains("can't archive its WAL") {
+            assert!(status == 1 && told.contains(&failed), "{status}: {told}");
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "{told}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
 }
 
 #[test]

@@ -28,8 +28,14 @@ pub(crate) fn mounted(lab: &Lab, kept: &[Kept]) -> Result<(), String> {
         return Ok(());
     }
     let dir = lab.dir().join("mnt");
-    let shown =
-        Shown { host: HOST.into(), this_host: HOST.into(), zone: Zone::utc(), at: None, split: Split::default() };
+    let shown = Shown {
+        host: HOST.into(),
+        exact: false,
+        this_host: HOST.into(),
+        zone: Zone::utc(),
+        at: None,
+        split: Split::default(),
+    };
     let mount = session::mount(lab.at.clone(), &MountOptions { shown, allow_other: false }, &dir)
         .map_err(|e| format!("cannot mount: {e}"))?;
     let below = lab.root.strip_prefix("/").unwrap();

@@ -1,4 +1,7 @@
-use crate::{host::Host, servers::Server};
+use crate::{
+    host::Host,
+    servers::{Server, Tls},
+};
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
@@ -96,4 +99,48 @@ fn a_test_message_says_which_channel_works() {
         let told = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
         assert!(!out.status.success() && told.contains(why), "{bad}: {told}");
     }
+}
+
+#[test]
+fn over_tls_only_who_is_trusted_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = Tls::new(dir.path());
+    let (implicit, starttls, https) = (Server::smtps(&tls), Server::starttls(&tls), Server::https(&tls));
+    let settings = |more: &str| {
+        let mail = |name: &str, url: String| {
+            format!(
+                "[[notify]]\nname = \"{name}\"\nsmtp = \"{url}\"\nfrom = \"b@here.example\"\nto = [\"a@here.example\"]\n\
+                 user = \"me\"\npassword-file = \"DIR/password\"\n{more}"
+            )
+        };
+        let implicit = mail("implicit", format!("smtps://{}", implicit.address));
+        let starttls = mail("starttls", format!("smtp://{}?tls=required", starttls.address));
+        let hook = format!("[[notify]]\nname = \"hook\"\nwebhook = \"https://{}/x\"\n{more}", https.address);
+        implicit + &starttls + &hook
+    };
+    let stranger = Host::new(&settings(""));
+    stranger.write("password", "open sesame\n");
+    for channel in ["implicit", "starttls", "hook"] {
+        let out = stranger.try_run(&["notify", "test", channel]);
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(1) && told.contains("does not trust who issued"), "{channel}: {told}");
+        assert!(told.contains("ca-file"), "{channel}: {told}");
+    }
+    assert!([&implicit, &starttls, &https].iter().all(|server| server.came().is_empty()));
+
+    let ca = format!("ca-file = {:?}\n", dir.path().join("ca.pem"));
+    let host = Host::new(&settings(&ca));
+    host.write("password", "open sesame\n");
+    assert_eq!(host.run(&["notify", "test"], 0), "implicit: delivered\nstarttls: delivered\nhook: delivered\n");
+    for server in [&implicit, &starttls] {
+        let came = server.came();
+        assert!(came.len() == 1 && came[0].head.contains("AUTH PLAIN"), "{came:?}");
+    }
+    assert!(https.came()[0].body.contains("\"event\":\"test\""));
+
+    // What is no certificate is told by its name.
+    let text = host.read("bygone.toml");
+    host.write("bygone.toml", &text.replace("ca.pem", "ext"));
+    let told = String::from_utf8_lossy(&host.try_run(&["notify", "test", "hook"]).stderr).into_owned();
+    assert!(told.contains("/ext") && told.contains("no certificate"), "{told}");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
 
+use super::of_host::OfHost;
 use super::times::TIMES;
 
 /// `bygone list`.
@@ -29,6 +30,9 @@ pub struct List {
     /// At most this many, the newest
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub limit: Option<usize>,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
 }
 
 /// Its description.
@@ -47,6 +51,9 @@ pub struct Log {
     /// At most this many versions
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub limit: Option<usize>,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
 }
 
 /// Its description.
@@ -75,6 +82,9 @@ pub struct Diff {
     /// Print nothing but paths as they are, each with a NUL byte behind it
     #[arg(short = '0', long, conflicts_with_all = ["stat", "json"])]
     pub null: bool,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
 }
 
 /// Its description.
@@ -105,6 +115,9 @@ pub struct Find {
     /// Print paths as they are, each with a NUL byte behind it
     #[arg(short = '0', long, conflicts_with = "json")]
     pub null: bool,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
 }
 
 /// `bygone cat`.
@@ -117,6 +130,9 @@ pub struct Cat {
     /// As it was at this time
     #[arg(long, value_name = "TIME", default_value = "latest")]
     pub at: String,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
 }
 
 /// Its description.
@@ -156,4 +172,7 @@ pub struct Restore {
     /// Print what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
 }

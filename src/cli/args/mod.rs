@@ -2,6 +2,7 @@
 
 pub mod evidence;
 pub mod history;
+pub mod of_host;
 pub mod retention;
 pub mod schedule;
 pub mod service;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use super::of_host::OfHost;
 use super::times::TIMES;
 use crate::config::model;
 use crate::types::snapshot;
@@ -84,9 +85,9 @@ pub struct Mount {
     /// Mount this one instant only
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// Show this host's sources
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
+    /// Whose history.
+    #[command(flatten)]
+    pub of: OfHost,
     /// Let other users see it
     #[arg(long)]
     pub allow_other: bool,

@@ -22,7 +22,7 @@ const FRAMES: usize = 64 << 20;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Cat) -> Result<Outcome, Failure> {
-    let past = Past::open(context)?;
+    let past = Past::open_of(context, &args.of)?;
     let wanted = clean(&args.path)?;
     let time = past.time(&args.at)?;
     let view = past.view(&time)?;

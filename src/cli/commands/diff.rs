@@ -18,7 +18,7 @@ use crate::view::{
 
 /// Runs it.
 pub fn run(context: &Context, args: &Diff) -> Result<Outcome, Failure> {
-    let past = Past::open(context)?;
+    let past = Past::open_of(context, &args.of)?;
     let (from, to) = (past.time(&args.from)?, past.time(&args.to)?);
     // A source that only one of the times has is added or removed; a time before all of them does not exist.
     let (a, b) = (past.view(&from)?, past.view(&to)?);

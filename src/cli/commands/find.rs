@@ -13,6 +13,7 @@ use crate::types::{ids::Snap, path, snapshot::Source};
 use crate::view::{
     find::{Found, When, find},
     glob::Pattern,
+    whose::Line,
 };
 
 /// Runs it.
@@ -23,12 +24,16 @@ pub fn run(context: &Context, args: &Find) -> Result<Outcome, Failure> {
             .hint("`?` stands for any one byte: write it in the place of each byte that is shown as \\x")
     })?;
     let pattern = Pattern::new(text).map_err(Failure::usage)?;
-    let past = Past::open(context)?;
+    let past = Past::open_of(context, &args.of)?;
     let mut out = context.out();
     let mut first = true;
     past.index.hold(|index| -> Result<(), Failure> {
-        for (source, when) in places(&past, args)? {
+        for (line, when) in places(&past, args)? {
+            let source = line.source.clone();
             find(index, &source, &pattern, when, |found| -> Result<_, Failure> {
+                if line.until.is_some() && !line.shows(past.snapshot(&source, found.row.from)?.time) {
+                    return Ok(ControlFlow::Continue(()));
+                }
                 if args.null {
                     out.bytes(&found.path)?;
                     out.bytes(b"\0")?;
@@ -54,21 +59,21 @@ pub fn run(context: &Context, args: &Find) -> Result<Outcome, Failure> {
 }
 
 /// Where to look, and for what.
-fn places(past: &Past, args: &Find) -> Result<Vec<(Source, When)>, Failure> {
+fn places(past: &Past, args: &Find) -> Result<Vec<(Line, When)>, Failure> {
     if args.ever {
-        return Ok(past.sources()?.into_iter().map(|s| (s, When::Ever)).collect());
+        return Ok(past.lines()?.into_iter().map(|line| (line, When::Ever)).collect());
     }
     let time = past.time(args.at.as_deref().unwrap_or("latest"))?;
     let view = past.view(&time)?;
     view.check(b"/")?;
     let parts = view.parts.into_iter();
-    let place = |source: Source, snap: Snap| -> Result<(Source, When), Failure> {
+    let place = |source: Source, snap: Snap| -> Result<(Line, When), Failure> {
         let newest = past.index.head(source.num)?.number;
         let when = match args.deleted {
             true => When::Deleted { newest },
             false => When::At { snap, newest: snap == newest },
         };
-        Ok((source, when))
+        Ok((Line { source, until: None }, when))
     };
     parts.map(|part| place(part.source, part.snapshot.number)).collect()
 }

@@ -76,7 +76,8 @@ fn facts(context: &Context) -> Result<Facts, Failure> {
     let now = clock::now();
     let mut facts = match open::attached(context) {
         Ok(at) => match (gather::sources(&context.config, &at), gather::stored(&at, now)) {
-            (Ok(sources), stored) => {
+            (Ok(mut sources), stored) => {
+                observed::archiving(&context.config, &mut sources);
                 let mut facts = gather::quick(&context.config, &at, sources, now);
                 facts.trouble = facts.trouble.or(stored.as_ref().err().map(ToString::to_string));
                 facts.stored = stored.ok();

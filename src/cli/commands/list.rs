@@ -38,7 +38,7 @@ impl Item {
 
 /// Runs it.
 pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
-    let past = Past::open(context)?;
+    let past = Past::open_of(context, &args.of)?;
     let sources = past.chosen(&args.sources)?;
     let items = items(&past, args, &sources)?;
     let mut out = context.out();

@@ -8,29 +8,36 @@ use crate::cli::outcome::{Failure, Outcome};
 use crate::cli::past::{Past, clean, json_bytes, json_row, json_time, show_path};
 use crate::cli::sizes::show_size;
 use crate::index::tree::Reader;
-use crate::types::{op::Gap, path, snapshot::Source, time::Instant};
-use crate::view::history::{PathVersion, What, versions};
+use crate::types::{op::Gap, path, time::Instant};
+use crate::view::{
+    history::{PathVersion, What, versions},
+    whose::Line,
+};
 
 /// Runs it.
 pub fn run(context: &Context, args: &Log) -> Result<Outcome, Failure> {
-    let past = Past::open(context)?;
+    let past = Past::open_of(context, &args.of)?;
     let wanted = clean(&args.path)?;
     let (mut all, mut gaps) = (Vec::new(), Vec::new());
-    let sources = past.sources_near(&wanted)?;
+    let lines = past.lines_near(&wanted)?;
     past.index.hold(|index| -> Result<(), Failure> {
-        for source in &sources {
-            let found = versions(index, source, &wanted)?;
-            gaps.extend(gaps_of(index, source, &found)?);
+        for line in &lines {
+            let mut found = versions(index, &line.source, &wanted)?;
+            found.retain(|version| line.shows(version.from.time));
+            gaps.extend(gaps_of(index, line, &found)?);
             all.extend(found);
         }
         Ok(())
     })?;
     if all.is_empty() {
         let failure = Failure::new(format!("{} was never captured", path::show(&wanted)));
-        return Err(match sources.iter().find(|s| s.root != wanted && path::is_within(&s.root, &wanted)) {
-            Some(below) => failure.hint(format!("the source {} lies below it", path::show(&below.root))),
-            None => failure.hint("`bygone find NAME --ever` looks for a name in all of history"),
-        });
+        return Err(
+            match lines.iter().map(|line| &line.source).find(|s| s.root != wanted && path::is_within(&s.root, &wanted))
+            {
+                Some(below) => failure.hint(format!("the source {} lies below it", path::show(&below.root))),
+                None => failure.hint("`bygone find NAME --ever` looks for a name in all of history"),
+            },
+        );
     }
     all.sort_by_key(|v| v.from.time);
     gaps.sort_by_key(|(_, gap)| gap.to);
@@ -52,11 +59,11 @@ pub fn run(context: &Context, args: &Log) -> Result<Outcome, Failure> {
 }
 
 /// The gaps in which one of the versions may have changed without being seen, each with its directory.
-fn gaps_of(index: &Reader, source: &Source, found: &[PathVersion]) -> Result<Vec<(Vec<u8>, Gap)>, Failure> {
+fn gaps_of(index: &Reader, line: &Line, found: &[PathVersion]) -> Result<Vec<(Vec<u8>, Gap)>, Failure> {
     let Some(first) = found.iter().map(|v| v.from.time).min() else { return Ok(Vec::new()) };
     let mut gaps = Vec::new();
-    for gap in index.gaps(source.num, first, Instant(i64::MAX))? {
-        let dir = path::join(&source.root, &gap.subtree);
+    for gap in index.gaps(line.source.num, first, line.cut(Instant(i64::MAX)))? {
+        let dir = path::join(&line.source.root, &gap.subtree);
         let meets = |v: &PathVersion| v.from.time <= gap.to && v.to.as_ref().is_none_or(|to| gap.from <= to.time);
         if found.iter().any(|v| path::is_within(&v.path, &dir) && meets(v)) {
             gaps.push((dir, gap));

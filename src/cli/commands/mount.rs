@@ -107,8 +107,8 @@ fn options(context: &Context, args: &Mount) -> Result<MountOptions, Failure> {
     if let Some(zone) = &args.tz {
         options.shown.zone = Zone::named(zone).map_err(Failure::usage)?;
     }
-    if let Some(host) = &args.host {
-        options.shown.host = host.clone();
+    if let Some(host) = &args.of.host {
+        (options.shown.host, options.shown.exact) = (host.clone(), true);
     }
     if let Some(inodes) = args.inodes {
         options.shown.split = Split::of(inodes.into());

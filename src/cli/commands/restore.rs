@@ -39,7 +39,7 @@ use crate::types::{
         zone::Zone,
     },
 };
-use crate::view::instant::View;
+use crate::view::{instant::View, whose::Whose};
 
 /// How many attributes that could not be set are told one by one.
 const TOLD_MAX: usize = 20;
@@ -55,16 +55,17 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let replayed = open::catch_up(&at, &*bar)?;
-    open::tell_apart(context, &at)?;
     let index = at.reader().into_failure()?;
-    let view = View::open(&index, &context.config.host, when.instant).into_failure()?;
+    let whose = open::whose(context, &args.of, &at, &index)?;
+    let view = View::of(&index, &whose, when.instant).into_failure()?;
     if view.parts.is_empty() {
         view.check(b"/").into_failure()?;
-        return Err(nothing(context, &at, &when)?);
+        return Err(nothing(context, &whose, &index, &when)?);
     }
     tell_time(context, &view, &when, &zone)?;
     let paths = args.paths.iter().map(|p| clean(p)).collect::<Result<Vec<_>, _>>()?;
-    let ask = Ask { context, args, paths: &paths, index: &index, view: &view, when: &when };
+    let own = Whose::own(&at, &context.config.host).into_failure()?;
+    let ask = Ask { context, args, at: &at, own, paths: &paths, index: &index, view: &view, when: &when };
     let mut plan = ask.plan(true)?;
     let outcome = match replayed.problems.is_empty() {
         true => Outcome::Done,
@@ -144,15 +145,13 @@ pub(super) fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
 }
 
 /// There is no snapshot so early.
-fn nothing(context: &Context, at: &Attached, when: &Resolved) -> Result<Failure, Failure> {
-    let index = at.reader().into_failure()?;
+fn nothing(context: &Context, whose: &Whose, index: &Reader, when: &Resolved) -> Result<Failure, Failure> {
     let mut first = None;
-    for source in index.sources().into_failure()?.iter().filter(|s| s.host == context.config.host) {
-        let snapshot = index.snapshot_after(source.num, when.instant).into_failure()?;
+    for line in whose.lines(index).into_failure()? {
+        let snapshot = line.snapshot_after(index, when.instant).into_failure()?;
         first = first.into_iter().chain(snapshot.map(|s| s.time)).min();
     }
-    let failure =
-        Failure::new(format!("nothing of the host {} had been captured at {}", context.config.host, when.text));
+    let failure = Failure::new(format!("nothing of the host {} had been captured at {}", whose.host(), when.text));
     Ok(match first {
         Some(time) => failure.hint(format!("its first snapshot is of {}", show::show(time, &zone(context)?))),
         None => failure.hint("`bygone list` shows what there is"),
@@ -180,6 +179,9 @@ fn tell_time(context: &Context, view: &View, when: &Resolved, zone: &Zone) -> Re
 /// What is asked for.
 struct Ask<'a> {
     context: &'a Context,
+    at: &'a Attached,
+    /// What this machine captured, whosever history is restored.
+    own: Whose,
     args: &'a Restore,
     paths: &'a [Vec<u8>],
     index: &'a Reader,
@@ -188,10 +190,16 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// The newest view of what this machine captured; the capture before it may just have found another writer.
+    fn newest(&self) -> Result<View, Failure> {
+        self.own.refresh(self.at).into_failure()?;
+        restore_first::newest(self.index, &self.own)
+    }
+
     /// The plan. `before` the capture that a restore in place begins with, what that will capture counts as held.
     fn plan(&self, before: bool) -> Result<Plan, Failure> {
         let context = self.context;
-        let newest = restore_first::newest(self.index, &context.config.host)?;
+        let newest = self.newest()?;
         let upcoming = |path: &[u8]| before && restore_first::is_captured(context, path);
         let (target, newest) = match &self.args.to {
             Some(dir) => (Target::To(absolute(dir)?), None),
@@ -222,7 +230,7 @@ impl Ask<'_> {
     ) -> Result<Plan, Failure> {
         let mut first = First::capture(self.context, at, self.paths, zone, progress, stop)?;
         loop {
-            let seen = restore_first::newest(self.index, &self.context.config.host)?;
+            let seen = self.newest()?;
             let plan = self.plan(false)?;
             let would_be_lost = plan.problems.iter().any(|p| matches!(p.why, Why::NotHeld));
             if !would_be_lost || !first.wait(&seen)? {

@@ -27,7 +27,7 @@ use crate::types::{
     time::Instant,
     when::{show, zone::Zone},
 };
-use crate::view::instant::View;
+use crate::view::{instant::View, whose::Whose};
 
 /// How often it is looked whether another process has captured.
 const POLL: Duration = Duration::from_millis(200);
@@ -85,7 +85,9 @@ impl<'a> First<'a> {
             std::thread::sleep(POLL);
             let (busy, before) = (std::mem::take(&mut self.busy), self.busy.len());
             self.try_all(busy)?;
-            if self.busy.len() < before || newest(&index, &self.context.config.host)? != *seen {
+            if self.busy.len() < before
+                || newest(&index, &Whose::own(self.at, &self.context.config.host).into_failure()?)? != *seen
+            {
                 return Ok(true);
             }
             if self.busy.iter().all(|part| self.has_seen(part)) {
@@ -156,9 +158,9 @@ impl<'a> First<'a> {
     }
 }
 
-/// The newest view of a host.
-pub(super) fn newest(index: &crate::index::tree::Reader, host: &str) -> Result<View, Failure> {
-    View::open(index, host, Instant(i64::MAX)).into_failure()
+/// The newest view of a history.
+pub(super) fn newest(index: &crate::index::tree::Reader, whose: &Whose) -> Result<View, Failure> {
+    View::of(index, whose, Instant(i64::MAX)).into_failure()
 }
 
 /// Whether an absolute path belongs to a source of the settings, and so is captured first.

@@ -13,12 +13,13 @@ use crate::cli::context::{Context, absolute};
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::service;
-use crate::config::edit;
 use crate::config::model::Source;
 use crate::config::patterns::Patterns;
+use crate::config::{edit, kinds::Produce};
 use crate::daemon::{client::Reached, protocol::What};
 use crate::repo::{attach::state_dir_of, open::repository_id, write::writer_lock};
 use crate::sys::durable;
+use crate::types::path;
 
 /// Runs one of them.
 pub fn run(context: &Context, command: &SourceCommand) -> Result<Outcome, Failure> {
@@ -140,6 +141,11 @@ fn list(context: &Context) -> Result<Outcome, Failure> {
                 "include": source.include,
                 "one-file-system": source.one_file_system,
                 "cachedir-tag": source.cachedir_tag,
+                "kind": source.kind.word(),
+                "name": source.name,
+                "full": source.full.as_ref().map(ToString::to_string),
+                "differential": source.differential.as_ref().map(ToString::to_string),
+                "produce": source.produce.as_ref().map(|produce| produce.schedule().to_string()),
             }))?,
             false => out.line(describe(source))?,
         }
@@ -149,7 +155,15 @@ fn list(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn describe(source: &Source) -> String {
-    let mut text = source.path.display().to_string();
+    let mut text = path::show(source.path.as_os_str().as_bytes());
+    if source.kind.is_produced() {
+        let name = source.name.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+        text.push_str(&format!("\n    {}{name}", source.kind.word()));
+    }
+    let produce = source.produce.as_ref().map(Produce::schedule);
+    for (word, schedule) in [("full", &source.full), ("differential", &source.differential), ("produce", &produce)] {
+        text.extend(schedule.iter().map(|schedule| format!("\n    {word} {schedule}")));
+    }
     for (word, patterns) in [("exclude", &source.exclude), ("include", &source.include)] {
         text.extend(patterns.iter().map(|p| format!("\n    {word} {p}")));
     }

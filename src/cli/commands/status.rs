@@ -19,7 +19,13 @@ use crate::daemon::{
     standing::Standing,
 };
 use crate::index::tree::Reader;
-use crate::repo::{attach::Attached, error::RepoError, measure, open::list_slots, write::writer_lock};
+use crate::repo::{
+    attach::Attached,
+    error::RepoError,
+    measure,
+    open::list_slots,
+    write::{apart, writer_lock},
+};
 use crate::sys::{clock, durable};
 use crate::types::{op::Gap, path, snapshot, time::Instant, when::show::exact_name};
 
@@ -102,6 +108,9 @@ pub(super) struct SourceStatus {
     pub(super) host: String,
     pub(super) path: String,
     pub(super) configured: bool,
+    /// Whether it is the history of another writer under a name of this host, or a branch.
+    #[serde(default)]
+    pub(super) of_another_writer: bool,
     pub(super) history: Option<History>,
     pub(super) watch: Watch,
     /// How long ago everything had been seen last, in nanoseconds.
@@ -336,18 +345,23 @@ fn ratio(a: u64, b: u64) -> Option<f64> {
 fn sources(context: &Context, at: &Attached, reader: &Reader, now: Instant) -> Result<Vec<SourceStatus>, Failure> {
     let known = reader.sources().into_failure()?;
     let host = &context.config.host;
+    let apart = apart(at, host).into_failure()?;
+    // The name under which this machine goes on with a source.
+    let name_of = |root: &[u8]| apart.iter().find(|a| a.root == root).map_or(host, |a| &a.name);
     let mut all = Vec::new();
     for source in &context.config.sources {
         let root = source.path.as_os_str().as_bytes();
-        let found = known.iter().find(|k| k.host == *host && k.root == root);
-        all.push(source_status(at, reader, (host, root, true), found, now)?);
+        let name = name_of(root);
+        let found = known.iter().find(|k| k.host == *name && k.root == root);
+        all.push(source_status(at, reader, (name, root, true), found, now)?);
     }
     let configured = |k: &snapshot::Source| {
-        k.host == *host && context.config.sources.iter().any(|s| s.path.as_os_str().as_bytes() == k.root)
+        k.host == *name_of(&k.root) && context.config.sources.iter().any(|s| s.path.as_os_str().as_bytes() == k.root)
     };
     for source in known.iter().filter(|k| !configured(k)) {
-        let here = source.host == *host;
+        let here = source.host == *name_of(&source.root);
         let mut status = source_status(at, reader, (&source.host, &source.root, false), Some(source), now)?;
+        status.of_another_writer = !here && source.is_of(host);
         if !here {
             status.watch = Watch::Elsewhere;
             status.lag_ns = status.history.as_ref().map(|h| now.0 - h.last_ns);
@@ -374,7 +388,15 @@ fn source_status(
     };
     let last = history.as_ref().map(|h| h.last_ns);
     let lag_ns = seen.max(last).map(|ns| now.0.saturating_sub(ns));
-    Ok(SourceStatus { host: host.to_owned(), path: path::show(root), configured, history, watch, lag_ns })
+    Ok(SourceStatus {
+        host: host.to_owned(),
+        path: path::show(root),
+        configured,
+        of_another_writer: false,
+        history,
+        watch,
+        lag_ns,
+    })
 }
 
 fn history(reader: &Reader, source: &snapshot::Source, now: Instant) -> Result<Option<History>, Failure> {

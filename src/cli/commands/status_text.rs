@@ -72,7 +72,9 @@ fn repository(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failur
 fn source(out: &mut Out, source: &SourceStatus, now: Instant, zone: &Zone) -> Result<(), Failure> {
     let known = match (source.configured, &source.watch) {
         (true, _) => "",
-        (false, _) if source.host.contains(WRITER_MARK) => "  (of another writer under this name)",
+        (false, _) if source.of_another_writer || source.host.contains(WRITER_MARK) => {
+            "  (of another writer under this name)"
+        }
         (false, Watch::Elsewhere) => "  (of another host)",
         (false, _) => "  (not protected any more)",
     };

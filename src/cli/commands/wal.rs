@@ -8,12 +8,14 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::Past;
 use crate::config::kinds::Kind;
 use crate::config::model::Source;
+use crate::index::rows::Row;
 use crate::produce::{base::wal_dir, wal};
 use crate::repo::frames::Frames;
 use crate::sys::durable;
 use crate::types::{attr, path, time::Instant};
 use crate::view::{
     content::Content,
+    history::versions,
     instant::{Object, View},
 };
 
@@ -67,13 +69,18 @@ fn from_repository(context: &Context, args: &WalFetch, to: &std::path::Path) -> 
     let names = wal::candidates(&args.file).into_failure()?;
     let dir = wal_dir(source(context, &args.which)?);
     let past = Past::open(context)?;
-    let view = View::open(&past.index, &past.host, Instant(i64::MAX))?;
+    let view = View::of(&past.index, &past.whose, Instant(i64::MAX))?;
     for name in names {
         let wanted = path::join(dir.as_os_str().as_bytes(), name.as_bytes());
-        let Some(Object::Node(_, row)) = view.look_up(&past.index, &wanted)? else { continue };
-        if row.attr.kind() != attr::Kind::File {
+        let now = match view.look_up(&past.index, &wanted)? {
+            Some(Object::Node(_, row)) => Some(*row),
+            Some(Object::Above) | None => None,
+        };
+        let is_file = |row: &Row| row.attr.kind() == attr::Kind::File;
+        let Some(row) = now.filter(is_file).map_or_else(|| before(&past, &wanted, is_file), |row| Ok(Some(row)))?
+        else {
             continue;
-        }
+        };
         let content = Content::open(&past.index, row.source, row.ver)?;
         if content.size > FILE_MAX {
             return Err(Failure::new(format!("{} is larger than any file of WAL", path::show(&wanted))));
@@ -86,4 +93,19 @@ fn from_repository(context: &Context, args: &WalFetch, to: &std::path::Path) -> 
         return Ok(true);
     }
     Ok(false)
+}
+
+/// The newest version of a file that was captured and has been removed since: a segment that its directory had no room for any more.
+fn before(past: &Past, wanted: &[u8], is_file: impl Fn(&Row) -> bool) -> Result<Option<Row>, Failure> {
+    let mut found: Option<(Instant, Row)> = None;
+    for line in past.lines()?.iter().filter(|line| path::is_within(wanted, &line.source.root)) {
+        for version in versions(&past.index, &line.source, wanted)?.into_iter().filter(|v| v.path == wanted) {
+            let at = version.from.time;
+            let Some(row) = version.row.filter(|row| is_file(row) && line.shows(at)) else { continue };
+            if found.as_ref().is_none_or(|(newest, _)| *newest <= at) {
+                found = Some((at, row));
+            }
+        }
+    }
+    Ok(found.map(|(_, row)| row))
 }

@@ -2,10 +2,16 @@
 
 use crate::config::watched::{Channel, SecretFrom, Way};
 use crate::daemon::notices::{command, message::Message, smtp, webhook};
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long a delivery may take.
 pub(super) const WAIT: Duration = Duration::from_secs(30);
+/// What a certificate begins with.
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// The longest secret, in bytes.
 const SECRET_MAX: usize = 16 << 10;
 
@@ -52,13 +58,37 @@ pub fn deliver(channel: &Channel, message: &Message, variable: Variable<'_>) -> 
     match &channel.way {
         Way::Smtp(settings) => {
             let password = settings.password.as_ref().map(|from| secret(from, variable)).transpose()?;
-            smtp::send(settings, password, message)
+            smtp::send(settings, password, authorities(settings.ca_file.as_deref())?.as_deref(), message)
         }
-        Way::Webhook { url, header } => {
+        Way::Webhook { url, header, ca_file } => {
             let header = header.as_ref().map(|from| secret(from, variable)).transpose()?;
-            webhook::send(url, header, message)
+            webhook::send(url, header, authorities(ca_file.as_deref())?.as_deref(), message)
         }
         Way::Command(command) => command::run(command, message),
+    }
+}
+
+/// The text of a file of certificates.
+fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, DeliveryError> {
+    let Some(file) = file else { return Ok(None) };
+    let wrong = |why: String| DeliveryError::Setting {
+        what: format!("cannot use the certificates of {}", file.display()),
+        why,
+    };
+    let text = std::fs::read(file).map_err(|e| wrong(e.to_string()))?;
+    match text.windows(BEGIN.len()).any(|part| part == BEGIN) {
+        true => Ok(Some(text)),
+        false => Err(wrong("it has no certificate in PEM form".into())),
+    }
+}
+
+/// Why the other end did not take it, with what to do where it is not trusted.
+pub(super) fn advised(why: String) -> String {
+    match why.contains("UnknownIssuer") {
+        true => format!(
+            "{why}; this machine does not trust who issued its certificate: `ca-file` names a certificate to trust"
+        ),
+        false => why,
     }
 }
 

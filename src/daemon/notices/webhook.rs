@@ -3,25 +3,35 @@
 use crate::daemon::{
     error::told,
     notices::{
-        deliver::{DeliveryError, WAIT, json},
+        deliver::{DeliveryError, WAIT, advised, json},
         message::Message,
     },
 };
 use reqwest::{
-    Client,
+    Certificate, Client,
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
     redirect::Policy,
 };
 
-pub(super) fn send(url: &str, header: Option<String>, message: &Message) -> Result<(), DeliveryError> {
+pub(super) fn send(
+    url: &str,
+    header: Option<String>,
+    authorities: Option<&[u8]>,
+    message: &Message,
+) -> Result<(), DeliveryError> {
     let wrong = |what: &str, why: String| DeliveryError::Setting { what: what.to_owned(), why };
     let header = header.map(|text| named(&text)).transpose()?;
     let body = json(message)?;
     // A second provider is as good as the first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // A redirection would take the secret elsewhere.
-    let client = Client::builder().timeout(WAIT).redirect(Policy::none()).build();
-    let client = client.map_err(|e| wrong("no request can be made", told(&e)))?;
+    let mut client = Client::builder().timeout(WAIT).redirect(Policy::none());
+    if let Some(pem) = authorities {
+        let certificates = Certificate::from_pem_bundle(pem);
+        let cannot = |e| wrong("the certificates of ca-file can't be used", told(&e));
+        client = client.tls_certs_merge(certificates.map_err(cannot)?);
+    }
+    let client = client.build().map_err(|e| wrong("no request can be made", told(&e)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| wrong("no request can be made", e.to_string()))?;
     runtime.block_on(async {
@@ -30,7 +40,7 @@ pub(super) fn send(url: &str, header: Option<String>, message: &Message) -> Resu
             request = request.header(name, value);
         }
         // The URL may hold a secret itself, and is told without it.
-        let refused = |why: String| DeliveryError::Refused { to: place(url), why };
+        let refused = |why: String| DeliveryError::Refused { to: place(url), why: advised(why) };
         let answer = request.send().await.map_err(|e| refused(told(&e.without_url())))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
