@@ -235,7 +235,6 @@ fn holders(path: &Path, modes: &[&str]) -> io::Result<Vec<u32>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
-    let table = std::fs::read_to_string("/proc/locks")?;
     // 1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF
     let holder = |line: &str| -> Option<u32> {
         let mut words = line.split_ascii_whitespace().skip(1);
@@ -244,8 +243,22 @@ fn holders(path: &Path, modes: &[&str]) -> io::Result<Vec<u32>> {
         (kind == "FLOCK" && modes.contains(&mode) && file.rsplit(':').next()? == inode)
             .then(|| pid.parse().unwrap_or(0))
     };
-    Ok(table.lines().filter_map(holder).collect())
+    let mut found = Vec::new();
+    for _ in 0..TABLE_TRIES {
+        let table = std::fs::read_to_string("/proc/locks")?;
+        found = table.lines().filter_map(holder).collect();
+        if !found.is_empty() || table.len() < TABLE_WHOLE {
+            break;
+        }
+    }
+    Ok(found)
 }
+
+/// The kernel gives the table of locks in pieces of at most a page, and a lock that is freed between two of them may hide another
+/// one: what was not found in a longer table is looked for so often.
+const TABLE_TRIES: usize = 8;
+/// A table that is shorter than this came in one piece, in bytes.
+const TABLE_WHOLE: usize = 4000;
 
 #[cfg(test)]
 mod tests {
