@@ -126,6 +126,11 @@ impl History {
         assert!(!lost.is_empty() || replayed.problems.is_empty(), "{case}");
         let (index, frames) = (at.reader().unwrap(), Frames::new(at.repo().clone(), 32 << 20));
         let num = self.lab.num();
+        // The last one of which there is a record, whether it can be shown or not. One that is the next by its number and follows
+        // another is none of this history.
+        let reached = (newest + 2..=TIERS.len()).filter(|n| !lost.contains(n)).max().unwrap_or(newest);
+        let latest = View::open(&index, HOST, Instant(i64::MAX)).unwrap();
+        assert_eq!(latest.lost.len(), usize::from(reached > newest), "nothing older is shown as the latest: {case}");
         for (n, was) in (1..).zip(&self.shown) {
             let (number, time) = (was.snapshot.number, was.snapshot.time);
             let found = index
@@ -137,9 +142,9 @@ impl History {
             let view = View::open(&index, HOST, time).unwrap();
             if !expected.contains(&n) {
                 assert_eq!(found, None, "snapshot {n}: {case}");
-                // Behind the newest one that can be shown nothing says when something else was captured.
-                assert!(n > newest || view.lost.len() == 1, "snapshot {n} is refused: {case}");
-                assert!(n > newest || view.look_up(&index, self.lab.root.as_os_str().as_bytes()).is_err());
+                // Behind the last record that is there nothing says when something else was captured.
+                assert!(n > reached || view.lost.len() == 1, "snapshot {n} is refused: {case}");
+                assert!(n > reached || view.look_up(&index, self.lab.root.as_os_str().as_bytes()).is_err());
                 continue;
             }
             assert_eq!(found.as_ref(), Some(&was.snapshot), "snapshot {n}: {case}");
@@ -155,7 +160,7 @@ impl History {
         // Each that is lost is accounted for, once.
         let told: Vec<usize> =
             index.lost(num).unwrap().iter().flat_map(|l| l.first.0 as usize..=l.last.0 as usize).collect();
-        let want: Vec<usize> = (1..newest).filter(|n| !expected.contains(n)).collect();
+        let want: Vec<usize> = (1..=reached).filter(|n| !expected.contains(n)).collect();
         assert_eq!(told, want, "{case}");
     }
 
@@ -298,6 +303,215 @@ fn captures_go_on_behind_what_is_lost() {
     assert_eq!(differences(&describe::of_disk(root), &tree, Depth::All), "");
     let view = View::open(&index, HOST, Instant(i64::MAX)).unwrap();
     assert!(view.lost.is_empty() && view.parts[0].snapshot == snapshot);
+}
+
+/// Nothing behind the lost records can be shown: a host without its index captures on behind them, and the one that has seen all of
+/// it can read what it captured.
+#[test]
+fn captures_go_on_behind_records_that_nobody_can_take() {
+    for lost in [&[1][..], &[1, 2], &[13], &[12, 13]] {
+        let history = History::new();
+        // Without the full and the differentials behind what is lost, nothing can be taken again.
+        let last = TIERS.len() - if lost[0] == 1 { 7 } else { 0 };
+        for n in (1..=TIERS.len()).filter(|n| lost.contains(n) || *n > last) {
+            fs::remove_file(&history.shown[n - 1].segment).unwrap();
+        }
+        let (at, replayed) = history.rebuild();
+        let case = format!("{lost:?} {:?}", replayed.problems);
+        assert!(!replayed.problems.is_empty(), "{case}");
+        let num = history.lab.num();
+        let (head, reached) = {
+            let reader = at.reader().unwrap();
+            (reader.head(num).unwrap(), reader.reached(num).unwrap())
+        };
+        assert_eq!((head.number.0 as usize, reached.number.0 as usize), (lost[0] - 1, last), "{case}");
+        assert_eq!(View::open(&at.reader().unwrap(), HOST, Instant(i64::MAX)).unwrap().lost.len(), 1, "{case}");
+        let root = &history.lab.root;
+        let capture = |tier, always| {
+            let mut writer = SourceWriter::open(at.clone(), HOST, root.as_os_str().as_bytes()).unwrap();
+            let report = history.lab.try_capture(&mut writer, &bygone::capture::engine::Plan::default(), tier, always);
+            report.unwrap().snapshot
+        };
+        // Also where it is not told to: what is there is worth a record.
+        let snapshot = capture(I, false).unwrap();
+        assert_eq!((snapshot.number.0 as usize, snapshot.tier), (last + 1, F), "{case}");
+        assert_eq!(capture(I, false), None, "once: {case}");
+        fs::write(root.join("after"), b"after").unwrap();
+        let after = {
+            let mut writer = SourceWriter::open(at.clone(), HOST, root.as_os_str().as_bytes()).unwrap();
+            let plan = bygone::capture::engine::Plan::everything();
+            history.lab.try_capture(&mut writer, &plan, I, false).unwrap().snapshot.unwrap()
+        };
+        assert_eq!((after.number.0, after.tier), (snapshot.number.0 + 1, I), "{case}");
+        let disk = describe::of_disk(root);
+        // Its own index, another new one, and one that had seen all that is lost.
+        let (again, replayed) = history.rebuild();
+        assert_eq!(replayed.problems.len(), 1, "{:?}", replayed.problems);
+        for (whose, index) in [("own", &at), ("new", &again)] {
+            let reader = index.reader().unwrap();
+            let frames = Frames::new(index.repo().clone(), 32 << 20);
+            assert_eq!(
+                differences(&disk, &describe::of_view(&reader, &frames, num, after.number), Depth::All),
+                "",
+                "{whose}"
+            );
+            let view = View::open(&reader, HOST, Instant(i64::MAX)).unwrap();
+            assert!(view.lost.is_empty() && view.parts[0].snapshot == after, "{whose}: {case}");
+            let told: Vec<(u64, u64)> = reader.lost(num).unwrap().iter().map(|l| (l.first.0, l.last.0)).collect();
+            assert_eq!(told, [(lost[0] as u64, last as u64)], "{whose}: {case}");
+        }
+        if last == TIERS.len() {
+            let knew = &history.lab.at;
+            let replayed = replay::catch_up(knew, &Quiet).unwrap();
+            assert!(replayed.problems.is_empty(), "{:?}", replayed.problems);
+            let reader = knew.reader().unwrap();
+            let frames = Frames::new(knew.repo().clone(), 32 << 20);
+            assert_eq!(reader.sources().unwrap().len(), 1, "no second writer: {case}");
+            assert_eq!(reader.lost(num).unwrap(), [], "{case}");
+            assert_eq!(differences(&disk, &describe::of_view(&reader, &frames, num, after.number), Depth::All), "");
+            for (n, was) in (1..).zip(&history.shown) {
+                let tree = describe::of_view(&reader, &frames, num, Snap(n));
+                assert_eq!(differences(&was.tree, &tree, Depth::All), "", "snapshot {n}: {case}");
+            }
+        }
+    }
+}
+
+/// The repository loses records that this host's index has: the next snapshot does without them, and maintaining writes them again.
+#[test]
+fn what_the_repository_has_lost_is_noticed_and_written_again() {
+    let history = History::new();
+    let lab = &history.lab;
+    let absent = || lab.at.reader().unwrap().absent(lab.num()).unwrap();
+    drop(lab.writer());
+    assert_eq!(absent(), []);
+    // Behind the last full and the last differential.
+    fs::remove_file(&history.shown[13].segment).unwrap();
+    let error = SourceWriter::settle(&mut lab.writer()).unwrap_err();
+    assert!(
+        matches!(error, bygone::repo::error::RepoError::RolledBack { .. }),
+        "the newest one is for a person: {error}"
+    );
+    assert_eq!(absent().iter().map(|a| (a.first, a.last)).collect::<Vec<_>>(), [(Snap(14), Snap(14))]);
+}
+
+/// The same by the program: what is removed, and what is damaged, which only a verification finds.
+#[test]
+fn the_program_mends_what_the_repository_has_lost() {
+    for damaged in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let program = Program::in_dir(dir.path());
+        program.init();
+        let file = program.root.join("f");
+        let snapshot = |content: &str| {
+            fs::write(&file, content).unwrap();
+            let out = program.run(&["--json", "snapshot"]);
+            assert!(out.status.success(), "{}", text(&out.stderr));
+            text(&out.stdout)
+        };
+        (1..=4).for_each(|n| drop(snapshot(&format!("{n}"))));
+        let mut segments: Vec<PathBuf> = fs::read_dir(program.repo.join("journal"))
+            .unwrap()
+            .flat_map(|source| fs::read_dir(source.unwrap().path()).unwrap().map(|e| e.unwrap().path()))
+            .collect();
+        segments.sort();
+        let health = || {
+            let out = program.run(&["--json", "health"]);
+            (out.status.code(), text(&out.stdout))
+        };
+        match damaged {
+            true => {
+                let mut bytes = fs::read(&segments[1]).unwrap();
+                let at = bytes.len() / 2;
+                bytes[at] ^= 1;
+                fs::write(&segments[1], bytes).unwrap();
+                assert_eq!(program.run(&["verify"]).status.code(), Some(3));
+                let (code, told) = health();
+                assert!(code == Some(1) && told.contains("What was captured since then needs them"), "{told}");
+            }
+            false => fs::remove_file(&segments[1]).unwrap(),
+        }
+        assert!(snapshot("5").contains("\"full\""));
+        assert!(snapshot("6").contains("\"incremental\""));
+        let status = text(&program.run(&["status"]).stdout);
+        let last = if damaged { 4 } else { 2 };
+        let told = format!("incomplete  the repository has lost records of snapshots 2 to {last}");
+        assert!(status.contains(&told), "{status}");
+        let (_, told) = health();
+        assert!(told.contains("writes them again from the index") && !told.contains("needs them"), "{told}");
+        // A new machine has what needs no lost record.
+        let rebuilt = |name: &str, now: &str| {
+            let new = program.elsewhere(&dir.path().join(name));
+            let out = new.run(&["--json", "list"]);
+            let numbers = text(&out.stdout);
+            let numbers: Vec<u64> = numbers
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                .filter_map(|item| item["number"].as_u64())
+                .collect();
+            assert_eq!(text(&new.run(&["cat", file.to_str().unwrap()]).stdout), now);
+            numbers
+        };
+        assert_eq!(rebuilt("first", "6"), [1, 5, 6]);
+        let out = program.run(&["maintain"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let told = text(&out.stdout);
+        assert!(told.contains("its history is written again from the index"), "{told}");
+        assert_eq!(rebuilt("second", "6"), [1, 2, 3, 4, 5, 6]);
+        assert!(!text(&program.run(&["status"]).stdout).contains("incomplete"));
+        assert!(!health().1.contains("absent"), "{}", health().1);
+        let verify = program.run(&["verify"]);
+        assert!(verify.status.success(), "{}", text(&verify.stdout));
+        snapshot("7");
+        assert_eq!(rebuilt("third", "7"), [1, 2, 3, 4, 5, 6, 7]);
+    }
+}
+
+/// A machine whose index is gone finds the middle missing: it never shows what is old as the latest, and goes on behind it.
+#[test]
+fn the_program_shows_nothing_old_as_the_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::in_dir(dir.path());
+    program.init();
+    let file = program.root.join("f");
+    let path = file.to_str().unwrap().to_owned();
+    for n in 1..=4 {
+        fs::write(&file, format!("{n}")).unwrap();
+        assert!(program.run(&["snapshot"]).status.success());
+    }
+    let mut segments: Vec<PathBuf> = fs::read_dir(program.repo.join("journal"))
+        .unwrap()
+        .flat_map(|source| fs::read_dir(source.unwrap().path()).unwrap().map(|e| e.unwrap().path()))
+        .collect();
+    segments.sort();
+    fs::remove_file(&segments[1]).unwrap();
+    let new = program.elsewhere(&dir.path().join("new"));
+    let to = dir.path().join("restored").to_str().unwrap().to_owned();
+    for args in
+        [&["cat", &path][..], &["cat", &path, "--at", "now"], &["restore", &path, "--at", "latest", "--to", &to]]
+    {
+        let out = new.run(args);
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(1), String::new()), "{args:?}");
+        assert!(text(&out.stderr).contains("the snapshots 2 to 4 of"), "{}", text(&out.stderr));
+    }
+    let items = text(&new.run(&["--json", "list"]).stdout);
+    let items: Vec<serde_json::Value> = items.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((items[0]["number"].as_u64(), items[1]["kind"].as_str()), (Some(1), Some("lost")));
+    assert!(items[1]["last"] == 4 && items[1]["before"].is_null(), "{items:?}");
+    assert!(text(&new.run(&["list"]).stdout).contains("until now"));
+    let status = text(&new.run(&["status"]).stdout);
+    assert!(status.contains("lost        snapshots 2 to 4"), "{status}");
+    assert!(text(&new.run(&["health"]).stdout).contains("the newest among them"));
+    let at = items[0]["time"].as_str().unwrap();
+    assert_eq!(text(&new.run(&["cat", &path, "--at", at]).stdout), "1");
+    // Nothing has changed, and it makes new ground.
+    let out = new.run(&["snapshot"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert_eq!(text(&new.run(&["cat", &path]).stdout), "4");
+    // The first machine knows its history, and the one that goes on with it.
+    assert_eq!(text(&program.run(&["cat", &path]).stdout), "4");
+    let all = text(&program.run(&["list"]).stdout);
+    assert_eq!(all.lines().count(), 5, "{all}");
 }
 
 /// The record of a differential grows with what changed, not with the tree.

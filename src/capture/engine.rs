@@ -89,6 +89,15 @@ pub fn capture(
     let at = writer.attached().clone();
     let first = head.number == Snap(0);
     let tier = writer.possible(settings.tier)?;
+    let restated = !first && writer.must_restate()?;
+    let everything = Plan { gaps: plan.gaps.clone(), soft_gaps: plan.soft_gaps.clone(), ..Plan::everything() };
+    let plan = if restated { &everything } else { plan };
+    if restated {
+        tracing::warn!(
+            "{}: records that it would rest on are lost: this snapshot is a full one",
+            path::show(&root_path)
+        );
+    }
     if let Err(e) = database::remove_left_over(at.dir(), source.0) {
         tracing::warn!("cannot remove what an earlier capture has left in {}: {e}", at.dir().display());
     }
@@ -183,7 +192,7 @@ pub fn capture(
             record.op(Op::Gap(gap.clone()))?;
         }
     }
-    if record.is_empty() && !settings.always && !first {
+    if record.is_empty() && !settings.always && !first && !restated {
         record.discard()?;
     } else {
         let counts = Counts { unreadable: report.problems.len() as u64, fuzzy: report.fuzzy.len() as u64, ..counts };
@@ -270,9 +279,11 @@ fn look_at_root(worker: &mut Worker<'_>, index: &Reader, root: &OwnedFd) -> Resu
     let known = match row {
         Some(row) => Known::Row(Box::new(row)),
         None => {
-            let node = shared.next.node(true);
-            debug_assert!(node == Node::ROOT);
-            Known::New(node)
+            // Where the records that brought it are lost, its number was given before.
+            if shared.next.counters().dir == 1 {
+                shared.next.node(true);
+            }
+            Known::New(Node::ROOT)
         }
     };
     worker.state(Node::ABOVE, Vec::new(), copied, known).map(drop)

@@ -20,7 +20,7 @@ pub const PATIENT: Duration = Duration::from_secs(1200);
 
 /// A writer of the index: applies one record at a time, each in one transaction.
 pub struct Applier {
-    conn: Connection,
+    pub(super) conn: Connection,
 }
 
 impl Applier {
@@ -33,10 +33,7 @@ impl Applier {
 
     /// Begins the record of `snap`. What is applied shows nowhere until [`Applying::commit`]; dropped, it is undone.
     pub fn begin(&self, source: SourceNum, snap: Snap) -> Result<Applying<'_>, IndexError> {
-        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| match e.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseBusy) => IndexError::Busy,
-            _ => IndexError::at("begin a transaction")(e),
-        })?;
+        self.begin_transaction()?;
         let mut applying = Applying {
             conn: &self.conn,
             source,
@@ -52,6 +49,13 @@ impl Applier {
         };
         applying.first = applying.head_number()? == Snap(0);
         Ok(applying)
+    }
+
+    pub(super) fn begin_transaction(&self) -> Result<(), IndexError> {
+        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| match e.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy) => IndexError::Busy,
+            _ => IndexError::at("begin a transaction")(e),
+        })
     }
 
     /// Begins the record of `snap` where the one before it is not known: its statement is taken, and not what it says to have
@@ -203,6 +207,8 @@ impl Applying<'_> {
             ],
         )?;
         self.run("INSERT OR IGNORE INTO run VALUES(?1,?2)", params![self.source.0, head.epoch])?;
+        self.run("DELETE FROM beyond WHERE source = ?1", [self.source.0])?;
+        self.run("DELETE FROM lost WHERE source = ?1 AND before_ns = ?2", params![self.source.0, i64::MAX])?;
         self.finish()
     }
 

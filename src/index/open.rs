@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::path::{Path, PathBuf};
 
 /// The layout this program writes. The index is derived, so another layout is rebuilt and not migrated.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 /// So often an index is laid out while other processes do the same, 50 ms apart.
 const LAY_OUT_TRIES: usize = 200;
 
@@ -55,6 +55,10 @@ CREATE INDEX gap_source ON gap(source, to_ns);
 CREATE INDEX gap_snap ON gap(source, snap);
 CREATE TABLE lost(source INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, after_ns INTEGER NOT NULL,
     before_ns INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY(source, first)) WITHOUT ROWID;
+CREATE TABLE beyond(source INTEGER PRIMARY KEY, number INTEGER NOT NULL, hash BLOB NOT NULL, time_ns INTEGER NOT NULL,
+    epoch TEXT NOT NULL, seq INTEGER NOT NULL, next_dir INTEGER NOT NULL, next_other INTEGER NOT NULL, next_ver INTEGER NOT NULL);
+CREATE TABLE absent(source INTEGER NOT NULL, found INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, what TEXT NOT NULL,
+    since_ns INTEGER NOT NULL, PRIMARY KEY(source, found)) WITHOUT ROWID;
 CREATE TABLE run(source INTEGER NOT NULL, epoch TEXT NOT NULL, PRIMARY KEY(source, epoch)) WITHOUT ROWID;
 CREATE TABLE marked(pack BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE moved(pack BLOB PRIMARY KEY) WITHOUT ROWID;

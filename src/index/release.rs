@@ -78,7 +78,7 @@ impl Index {
             conn.execute("DELETE FROM meta WHERE key = ?1", [pending(source)])?;
             conn.execute("DELETE FROM change WHERE snap >= ?1 AND snap < ?2", [from, to])?;
             conn.execute("DELETE FROM ver WHERE num >= ?1 AND num < ?2", [from, to])?;
-            for table in ["snapshot", "gap", "lost", "run"] {
+            for table in ["snapshot", "gap", "lost", "run", "beyond", "absent"] {
                 conn.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
             }
             let head = Head::start();
@@ -118,6 +118,8 @@ impl Index {
             conn.execute_batch("BEGIN IMMEDIATE")?;
             conn.execute("UPDATE source SET merged = ?2 WHERE num = ?1", params![source.0, merged])?;
             conn.execute("DELETE FROM meta WHERE key = ?1", [pending(source)])?;
+            // All that the index has is in the repository again.
+            conn.execute("DELETE FROM absent WHERE source = ?1", [source.0])?;
             for run in runs {
                 conn.execute("INSERT OR IGNORE INTO run VALUES(?1,?2)", params![source.0, run])?;
             }

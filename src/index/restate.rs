@@ -51,7 +51,7 @@ impl Index {
     }
 }
 
-fn lose(conn: &Connection, lost: &Lost) -> rusqlite::Result<()> {
+pub(super) fn lose(conn: &Connection, lost: &Lost) -> rusqlite::Result<()> {
     conn.execute(
         "INSERT OR REPLACE INTO lost VALUES(?1,?2,?3,?4,?5,?6)",
         params![lost.source.0, lost.first.0 as i64, lost.last.0 as i64, lost.after.0, lost.before.0, lost.why],

@@ -12,6 +12,9 @@ use rusqlite::{OptionalExtension, Row as SqlRow, params};
 const SNAPSHOT: &str = "SELECT source, number, time_ns, tier, hash, files_new, files_changed, files_removed, bytes_read, \
                         bytes_stored, unreadable, fuzzy FROM snapshot";
 
+/// The columns of a head, as [`read_head`] reads them.
+pub(super) const HEAD: &str = "number, hash, time_ns, epoch, seq, next_dir, next_other, next_ver";
+
 impl Index {
     /// Adds a source that the index does not know yet.
     pub fn add_source(&self, source: &Source) -> Result<(), IndexError> {
@@ -60,19 +63,8 @@ impl Reader {
 
     /// How far a source is known.
     pub fn head(&self, source: SourceNum) -> Result<Head, IndexError> {
-        let sql = "SELECT number, hash, time_ns, epoch, seq, next_dir, next_other, next_ver FROM source WHERE num = ?1";
-        self.stmt(sql)?
-            .query_row([source.0], |r| {
-                let n = |i| r.get::<_, i64>(i).map(|n| n as u64);
-                Ok(Head {
-                    number: Snap(n(0)?),
-                    hash: Hash(r.get(1)?),
-                    time: Instant(r.get(2)?),
-                    epoch: r.get(3)?,
-                    seq: n(4)?,
-                    next: Counters { dir: n(5)?, other: n(6)?, ver: n(7)? },
-                })
-            })
+        self.stmt(&format!("SELECT {HEAD} FROM source WHERE num = ?1"))?
+            .query_row([source.0], read_head)
             .map_err(IndexError::at("read the head of a source"))
     }
 
@@ -150,7 +142,7 @@ impl Reader {
 
     /// What is lost of a source at an instant: one of those snapshots may be what it showed.
     pub fn lost_at(&self, source: SourceNum, at: Instant) -> Result<Option<Lost>, IndexError> {
-        Ok(self.lost(source)?.into_iter().find(|lost| lost.after < at && at < lost.before))
+        Ok(self.lost(source)?.into_iter().find(|lost| lost.hides(at)))
     }
 
     /// How many snapshots a source has.
@@ -175,6 +167,18 @@ impl Reader {
         let rows = stmt.query_map(params![source.0, from.0, to.0], read_gap).map_err(IndexError::at("list gaps"))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at("list gaps"))
     }
+}
+
+pub(super) fn read_head(r: &SqlRow<'_>) -> rusqlite::Result<Head> {
+    let n = |i| r.get::<_, i64>(i).map(|n| n as u64);
+    Ok(Head {
+        number: Snap(n(0)?),
+        hash: Hash(r.get(1)?),
+        time: Instant(r.get(2)?),
+        epoch: r.get(3)?,
+        seq: n(4)?,
+        next: Counters { dir: n(5)?, other: n(6)?, ver: n(7)? },
+    })
 }
 
 fn read_gap(r: &SqlRow<'_>) -> rusqlite::Result<Gap> {

@@ -146,6 +146,15 @@ pub struct SourceFacts {
     pub last_gap: Option<(i64, String)>,
     /// Snapshots that can't be shown.
     pub lost: u64,
+    /// The newest is among them.
+    #[serde(default)]
+    pub lost_now: bool,
+    /// What of it the repository has lost and the index still has, if anything.
+    #[serde(default)]
+    pub absent: Option<String>,
+    /// Nothing that was captured later does without that.
+    #[serde(default)]
+    pub torn: bool,
     /// Who watches it.
     pub watched: Watched,
     /// Its directory is not there.

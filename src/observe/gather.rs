@@ -18,7 +18,12 @@ use crate::repo::{
     write::{apart, writer_lock},
 };
 use crate::sys::{durable, space};
-use crate::types::{op::Gap, path, snapshot::Source, time::Instant};
+use crate::types::{
+    op::Gap,
+    path,
+    snapshot::{Lost, Source},
+    time::Instant,
+};
 use std::{os::unix::ffi::OsStrExt as _, path::Path, time::UNIX_EPOCH};
 
 /// A heartbeat older than this was not written by a process that only watches.
@@ -91,11 +96,20 @@ pub fn sources(config: &Config, at: &Attached) -> Result<Vec<SourceFacts>, RepoE
 
 fn of_index(reader: &Reader, source: &Source) -> Result<SourceFacts, RepoError> {
     let head = reader.head(source.num)?;
-    let Some(last) = reader.snapshot(source.num, head.number)? else { return Ok(SourceFacts::default()) };
+    let lost = reader.lost(source.num)?;
+    let lost_now = lost.iter().any(Lost::is_open);
+    let lost = lost.iter().map(|l| l.last.0.saturating_sub(l.first.0).saturating_add(1)).sum();
+    let Some(last) = reader.snapshot(source.num, head.number)? else {
+        return Ok(SourceFacts { lost, lost_now, ..SourceFacts::default() });
+    };
+    let (mut absent, mut torn) = (None, false);
+    for row in reader.absent(source.num)? {
+        torn |= !reader.is_bridged(source.num, &row)?;
+        absent = Some(format!("snapshots {} to {}: {}", row.first, row.last, row.what));
+    }
     let extent = reader.extent(source.num)?;
     let gaps = reader.gaps(source.num, Instant(i64::MIN), Instant(i64::MAX))?;
     let (read_bytes, stored_bytes) = reader.captured_bytes(source.num)?;
-    let lost = reader.lost(source.num)?;
     Ok(SourceFacts {
         snapshots: reader.snapshot_count(source.num)?,
         last_snapshot_ns: Some(last.time.0),
@@ -109,7 +123,10 @@ fn of_index(reader: &Reader, source: &Source) -> Result<SourceFacts, RepoError> 
         gaps: gaps.len() as u64,
         gap_ns: blind_ns(&gaps),
         last_gap: gaps.iter().max_by_key(|gap| gap.to).map(|gap| (gap.to.0, gap.why.clone())),
-        lost: lost.iter().map(|l| l.last.0.saturating_sub(l.first.0).saturating_add(1)).sum(),
+        lost,
+        lost_now,
+        absent,
+        torn,
         ..SourceFacts::default()
     })
 }

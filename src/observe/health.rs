@@ -55,6 +55,7 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     }
     facts.sources.iter().filter(|s| s.configured).for_each(|s| all.source(s, settings, facts.service.as_ref()));
     facts.sources.iter().for_each(|s| all.lost(s));
+    facts.sources.iter().for_each(|s| all.absent(s));
     facts.jobs.iter().for_each(|job| all.job(job));
     facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
@@ -182,7 +183,9 @@ impl Findings {
 
     fn lost(&mut self, s: &SourceFacts) {
         if s.lost > 0 {
-            let why = format!("{} of its snapshots can't be shown: their records are damaged or missing", s.lost);
+            let newest = if s.lost_now { ", the newest among them" } else { "" };
+            let why =
+                format!("{} of its snapshots can't be shown{newest}: their records are damaged or missing", s.lost);
             self.fail(
                 &format!("source {} lost", s.path),
                 &s.path,
@@ -190,6 +193,19 @@ impl Findings {
                 "`bygone verify` names the damage; a full snapshot makes new ground",
             );
         }
+    }
+
+    fn absent(&mut self, s: &SourceFacts) {
+        let Some(absent) = &s.absent else { return };
+        let level = if s.torn { Level::Failing } else { Level::Degraded };
+        let mut why = format!("the repository has lost records of it, which this host's index still has: {absent}");
+        let mut to_do = "`bygone maintain` writes them again from the index; find out who or what removed them";
+        if s.torn {
+            why.push_str(". What was captured since then needs them");
+            to_do = "`bygone snapshot`, which makes a full one, then `bygone maintain`, which writes them again from the index; find out \
+                     who or what removed them";
+        }
+        self.add((&format!("source {} absent", s.path), level, Sort::Failure), &s.path, why, to_do);
     }
 
     fn job(&mut self, job: &JobFacts) {

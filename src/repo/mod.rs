@@ -1,5 +1,6 @@
 //! The repository: the only room that knows store, index, chunks and keys together.
 
+pub mod absent;
 pub mod attach;
 pub mod audit;
 mod branch;

@@ -2,7 +2,7 @@
 //!
 //! A part begins with: 1 (the version of this layout), the source's id, the snapshot's number, the part's number, and flags (bit 0: the last
 //! part). Part 0 goes on with the hash of the record before, the tier, for a differential the number and hash of the full it builds on,
-//! the source's number, its host and its root. Then come operations, up to a zero byte; then, in the last part, the snapshot's time, its counts, and the next numbers that
+//! the source's number, its host and its root. A full whose changes are not those since the record before has 3 for its tier. Then come operations, up to a zero byte; then, in the last part, the snapshot's time, its counts, and the next numbers that
 //! the writer will give.
 //!
 //! A part of a merged record begins with 2 instead of 1. It says the same, but for part 0: behind the tier come the number and hash of the
@@ -20,6 +20,9 @@ use crate::types::{
     wire::{Reader, WireError, put_bytes, put_i64, put_u64},
 };
 
+/// What stands for the tier in a full of which only the statement counts.
+const RESTATING: u8 = 3;
+
 /// What part 0 states.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opening {
@@ -29,6 +32,8 @@ pub struct Opening {
     pub tier: Tier,
     /// The full that a differential builds on: its number, and the hash of its record.
     pub base: Option<(Snap, Hash)>,
+    /// Whether only its statement counts: its writer did not know the tree of the record before, but an older one. Only a full does.
+    pub restates: bool,
     /// For a merged record, the hash of the record that it stands for.
     pub stands_for: Option<Hash>,
     /// The source.
@@ -77,7 +82,7 @@ pub fn begin_part(place: Place, opening: Option<&Opening>, layout: Layout) -> Ve
     out.push(u8::from(place.last));
     if let Some(o) = opening {
         out.extend_from_slice(&o.previous.0);
-        out.push(o.tier as u8);
+        out.push(if o.restates { RESTATING } else { o.tier as u8 });
         let base = o.base.or_else(|| o.stands_for.map(|_| (Snap(0), Hash::ZERO)));
         if let Some((number, hash)) = base {
             put_u64(&mut out, number.0);
@@ -176,7 +181,10 @@ impl<'a> Part<'a> {
 
 fn read_opening(r: &mut Reader<'_>, id: Id, number: Snap, layout: Layout) -> Result<Opening, WireError> {
     let previous = r.hash()?;
-    let tier = Tier::from_u8(r.u8()?).ok_or(WireError::Invalid("a tier that this version does not know"))?;
+    let tier = r.u8()?;
+    let restates = layout == Layout::Record && tier == RESTATING;
+    let tier = if restates { Some(Tier::Full) } else { Tier::from_u8(tier) };
+    let tier = tier.ok_or(WireError::Invalid("a tier that this version does not know"))?;
     let base = match (layout, tier) {
         (Layout::Merged, _) | (_, Tier::Differential) => {
             let before = number.0.saturating_sub(1);
@@ -192,7 +200,7 @@ fn read_opening(r: &mut Reader<'_>, id: Id, number: Snap, layout: Layout) -> Res
     if num == 0 || root.first() != Some(&b'/') || root.contains(&0) {
         return Err(WireError::Invalid("a source that can't be"));
     }
-    Ok(Opening { previous, tier, base, stands_for, source: Source { id, num: SourceNum(num), host, root } })
+    Ok(Opening { previous, tier, base, restates, stands_for, source: Source { id, num: SourceNum(num), host, root } })
 }
 
 fn read_closing(r: &mut Reader<'_>) -> Result<Closing, WireError> {

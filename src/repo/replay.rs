@@ -11,13 +11,14 @@ use crate::repo::{
     branch::{self, Route, Seen},
     collect::{attend, mend, tables, take},
     error::{Damage, RepoError},
-    names::{self, Segment},
+    names::{self, Epoch, Segment},
     record::{Closing, Opening, Part, RecordHasher},
     segment::{self, SEGMENT_MAX},
 };
 use crate::types::{
     ids::{Hash, Id, Snap},
     snapshot::{Head, Lost, Snapshot, Source, Tier},
+    time::Instant,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -41,6 +42,18 @@ pub struct Replayed {
     foreign: HashSet<Id>,
     /// What does not follow from anything in the history of its source: it may belong to a branch.
     unfollowed: Vec<(Id, (String, Snap), RepoError)>,
+    /// How far the history of each source can be taken, and how far it goes.
+    ends: Vec<End>,
+}
+
+/// Where the history of a source ends.
+#[derive(Debug)]
+struct End {
+    source: Source,
+    /// The last record that was taken.
+    head: Head,
+    /// The last one behind some that are lost, and why those are.
+    beyond: Option<(Head, String)>,
 }
 
 /// Takes the branches of a source, those of its writers whose records do not follow one another, as sources of their own.
@@ -86,6 +99,7 @@ fn branches(
             foreign: HashSet::new(),
             lost: None,
             lost_in: String::new(),
+            beyond: None,
             told,
             patient: false,
             waits: false,
@@ -156,10 +170,18 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         if out.foreign.contains(id) || seen.are_more(*id, segments) {
             let placed = branches(at, (&reader, &applier), &source, segments, (&mut out, progress))?;
             out.unfollowed.retain(|(source, record, _)| source != id || !placed.contains(record));
+            let is_placed = |end: &End| {
+                let beyond = end.beyond.as_ref();
+                end.source.id == *id && beyond.is_some_and(|(b, _)| placed.contains(&(b.epoch.clone(), b.number)))
+            };
+            out.ends.iter_mut().filter(|end| is_placed(end)).for_each(|end| end.beyond = None);
         }
         seen.note(*id, segments, &head);
     }
     seen.save(at);
+    for end in std::mem::take(&mut out.ends) {
+        note_end(at, (&reader, &applier), &end)?;
+    }
     let unfollowed = std::mem::take(&mut out.unfollowed);
     out.problems.extend(unfollowed.into_iter().map(|(.., problem)| problem));
     at.moment().forget(&abandoned)?;
@@ -174,6 +196,31 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     let (snapshots, problems) = (out.snapshots, out.problems.len());
     tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
     Ok(out)
+}
+
+/// Notes what can't be taken of a history, so that its last snapshot that can is not taken for the newest.
+fn note_end(at: &Attached, (reader, applier): (&Reader, &Applier), end: &End) -> Result<(), RepoError> {
+    let End { source, head, beyond } = end;
+    let Some((beyond, why)) = beyond else {
+        if reader.beyond(source.num)?.is_some() {
+            applier.set_beyond(source.num, head.number, None)?;
+        }
+        return Ok(());
+    };
+    // Of its first record, which names it, nothing may be left.
+    at.index().add_source(source)?;
+    if reader.beyond(source.num)?.as_ref() == Some(beyond) {
+        return Ok(());
+    }
+    let lost = Lost {
+        source: source.num,
+        first: Snap(head.number.0 + 1),
+        last: beyond.number,
+        after: head.time,
+        before: Instant(i64::MAX),
+        why: why.clone(),
+    };
+    Ok(applier.set_beyond(source.num, head.number, Some((beyond, &lost)))?)
 }
 
 /// Takes what the index has not seen of one source. False where it waits for a chunk of another one, if it is `patient`.
@@ -208,6 +255,7 @@ fn replay_source(
         foreign: HashSet::new(),
         lost: None,
         lost_in: String::new(),
+        beyond: None,
         told,
         patient,
         waits: false,
@@ -247,6 +295,8 @@ struct Replay<'a> {
     lost: Option<(Snap, u64)>,
     /// The run in which that first one was written.
     lost_in: String,
+    /// The newest whole one of them, with its source.
+    beyond: Option<(Head, Source)>,
     /// How many problems had been found when the last record was taken.
     told: usize,
     /// Whether to wait for a chunk that is not there.
@@ -274,6 +324,8 @@ struct Passing {
     number: Snap,
     hasher: RecordHasher,
     foreign: bool,
+    /// What it is of, where it may be the newest behind some that are lost.
+    beyond: Option<Source>,
 }
 
 /// Whether a record can be taken.
@@ -343,13 +395,25 @@ impl<'a> Replay<'a> {
                     self.lost = Some((first, count + 1));
                     // The next one by its number that follows another one: what follows it is no part of this history either.
                     self.pass(number, number.0 == self.head.number.0 + 1);
+                    let is_behind = number.0 > self.head.number.0 + 1;
+                    let is_newest = self.beyond.as_ref().is_none_or(|(beyond, _)| number > beyond.number);
+                    if let Some(passing) = self.passing.as_mut().filter(|_| is_behind && is_newest) {
+                        passing.beyond = Some(opening.source);
+                    }
                 }
             }
         }
         if let Some(passing) = self.passing.as_mut().filter(|p| p.number == number) {
             passing.hasher.part(item);
-            if last && passing.foreign {
-                self.foreign.insert(passing.hasher.finish());
+            if last {
+                let hash = passing.hasher.finish();
+                if passing.foreign {
+                    self.foreign.insert(hash);
+                }
+                if let Some(source) = passing.beyond.take() {
+                    let closing = part.ops(damaged, |_| Ok::<_, RepoError>(()))?;
+                    self.beyond = closing.map(|closing| (head_at(number, hash, &closing, segment), source));
+                }
             }
             return Ok(());
         }
@@ -372,7 +436,7 @@ impl<'a> Replay<'a> {
     }
 
     fn pass(&mut self, number: Snap, foreign: bool) {
-        self.passing = Some(Passing { number, hasher: RecordHasher::default(), foreign });
+        self.passing = Some(Passing { number, hasher: RecordHasher::default(), foreign, beyond: None });
     }
 
     /// Begins to take a record: what it says to have changed, or its statement against `stated`.
@@ -405,14 +469,7 @@ impl<'a> Replay<'a> {
             let why = Damage::other(format!("the time of snapshot {} is not after the one before", open.number));
             return Err(self.at.repo().damaged(name, "record", why));
         }
-        let head = Head {
-            number: open.number,
-            hash,
-            time: closing.time,
-            epoch: segment.epoch.as_str().to_owned(),
-            seq: segment.seq,
-            next: closing.next,
-        };
+        let head = head_at(open.number, hash, &closing, segment);
         let snapshot = Snapshot {
             source: open.opening.source.num,
             number: open.number,
@@ -421,10 +478,9 @@ impl<'a> Replay<'a> {
             hash,
             counts: closing.counts,
         };
-        let passed_over = match open.stated {
-            true => Some(self.passed_over(&snapshot, segment)),
-            false => None,
-        };
+        // A full that states its tree again may be the next.
+        let is_next = open.number.0 == self.head.number.0 + 1;
+        let passed_over = (open.stated && !is_next).then(|| self.passed_over(&snapshot, segment));
         if let Some(lost) = &passed_over {
             open.applying.lose(lost)?;
         }
@@ -443,6 +499,7 @@ impl<'a> Replay<'a> {
             self.lost = None;
         }
         self.head = head;
+        self.beyond = self.beyond.take().filter(|(beyond, _)| beyond.number > self.head.number);
         self.told = self.out.problems.len();
         self.out.snapshots += 1;
         Ok(())
@@ -450,29 +507,33 @@ impl<'a> Replay<'a> {
 
     /// What is lost between the last record that was taken and one that does without those between them.
     fn passed_over(&self, snapshot: &Snapshot, at: &Segment) -> Lost {
-        let missing = self.missing(at);
-        let mut why = "their records are missing or damaged, or need one that is".to_owned();
-        if !missing.is_empty() {
-            let some: Vec<&str> = missing.iter().take(NAMED_MAX).map(String::as_str).collect();
-            let more = if missing.len() > NAMED_MAX { " and others" } else { "" };
-            why.push_str(&format!("; not there: {}{more}", some.join(", ")));
-        }
         Lost {
             source: snapshot.source,
             first: Snap(self.head.number.0 + 1),
             last: Snap(snapshot.number.0 - 1),
             after: self.head.time,
             before: snapshot.time,
-            why,
+            why: self.why_lost(&at.epoch, at.seq),
         }
+    }
+
+    fn why_lost(&self, epoch: &Epoch, seq: u64) -> String {
+        let missing = self.missing((epoch.as_str(), seq));
+        let mut why = "their records are missing or damaged, or need one that is".to_owned();
+        if !missing.is_empty() {
+            let some: Vec<&str> = missing.iter().take(NAMED_MAX).map(String::as_str).collect();
+            let more = if missing.len() > NAMED_MAX { " and others" } else { "" };
+            why.push_str(&format!("; not there: {}{more}", some.join(", ")));
+        }
+        why
     }
 
     /// The segments that are not there between the last record that was taken and `upto`, as far as numbers tell: whole epochs and
     /// the ends of epochs may be missing too.
-    fn missing(&self, upto: &Segment) -> Vec<String> {
+    fn missing(&self, upto: (&str, u64)) -> Vec<String> {
         let mut next = (self.head.epoch.clone(), self.head.seq + 1);
         let mut missing = Vec::new();
-        for segment in self.segments.iter().take_while(|segment| *segment <= upto) {
+        for segment in self.segments.iter().take_while(|s| (s.epoch.as_str(), s.seq) <= upto) {
             if (segment.epoch.as_str(), segment.seq) <= (self.head.epoch.as_str(), self.head.seq)
                 && !self.head.epoch.is_empty()
             {
@@ -495,6 +556,9 @@ impl<'a> Replay<'a> {
         }
         if number <= self.head.number {
             return self.is_behind(number, opening);
+        }
+        if opening.restates {
+            return Ok(Follows::Stated(None));
         }
         let next = number.0 == self.head.number.0 + 1;
         if next && opening.previous == self.head.hash {
@@ -547,6 +611,14 @@ impl<'a> Replay<'a> {
 
     fn finish(mut self, source: Id) {
         self.open = None;
+        let beyond = self.beyond.take().map(|(beyond, source)| {
+            let why = Epoch::parse(&beyond.epoch).map(|epoch| self.why_lost(&epoch, beyond.seq)).unwrap_or_default();
+            (source, (beyond, why))
+        });
+        let (named, beyond) = beyond.unzip();
+        if let Some(source) = self.source.take().or(named) {
+            self.out.ends.push(End { source, head: self.head.clone(), beyond });
+        }
         if let Some((first, count)) = self.lost {
             let why = format!(
                 "the record of snapshot {first} does not follow from the last one that could be read (snapshot {}): {count} \
@@ -558,6 +630,11 @@ impl<'a> Replay<'a> {
             self.out.unfollowed.push((source, (self.lost_in, first), problem));
         }
     }
+}
+
+fn head_at(number: Snap, hash: Hash, closing: &Closing, segment: &Segment) -> Head {
+    let (epoch, seq) = (segment.epoch.as_str().to_owned(), segment.seq);
+    Head { number, hash, time: closing.time, epoch, seq, next: closing.next }
 }
 
 /// Whether a record says something that can't be after what was before it.

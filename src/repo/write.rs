@@ -1,8 +1,12 @@
 //! Writing the history of one source: one writer a source and host, one record a snapshot.
 
 use crate::crypto::random;
-use crate::index::apply::{Applier, Applying, PATIENT};
+use crate::index::{
+    apply::{Applier, Applying, PATIENT},
+    tree::Reader,
+};
 use crate::repo::{
+    absent,
     attach::Attached,
     collect::{attend, mend},
     error::RepoError,
@@ -18,7 +22,7 @@ use crate::types::{
     ids::{Hash, Id, Node, Snap, SourceNum},
     op::{Content, Entry, Op, Run, Version},
     path::show,
-    snapshot::{Counters, Counts, Head, Snapshot, Source, Tier, WRITER_MARK as MARK},
+    snapshot::{Counters, Counts, Head, Lost, Snapshot, Source, Tier, WRITER_MARK as MARK},
     time::Time,
 };
 use std::{
@@ -38,7 +42,10 @@ pub struct SourceWriter {
     at: Arc<Attached>,
     applier: Applier,
     source: Source,
+    /// The last record in the journal.
     head: Head,
+    /// What the index can't take before that one, if it can't: the next record states the whole tree.
+    passed: Option<Lost>,
     epoch: Epoch,
     seq: u64,
     /// The time of a record that may be in the journal although its writing failed: the journal must be read before the
@@ -62,6 +69,8 @@ struct Others {
     own: Own,
     /// The runs that were there when this one began.
     known: HashSet<String>,
+    /// The objects of the journal when they were looked at last.
+    objects: HashSet<String>,
     looked: Instant,
     forked: bool,
 }
@@ -104,7 +113,7 @@ impl SourceWriter {
         let reader = at.reader()?;
         let mut own = Own::load(at.dir(), host, root)?;
         let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
-        let mut head = reader.head(source.num)?;
+        let (mut head, mut passed) = end_of(&reader, &source)?;
         let forked = own.is_foreign(&head.epoch);
         if forked {
             // Somebody else writes it: a history of two trees in turns would be of no use to either.
@@ -112,16 +121,18 @@ impl SourceWriter {
             tracing::error!("{}", second_writer(&source, &name));
             own.fork(name.clone(), at.moment().now())?;
             source = known_or_new(&at, &name, root)?;
-            head = reader.head(source.num)?;
+            (head, passed) = end_of(&reader, &source)?;
         }
         let queues = at.repo().store().waiting()?.is_some();
-        let others = if_there(queues, epochs(&at, source.id))?;
+        let objects = if_there(queues, absent::look(&at, &source))?;
+        let others = objects.as_deref().map(absent::epochs);
         let epoch = match &others {
             Some(others) => next_epoch(others)?,
             None => epoch_after(&head)?,
         };
         own.add(epoch.as_str())?;
-        let watch = Others { own, known: others.unwrap_or_default(), looked: Instant::now(), forked };
+        let objects = objects.unwrap_or_default().into_iter().collect();
+        let watch = Others { own, known: others.unwrap_or_default(), objects, looked: Instant::now(), forked };
         let applier = Applier::open(at.index(), PATIENT)?;
         let known = match if_there(queues, attend::register(&at, host))? {
             Some(known) => known,
@@ -136,6 +147,7 @@ impl SourceWriter {
             applier,
             source,
             head,
+            passed,
             epoch,
             seq,
             doubtful,
@@ -162,7 +174,16 @@ impl SourceWriter {
             return Ok(());
         }
         self.watch.looked = Instant::now();
-        let Some(there) = if_there(self.queues, epochs(&self.at, self.source.id))? else { return Ok(()) };
+        let there = self.at.repo().store().list(&names::journal(self.source.id)).map_err(RepoError::from);
+        let Some(there) = if_there(self.queues, there)? else { return Ok(()) };
+        let there: Vec<String> = there.into_iter().map(|object| object.name).collect();
+        let objects: HashSet<String> = there.iter().cloned().collect();
+        // Merged, or lost.
+        if !self.watch.objects.is_subset(&objects) {
+            if_there(self.queues, absent::look(&self.at, &self.source))?;
+        }
+        self.watch.objects = objects;
+        let there = absent::epochs(&there);
         match there.iter().find(|epoch| !self.watch.known.contains(*epoch) && !self.watch.own.has(epoch)) {
             None => Ok(()),
             Some(_) => Err(RepoError::SecondWriter { path: show(&self.source.root), host: self.source.host.clone() }),
@@ -183,14 +204,13 @@ impl SourceWriter {
             for problem in crate::repo::replay::catch_up(&self.at, &crate::progress::Quiet)?.problems {
                 tracing::error!("{problem}");
             }
-            self.head = self.at.reader()?.head(self.source.num)?;
+            (self.head, self.passed) = end_of(&self.at.reader()?, &self.source)?;
         }
         self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
         self.look_for_others()?;
         // To ask a store that is far away costs a request: there it is done once.
         if !(self.queues && self.head_seen) {
-            if_there(self.queues, self.check_head())?;
-            self.head_seen = true;
+            self.head_seen = if_there(self.queues, self.check_head())?.is_some();
         }
         self.attend()
     }
@@ -242,10 +262,16 @@ impl SourceWriter {
         &self.at
     }
 
+    /// Whether the next record has to make new ground: records that it would rest on are lost. It is a full then, and is made also
+    /// where nothing has changed.
+    pub fn must_restate(&self) -> Result<bool, RepoError> {
+        Ok(self.passed.is_some() || absent::is_torn(&self.at, self.source.num)?)
+    }
+
     /// The tier that the next record can have: a differential is a full where there is no full to build on.
     pub fn possible(&self, tier: Tier) -> Result<Tier, RepoError> {
         Ok(match tier {
-            _ if self.head.number == Snap(0) => Tier::Full,
+            _ if self.head.number == Snap(0) || self.must_restate()? => Tier::Full,
             Tier::Differential if self.base()?.is_none() => Tier::Full,
             tier => tier,
         })
@@ -272,12 +298,14 @@ impl SourceWriter {
         let number = Snap(self.head.number.0 + 1);
         let tier = self.possible(tier)?;
         let base = if tier == Tier::Differential { self.base()? } else { None };
-        let opening = Opening { previous: self.head.hash, tier, base, stands_for: None, source: self.source.clone() };
+        let (previous, restates, source) = (self.head.hash, self.passed.is_some(), self.source.clone());
+        let opening = Opening { previous, tier, base, restates, stands_for: None, source };
         Ok(RecordWriter {
             applying: self.applier.begin(self.source.num, number)?,
             parts: PartWriter::new(&self.at, (&self.epoch, &mut self.seq), number, opening)?,
             at: &self.at,
             head: &mut self.head,
+            passed: &mut self.passed,
             epoch: &self.epoch,
             doubtful: &mut self.doubtful,
             number,
@@ -363,10 +391,13 @@ fn second_writer(source: &Source, name: &str) -> String {
     )
 }
 
-/// The runs of which there is something in the journal of a source.
-fn epochs(at: &Attached, source: Id) -> Result<HashSet<String>, RepoError> {
-    let objects = at.repo().store().list(&names::journal(source))?;
-    Ok(objects.iter().filter_map(|o| Segment::parse(&o.name)).map(|s| s.epoch.as_str().to_owned()).collect())
+/// The last record of a source, and what can't be taken before it.
+fn end_of(reader: &Reader, source: &Source) -> Result<(Head, Option<Lost>), RepoError> {
+    let lost = reader.lost(source.num)?.into_iter().find(Lost::is_open);
+    Ok(match reader.beyond(source.num)?.zip(lost) {
+        Some((beyond, lost)) => (beyond, Some(lost)),
+        None => (reader.head(source.num)?, None),
+    })
 }
 
 fn next_epoch(there: &HashSet<String>) -> Result<Epoch, RepoError> {
@@ -381,6 +412,7 @@ pub struct RecordWriter<'a> {
     parts: PartWriter<'a>,
     at: &'a Attached,
     head: &'a mut Head,
+    passed: &'a mut Option<Lost>,
     epoch: &'a Epoch,
     doubtful: &'a mut Option<Sealing>,
     number: Snap,
@@ -500,8 +532,11 @@ impl RecordWriter<'_> {
         let (hash, segment, seq) = self.parts.finish(&Closing { time, counts, next })?;
         let head = Head { number: self.number, hash, time, epoch: self.epoch.as_str().to_owned(), seq, next };
         let snapshot = Snapshot { source, number: self.number, time, tier, hash, counts };
+        if let Some(lost) = &*self.passed {
+            self.applying.lose(&Lost { before: time, ..lost.clone() })?;
+        }
         self.applying.commit(&snapshot, &segment, &head)?;
-        *self.head = head;
+        (*self.head, *self.passed) = (head, None);
         self.doubtful.take().map_or(Ok(()), |sealing| self.at.moment().release(sealing))?;
         Ok(snapshot)
     }

@@ -112,7 +112,7 @@ fn protected(
         missed_count,
         gaps: gaps.iter().take(SOME).map(gap).collect(),
         gap_count: gaps.len() as u64,
-        lost: lost.map(|l| lost_stretch(&l)).collect(),
+        lost: lost.map(|l| lost_stretch(&l, to)).collect(),
         retention: if in_settings { own.words() } else { Vec::new() },
     })
 }
@@ -159,7 +159,7 @@ fn gap(gap: &Gap) -> Stretch {
     Stretch { from: When(gap.from), to: When(gap.to), why: format!("{}{below}", text(&gap.why)) }
 }
 
-fn lost_stretch(lost: &Lost) -> Stretch {
+fn lost_stretch(lost: &Lost, to: Instant) -> Stretch {
     let why = format!("snapshots {} to {}: {}", lost.first, lost.last, text(&lost.why));
-    Stretch { from: When(lost.after), to: When(lost.before), why }
+    Stretch { from: When(lost.after), to: When(if lost.is_open() { to } else { lost.before }), why }
 }

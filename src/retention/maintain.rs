@@ -6,6 +6,7 @@ use crate::config::model::Config;
 use crate::index::{apply::PATIENT, error::IndexError};
 use crate::progress::Progress;
 use crate::repo::{
+    absent,
     attach::Attached,
     audit::{
         error::AuditError,
@@ -74,6 +75,8 @@ pub struct SourcePlan {
     pub verdicts: Vec<Verdict>,
     /// Its segments that are not merged.
     pub segments: u64,
+    /// Whether something of it is not in the repository any more, and is written again from the index.
+    pub incomplete: bool,
     /// Whether what is released goes now, and its history is merged.
     pub merge: bool,
 }
@@ -97,6 +100,8 @@ pub struct Maintained {
     pub released: u64,
     /// Histories merged.
     pub merged: u64,
+    /// Those of them of which something was lost, and was written again.
+    pub restored: u64,
     /// What was marked.
     pub marked: Marked,
     /// What was deleted.
@@ -140,8 +145,11 @@ impl Maintenance<'_> {
             let terms = Terms { source: &source, policy: &policy, zone: self.zone, now, holds: &holds };
             let verdicts = plan(&terms, &moments);
             let segments = segments.get(&source.id).copied().unwrap_or(0);
-            let merge = self.is_worth(&verdicts, segments);
-            plans.push(SourcePlan { source, policy, verdicts, segments, merge });
+            let incomplete = absent::is_incomplete(self.at, &source)?;
+            // What lies behind lost records is none of the history that can be written.
+            let whole = reader.beyond(source.num)?.is_none();
+            let merge = whole && (incomplete || self.is_worth(&verdicts, segments));
+            plans.push(SourcePlan { source, policy, verdicts, segments, incomplete, merge });
         }
         Ok(plans)
     }
@@ -190,7 +198,15 @@ impl Maintenance<'_> {
                 continue;
             }
             self.release(plan, audit, &mut done)?;
-            done.merged += u64::from(collector.merge(&plan.source)?.is_some());
+            let merged = collector.merge(&plan.source)?.is_some();
+            done.merged += u64::from(merged);
+            if merged && plan.incomplete {
+                let root = path::show(&plan.source.root);
+                tracing::warn!(
+                    "what the repository had lost of the history of {root} was written again from this host's index"
+                );
+                done.restored += 1;
+            }
         }
         drop(releasing);
         let before = collector.sweep(progress)?;
@@ -248,6 +264,7 @@ impl Maintenance<'_> {
         Event::new(Kind::Maintain, outcome)
             .detail("released", done.released)
             .detail("merged", done.merged)
+            .detail("restored", done.restored)
             .detail("marked_packs", done.marked.packs)
             .detail("deleted_packs", done.swept.packs)
             .detail("deleted_bytes", done.swept.bytes)

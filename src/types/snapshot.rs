@@ -153,8 +153,20 @@ pub struct Lost {
     pub last: Snap,
     /// The time of the snapshot before them; the smallest instant where there is none.
     pub after: Instant,
-    /// The time of the snapshot behind them: at that instant the tree is known again.
+    /// The time of the snapshot behind them: at that instant the tree is known again. The largest instant where there is none.
     pub before: Instant,
     /// Why, in words.
     pub why: String,
+}
+
+impl Lost {
+    /// Whether no snapshot behind them can be shown.
+    pub fn is_open(&self) -> bool {
+        self.before == Instant(i64::MAX)
+    }
+
+    /// Whether it can't be told what an instant shows, since that may be one of them.
+    pub fn hides(&self, at: Instant) -> bool {
+        self.after < at && (at < self.before || self.is_open())
+    }
 }

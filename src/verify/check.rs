@@ -2,7 +2,7 @@
 
 use crate::index::error::IndexError;
 use crate::progress::{Progress, Total};
-use crate::repo::{attach::Attached, error::RepoError};
+use crate::repo::{absent, attach::Attached, error::RepoError, names::Merged};
 use crate::verify::{data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +28,8 @@ pub enum VerifyError {
     Index(#[from] IndexError),
 }
 
-/// Checks the repository against itself and against this host's index, which is up to date with the journal. Changes nothing.
+/// Checks the repository against itself and against this host's index, which is up to date with the journal. Changes nothing of
+/// either; what the index has of histories and the repository has not any more is noted on this host, for those who can mend it.
 pub fn verify(
     at: &Attached,
     options: &Options,
@@ -56,5 +57,12 @@ pub fn verify(
     reader.hold(|index| files::check(index, &bad, &mut report))?;
     progress.finish();
     report.stopped = stop.load(Ordering::Relaxed);
+    if !report.stopped {
+        for chains in &report.chains {
+            let of_it = |object: &str| Merged::parse(object).is_some_and(|merged| merged.source == chains.id);
+            let merged = report.problems.iter().any(|problem| of_it(&problem.object));
+            absent::note_unread(at, chains.id, &chains.lost, merged)?;
+        }
+    }
     Ok(report)
 }

@@ -26,8 +26,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-const TO_DO: &str = "keep this host's state directory: its index still shows this history; put back a good copy of the object \
-                     from another copy of the repository";
+const TO_DO: &str = "keep this host's state directory: its index still shows this history, and `bygone maintain` writes it again from \
+                     there; or put back a good copy of the object from another copy of the repository";
 
 /// Checks every journal.
 pub(super) fn check(
@@ -280,6 +280,9 @@ impl Chain<'_> {
     fn is_stated(&self, number: Snap, opening: &Opening) -> Result<bool, IndexError> {
         if number.0 <= self.at.number.0 + 1 {
             return Ok(false);
+        }
+        if opening.restates {
+            return Ok(true);
         }
         let (Some(source), Some((base, hash))) = (self.source, opening.base) else {
             return Ok(opening.tier == Tier::Full);

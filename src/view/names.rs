@@ -125,7 +125,7 @@ impl Names {
         if !self.is_of_this_machine(whose) {
             let mut reached = Instant(i64::MIN);
             for line in whose.lines(index)? {
-                reached = reached.max(index.head(line.source.num)?.time);
+                reached = reached.max(index.reached(line.source.num)?.time);
             }
             return Ok(at <= reached);
         }
@@ -170,6 +170,9 @@ pub fn newest(index: &Reader, whose: &Whose, at: Instant) -> Result<Option<Insta
     let mut newest = None;
     for line in whose.lines(index)? {
         newest = newest.max(line.snapshot_at(index, at)?.map(|s| s.time));
+        // One that can't be shown is newer: then nothing older is shown in its place.
+        let beyond = index.beyond(line.source.num)?.map(|beyond| beyond.time);
+        newest = newest.max(beyond.filter(|time| *time <= at && line.shows(*time)));
     }
     Ok(newest)
 }

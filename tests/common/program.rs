@@ -57,6 +57,16 @@ impl Program {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 
+    /// The same settings and repository, with a new state directory and home below `dir`: another machine of the same name.
+    pub(crate) fn elsewhere(&self, dir: &Path) -> Program {
+        let new = Program { home: dir.join("home"), state: dir.join("state"), ..self.clone() };
+        std::fs::create_dir_all(&new.home).unwrap();
+        let settings = std::fs::read_to_string(self.home.join("bygone.toml")).unwrap();
+        let settings = settings.replace(&format!("{:?}", self.state), &format!("{:?}", new.state));
+        std::fs::write(new.home.join("bygone.toml"), settings).unwrap();
+        new
+    }
+
     /// The program with these arguments.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));

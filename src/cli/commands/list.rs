@@ -134,7 +134,7 @@ fn as_text(past: &Past, source: &Source, item: &Item) -> String {
             let since = if l.after == Instant(i64::MIN) { "the beginning".into() } else { past.show(l.after) };
             format!(
                 "{}  {}  lost: snapshots {} to {}, after {since}: {}",
-                past.show(l.before),
+                if l.is_open() { "until now".to_owned() } else { past.show(l.before) },
                 shown(past, source, &source.root),
                 l.first,
                 l.last,
@@ -181,7 +181,7 @@ fn as_json(source: &Source, item: &Item) -> Value {
         }),
         Item::Lost(l) => json!({
             "kind": "lost", "source": root, "host": source.host, "first": l.first.0, "last": l.last.0,
-            "after": (l.after.0 != i64::MIN).then(|| json_time(l.after)), "before": json_time(l.before), "why": l.why,
+            "after": (l.after.0 != i64::MIN).then(|| json_time(l.after)), "before": (!l.is_open()).then(|| json_time(l.before)), "why": l.why,
         }),
     }
 }

@@ -79,11 +79,14 @@ fn tell_plans(context: &Context, plans: &[SourcePlan], out: &mut Out) -> Result<
         if context.json {
             out.json(&json!({
                 "kind": "plan", "source": json_bytes(root), "instants": all, "released": released,
-                "segments": plan.segments, "now": plan.merge,
+                "segments": plan.segments, "incomplete": plan.incomplete, "now": plan.merge,
             }))?;
         } else if !context.quiet {
             let when = match (released, plan.merge) {
                 (0, false) => "",
+                (0, true) if plan.incomplete => {
+                    "; records of it are not in the repository any more, and its history is written again from the index"
+                }
                 (0, true) => "; its history is merged",
                 (_, true) => "; they go now, and its history is merged",
                 (_, false) => "; too few to be worth it now, --thorough does it",
@@ -102,7 +105,7 @@ fn tell(context: &Context, done: &Maintained, out: &mut Out) -> Result<(), Failu
             .map(|a| json!({ "id": a.id.to_string(), "host": a.host, "since": json_time(a.since) }))
             .collect();
         return out.json(&json!({
-            "kind": "done", "released": done.released, "merged": done.merged,
+            "kind": "done", "released": done.released, "merged": done.merged, "restored": done.restored,
             "marked_packs": done.marked.packs, "marked_bytes": done.marked.bytes, "moved_packs": done.marked.moved.0,
             "made_packs": done.marked.moved.1, "marked_journal_objects": done.marked.objects,
             "deleted_packs": done.swept.packs, "deleted_bytes": done.swept.bytes,

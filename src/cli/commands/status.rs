@@ -112,6 +112,10 @@ pub(super) struct SourceStatus {
     #[serde(default)]
     pub(super) of_another_writer: bool,
     pub(super) history: Option<History>,
+    /// Snapshots that can't be shown.
+    pub(super) lost: Vec<LostShown>,
+    /// What the repository has lost and the index still has.
+    pub(super) absent: Vec<LostShown>,
     pub(super) watch: Watch,
     /// How long ago everything had been seen last, in nanoseconds.
     pub(super) lag_ns: Option<i64>,
@@ -134,7 +138,6 @@ pub(super) struct History {
     pub(super) gaps: u64,
     pub(super) gaps_recent: u64,
     pub(super) last_gaps: Vec<GapShown>,
-    pub(super) lost: Vec<LostShown>,
 }
 
 /// Snapshots that can't be shown, for people and programs.
@@ -380,6 +383,12 @@ fn source_status(
 ) -> Result<SourceStatus, Failure> {
     let what = || format!("cannot tell how the source {} stands", path::show(root));
     let history = known.map(|source| history(reader, source, now)).transpose()?.flatten();
+    let (mut lost, mut absent) = (Vec::new(), Vec::new());
+    if let Some(source) = known {
+        let (found, gone) = (reader.lost(source.num).explain(what)?, reader.absent(source.num).explain(what)?);
+        lost.extend(found.into_iter().map(|l| LostShown { first: l.first.0, last: l.last.0, why: l.why }));
+        absent.extend(gone.into_iter().map(|a| LostShown { first: a.first.0, last: a.last.0, why: a.what }));
+    }
     let watch = watch(at.dir(), root, now).explain(what)?;
     let seen = match &watch {
         Watch::Watched(beat) => Some(beat.seen_until_ns),
@@ -394,6 +403,8 @@ fn source_status(
         configured,
         of_another_writer: false,
         history,
+        lost,
+        absent,
         watch,
         lag_ns,
     })
@@ -422,12 +433,6 @@ fn history(reader: &Reader, source: &snapshot::Source, now: Instant) -> Result<O
         version_bytes: versions.bytes,
         gaps,
         gaps_recent,
-        lost: reader
-            .lost(source.num)
-            .explain(what)?
-            .into_iter()
-            .map(|l| LostShown { first: l.first.0, last: l.last.0, why: l.why })
-            .collect(),
         last_gaps: last_gaps.into_iter().map(|gap| shown(&source.root, gap)).collect(),
     }))
 }

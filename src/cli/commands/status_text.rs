@@ -81,7 +81,16 @@ fn source(out: &mut Out, source: &SourceStatus, now: Instant, zone: &Zone) -> Re
     out.line(format_args!("source  {}:{}{known}", path::show(source.host.as_bytes()), source.path))?;
     match &source.history {
         Some(history) => self::history(out, history, now, zone)?,
-        None => out.line("  snapshots   none yet")?,
+        None if source.lost.is_empty() => out.line("  snapshots   none yet")?,
+        None => out.line("  snapshots   none that can be shown")?,
+    }
+    for lost in &source.lost {
+        out.line(format_args!("  lost        snapshots {} to {}: {}", lost.first, lost.last, lost.why))?;
+    }
+    for gone in &source.absent {
+        let (first, last, why) = (gone.first, gone.last, &gone.why);
+        out.line(format_args!("  incomplete  the repository has lost records of snapshots {first} to {last}: {why}"))?;
+        out.line("              this host's index still has them: `bygone maintain` writes them again")?;
     }
     watch(out, source, now)?;
     if let Some(history) = &source.history {
@@ -106,9 +115,6 @@ fn history(out: &mut Out, h: &History, now: Instant, zone: &Zone) -> Result<(), 
     }
     if h.fuzzy > 0 {
         out.line(format_args!("  fuzzy       {} changed while it was read, in the last snapshot", thousands(h.fuzzy)))?;
-    }
-    for lost in &h.lost {
-        out.line(format_args!("  lost        snapshots {} to {}: {}", lost.first, lost.last, lost.why))?;
     }
     Ok(())
 }

@@ -254,6 +254,7 @@ impl<'a> Writer<'a> {
             previous: self.chain,
             tier: snapshot.tier,
             base,
+            restates: false,
             stands_for: Some(snapshot.hash),
             source: self.source.clone(),
         });

@@ -98,10 +98,11 @@ impl<'a> Collector<'a> {
 
     /// Writes the merged history of a source from the index, as it is. `None` where it can't be merged.
     pub fn merge(&self, source: &Source) -> Result<Option<merged::MergedHead>, RepoError> {
-        if !self.can_merge(source)? {
+        let reader = self.at.reader()?;
+        // Of what lies behind lost records, nothing could be written.
+        if !self.can_merge(source)? || reader.beyond(source.num)?.is_some() {
             return Ok(None);
         }
-        let reader = self.at.reader()?;
         let objects = self.at.repo().store().list(&names::journal(source.id))?;
         let number = objects.iter().filter_map(|o| Merged::parse(&o.name)).map(|m| m.generation.number()).max();
         let number = number.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
