@@ -506,7 +506,7 @@ fn the_program_shows_nothing_old_as_the_latest() {
     assert_eq!(text(&new.run(&["cat", &path, "--at", at]).stdout), "1");
     // Nothing has changed, and it makes new ground.
     let out = new.run(&["snapshot"]);
-    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(3), "what is lost is told: {}", text(&out.stderr));
     assert_eq!(text(&new.run(&["cat", &path]).stdout), "4");
     // The first machine knows its history, and the one that goes on with it.
     assert_eq!(text(&program.run(&["cat", &path]).stdout), "4");
