@@ -252,3 +252,80 @@ fn what_a_machine_shows_of_a_forked_history_is_its_own() {
     let (status, out, _) = b.run(&["health"]);
     assert!(!out.contains("forked"), "{status}: {out}");
 }
+
+/// Two that began with one state, at the same moment: exactly one of them keeps the name, and all see the same afterwards.
+#[test]
+fn copies_of_a_state_that_write_at_once_part() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(SOURCE)).unwrap();
+    let (a, b) = (Machine::new(dir.path(), "a", None), Machine::new(dir.path(), "b", None));
+    a.ok(&["init"]);
+    assert_eq!(a.capture("both").0, 0);
+    let copied = Command::new("cp").arg("-a").arg(a.path("state-a")).arg(a.path("state-b")).status().unwrap();
+    assert!(copied.success());
+    let mut told = Vec::new();
+    for round in 0..5 {
+        fs::write(a.path("src/file"), format!("round {round}")).unwrap();
+        let began = [&a, &b].map(|machine| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+            command.arg("--config").arg(machine.path(&format!("{}.toml", machine.name))).arg("snapshot").env_clear();
+            command.env("HOME", machine.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        });
+        for child in began {
+            let out = child.wait_with_output().unwrap();
+            told.push((out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned()));
+        }
+    }
+    // Whatever they saw of each other in those moments, they have parted by now.
+    let mut parted = [a.capture("a"), b.capture("b")];
+    parted[0] = a.capture("a, alone");
+    assert_eq!((parted[0].0, b.capture("b, alone").0), (0, 0), "{parted:?} {told:?}");
+    let own: Vec<bool> =
+        [&a, &b].iter().map(|m| m.ok(&["status"]).contains("of another writer under this name")).collect();
+    assert!(own.contains(&true), "{own:?} {told:?}");
+    let c = Machine::new(dir.path(), "c", None);
+    let (all, hosts) = {
+        c.run(&["list"]);
+        let (hosts, contents) = c.contents();
+        (contents, hosts)
+    };
+    let mut want: BTreeSet<String> = (0..5).map(|round| format!("round {round}")).collect();
+    want.extend(set(&["both", "a", "b", "a, alone", "b, alone"]));
+    assert_eq!(all, want, "{hosts:?}");
+    for machine in [&a, &b] {
+        machine.run(&["list"]);
+        assert_eq!(machine.contents(), (hosts.clone(), all.clone()), "{}: {told:?}", machine.name);
+        machine.ok(&["verify", "--read-data"]);
+    }
+}
+
+#[test]
+fn a_source_that_has_become_a_link_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(SOURCE)).unwrap();
+    fs::create_dir(dir.path().join("secret")).unwrap();
+    fs::write(dir.path().join("secret/file"), "secret").unwrap();
+    let a = Machine::new(dir.path(), "a", None);
+    a.ok(&["init"]);
+    assert_eq!(a.capture("a1").0, 0);
+    fs::rename(a.path("src"), a.path("aside")).unwrap();
+    std::os::unix::fs::symlink(a.path("secret"), a.path("src")).unwrap();
+    let (status, _, told) = a.run(&["snapshot"]);
+    assert!(status == 1 && told.contains("is reached through a symbolic link now"), "{status}: {told}");
+    assert_eq!(a.contents().1, set(&["a1"]));
+    fs::remove_file(a.path("src")).unwrap();
+    fs::rename(a.path("aside"), a.path("src")).unwrap();
+    assert_eq!(a.capture("a2").0, 0);
+    // One that was a link from the first may be led elsewhere by it.
+    let b = Machine::new(dir.path(), "b", None);
+    b.settings("venus", false);
+    let text = fs::read_to_string(b.path("b.toml")).unwrap().replace("/src\"", "/link\"");
+    fs::write(b.path("b.toml"), text).unwrap();
+    for to in ["src", "secret"] {
+        let _ = fs::remove_file(b.path("link"));
+        std::os::unix::fs::symlink(b.path(to), b.path("link")).unwrap();
+        b.ok(&["snapshot"]);
+    }
+    assert_eq!(b.ok(&["cat", &b.path("link/file").display().to_string()]), "secret");
+}

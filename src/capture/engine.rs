@@ -9,6 +9,7 @@ use crate::capture::{
     resolve::resolve,
     scope::Scope,
     visit::{Known, Next, Out, Shared, Worker},
+    way,
 };
 use crate::config::model::Capture;
 use crate::index::{rows::Row, tree::Reader};
@@ -80,6 +81,7 @@ pub fn capture(
     settings: &Settings<'_>,
 ) -> Result<Report, CaptureError> {
     let root_path = writer.source().root.clone();
+    let way = way::Way::of(writer.attached().dir(), &root_path)?;
     let ground = freeze::Ground::open(&root_path, scope.atomic)?;
     let root = &ground.root;
     tracing::info!("capturing {}", path::show(&root_path));
@@ -198,6 +200,7 @@ pub fn capture(
         let counts = Counts { unreadable: report.problems.len() as u64, fuzzy: report.fuzzy.len() as u64, ..counts };
         report.snapshot = Some(record.finish(shared.next.counters(), counts)?);
     }
+    way.note()?;
     tell_end(&root_path, &report);
     Ok(report)
 }

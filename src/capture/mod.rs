@@ -20,3 +20,4 @@ pub mod steer;
 pub mod visit;
 pub mod watch;
 pub mod watching;
+mod way;

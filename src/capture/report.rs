@@ -64,6 +64,19 @@ pub enum CaptureError {
         /// The root.
         root: Vec<u8>,
     },
+    /// The path of the source leads through a symbolic link now, and did not before.
+    #[error(
+        "the source {} is reached through a symbolic link now, which leads to {}, and was a directory itself before. Nothing was recorded: \
+         whoever can put a link there could have anything captured. Put the directory back, or name the one it leads to as a source",
+        path::show(root),
+        path::show(to)
+    )]
+    Linked {
+        /// The root.
+        root: Vec<u8>,
+        /// Where its path leads.
+        to: Vec<u8>,
+    },
     /// The repository failed.
     #[error(transparent)]
     Repo(#[from] RepoError),

@@ -105,6 +105,12 @@ impl Index {
         })
     }
 
+    /// Takes a source out of the index of which nothing is in it, as after [`Index::forget`].
+    pub fn drop_source(&self, source: SourceNum) -> Result<(), IndexError> {
+        let sql = "DELETE FROM source WHERE num = ?1 AND number = 0";
+        self.writer()?.execute(sql, [source.0]).map(drop).map_err(IndexError::at("forget a source"))
+    }
+
     /// Notes that the history of a source up to some snapshot is in the merged history of this name, which takes the place of these runs.
     pub fn set_merged(
         &self,

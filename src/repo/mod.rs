@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod measure;
 pub mod moment;
 pub mod names;
+mod noted;
 pub mod open;
 mod own;
 pub mod pack;

@@ -5,7 +5,7 @@ use crate::repo::{error::RepoError, write::writer_lock};
 use crate::sys::durable;
 use crate::types::time::Instant;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io,
     path::{Path, PathBuf},
 };
@@ -39,9 +39,41 @@ impl Own {
         Ok(Own { path, host, since, runs })
     }
 
-    /// Whether a history that ends with this run ends with somebody else's: it wrote itself, and that is none of its runs.
-    pub(super) fn is_foreign(&self, epoch: &str) -> bool {
-        !epoch.is_empty() && !self.runs.is_empty() && !self.runs.contains(epoch)
+    /// Whether somebody else goes on with the history, and this writer has to go on under another name. `head` is the run that it ends
+    /// with here, and `there` those in the journal, where that can be listed.
+    ///
+    /// Of two that began at the same time, as copies of a state directory do, the one whose run comes first in the order of names
+    /// stays, which is also the one whose records come first.
+    pub(super) fn is_another(&self, head: &str, there: Option<&HashSet<String>>) -> bool {
+        let Some(first) = self.runs.first() else { return false };
+        match self.foreign(first, there) {
+            Some(foreign) => self.since(foreign).is_none_or(|own| own.as_str() > foreign),
+            None => !head.is_empty() && !self.runs.contains(head),
+        }
+    }
+
+    fn foreign<'a>(&self, first: &str, there: Option<&'a HashSet<String>>) -> Option<&'a str> {
+        let runs = there.into_iter().flatten().map(String::as_str);
+        runs.filter(|run| *run > first && !self.runs.contains(*run)).min()
+    }
+
+    /// The first own run that began when that one did, or later: names begin with a number that only grows.
+    fn since(&self, run: &str) -> Option<&String> {
+        self.runs.range(run.get(..8).unwrap_or(run).to_owned()..).next()
+    }
+
+    /// The first run of somebody else, if this writer went on beside it: since then the history that it knows is a branch.
+    pub(super) fn branched_at(&self, there: Option<&HashSet<String>>) -> Option<String> {
+        let foreign = self.foreign(self.runs.first()?, there)?;
+        self.since(foreign).map(|own| own.as_str().min(foreign).to_owned())
+    }
+
+    /// Takes over, where it has never written: all that is there counts as its own.
+    pub(super) fn adopt(&mut self, head: &str, there: Option<&HashSet<String>>) {
+        if self.runs.is_empty() {
+            self.runs.extend(there.into_iter().flatten().cloned());
+            self.runs.extend((!head.is_empty()).then(|| head.to_owned()));
+        }
     }
 
     /// Whether it is a run of this writer.

@@ -114,18 +114,22 @@ impl SourceWriter {
         let mut own = Own::load(at.dir(), host, root)?;
         let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
         let (mut head, mut passed) = end_of(&reader, &source)?;
-        let forked = own.is_foreign(&head.epoch);
+        let queues = at.repo().store().waiting()?.is_some();
+        let mut objects = if_there(queues, absent::look(&at, &source))?;
+        let mut others = objects.as_deref().map(absent::epochs);
+        let forked = own.is_another(&head.epoch, others.as_ref());
         if forked {
             // Somebody else writes it: a history of two trees in turns would be of no use to either.
             let name = format!("{host}{MARK}{:08x}", u32::from_be_bytes(random::bytes()?));
             tracing::error!("{}", second_writer(&source, &name));
-            own.fork(name.clone(), at.moment().now())?;
+            let since = leave(&at, &source, own.branched_at(others.as_ref()))?;
+            own.fork(name.clone(), since)?;
             source = known_or_new(&at, &name, root)?;
             (head, passed) = end_of(&reader, &source)?;
+            objects = if_there(queues, absent::look(&at, &source))?;
+            others = objects.as_deref().map(absent::epochs);
         }
-        let queues = at.repo().store().waiting()?.is_some();
-        let objects = if_there(queues, absent::look(&at, &source))?;
-        let others = objects.as_deref().map(absent::epochs);
+        own.adopt(&head.epoch, others.as_ref());
         let epoch = match &others {
             Some(others) => next_epoch(others)?,
             None => epoch_after(&head)?,
@@ -389,6 +393,33 @@ fn second_writer(source: &Source, name: &str) -> String {
         show(&source.root),
         source.host
     )
+}
+
+/// Leaves the history of a source to another writer. Where this one's index took the other's records for the branch, it is made anew,
+/// so that all see the same. Gives since when this writer has a history of its own.
+fn leave(at: &Attached, source: &Source, branched: Option<String>) -> Result<crate::types::time::Instant, RepoError> {
+    let now = at.moment().now();
+    let Some(run) = branched else { return Ok(now) };
+    let reader = at.reader()?;
+    let mut shared = Snap(0);
+    for row in reader.segments(source.num)? {
+        if Segment::parse(&row.name).is_none_or(|segment| segment.epoch.as_str() < run.as_str()) {
+            shared = shared.max(row.last);
+        }
+    }
+    let shared = reader.snapshot(source.num, shared)?;
+    let own = names::journal(source.id);
+    for branch in reader.sources()?.into_iter().filter(|s| s.may_branch_off(source)) {
+        if reader.segments(branch.num)?.iter().any(|row| row.name.starts_with(&own)) {
+            at.index().forget(branch.num, PATIENT)?;
+            at.index().drop_source(branch.num)?;
+        }
+    }
+    at.index().forget(source.num, PATIENT)?;
+    for problem in crate::repo::replay::catch_up(at, &crate::progress::Quiet)?.problems {
+        tracing::warn!("{problem}");
+    }
+    Ok(shared.map_or(now, |shared| crate::types::time::Instant(shared.time.0.saturating_add(1))))
 }
 
 /// The last record of a source, and what can't be taken before it.

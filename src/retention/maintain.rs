@@ -128,7 +128,7 @@ impl Maintenance<'_> {
     /// What would be done with each source of this host, by the policies, the locks and the legal holds. Changes nothing.
     pub fn plan(&self) -> Result<Vec<SourcePlan>, MaintainError> {
         let holds = force::in_force(self.at.repo(), self.at.dir())?;
-        let locks = locks::locks(self.at.repo())?;
+        let locks = locks::locks(self.at.repo(), self.at.dir())?;
         let segments = self.segments()?;
         let reader = self.at.reader()?;
         let mut plans = Vec::new();
@@ -226,13 +226,15 @@ impl Maintenance<'_> {
 
     /// Locks of the settings are set in the repository, where they stay.
     fn note_locks(&self, plans: &[SourcePlan]) -> Result<(), MaintainError> {
-        let set = locks::locks(self.at.repo())?;
+        let set = locks::locks(self.at.repo(), self.at.dir())?;
         for plan in plans {
             let there = set.get(&plan.source.id);
             for window in plan.policy.locks.iter().filter(|w| there.is_none_or(|there| !there.contains(w))) {
                 locks::set(self.at.repo(), plan.source.id, *window, self.now)?;
             }
         }
+        // What was set is seen.
+        locks::locks(self.at.repo(), self.at.dir()).map(drop)?;
         Ok(())
     }
 

@@ -73,6 +73,12 @@ impl StoreError {
         matches!(self, StoreError::Missing { .. })
     }
 
+    /// Whether there is no room left.
+    pub fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, StoreError::Io { source, .. } if full.contains(&source.kind()))
+    }
+
     /// Whether nobody answered, or only to say that there is no answer now.
     pub fn is_unanswered(&self) -> bool {
         matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)

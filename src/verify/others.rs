@@ -4,7 +4,7 @@ use crate::repo::{
     attach::Attached,
     audit::{self, error::AuditError},
     collect::{
-        attend,
+        attend, locks,
         statement::{self, Named},
     },
     error::RepoError,
@@ -40,9 +40,22 @@ fn collection(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
                 report
                     .problem(&object.name, "object", e)
                     .lost("nothing of any history; what it stated about collection")
-                    .advise("put back a good copy of the object: until then nothing should be collected");
+                    .advise(
+                        "put back a good copy of the object: until then nothing is collected. Without one, remove it while nothing \
+                         else uses the repository: what it marks is marked again",
+                    );
             }
         }
+    }
+    match locks::locks(repo, at.dir()) {
+        Ok(_) => {}
+        // One that can't be read was named.
+        Err(RepoError::Damaged { object, .. }) if objects.iter().any(|o| o.name == object) => {}
+        Err(RepoError::Damaged { object, why, .. }) => {
+            let to_do = "put back a good copy of the object from another copy of the repository; nothing is released until then";
+            report.problem(&object, "lock", why).lost("for how long instants are locked").advise(to_do);
+        }
+        Err(e) => return Err(e),
     }
     if let Some(name) = attend::known(at)?.filter(|name| !objects.iter().any(|o| o.name == *name)) {
         report

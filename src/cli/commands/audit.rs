@@ -18,6 +18,8 @@ use crate::repo::{
         entry::Stored,
         event::{Event, Kind, Outcome as Ended, bytes_value, value_bytes},
     },
+    error::RepoError,
+    names,
     open::Repository,
 };
 use crate::sys::durable;
@@ -100,7 +102,20 @@ fn value_words(value: &Value) -> String {
 
 fn verify(context: &Context) -> Result<Outcome, Failure> {
     let repo = open::repository(context)?;
-    let trail = checked(context, &repo)?;
+    let mut trail = checked(context, &repo)?;
+    if trail.entries.is_empty() && trail.problems.is_empty() {
+        let histories = repo.store().list(names::JOURNAL).map_err(RepoError::from).into_failure()?;
+        if !histories.is_empty() {
+            let what = "there is no entry at all, and there are histories, whose programs wrote entries: all of the trail was removed";
+            trail.problems.push(Problem {
+                object: names::AUDIT.to_owned(),
+                number: None,
+                what: what.to_owned(),
+                after: None,
+                before: None,
+            });
+        }
+    }
     let mut out = context.out();
     for problem in &trail.problems {
         match context.json {

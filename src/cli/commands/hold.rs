@@ -69,6 +69,8 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     let settled = force::settled(past.at.dir()).into_failure()?;
     let audit = trail::open(context, past.at.repo());
     let placed = write::place(past.at.repo(), &hold, audit.who(), now).into_failure();
+    // From now on this host misses it where it is not there.
+    let known = force::in_force(past.at.repo(), past.at.dir()).into_failure().map(drop);
     let touched = touched(&past, &hold)?;
     drop(settled);
     let event = |ended| {
@@ -82,6 +84,7 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     };
     let done = placed.as_ref().map(|_| Outcome::Done).map_err(|e| Failure::new(e.in_short()));
     let outcome = trail::ended(&audit, done, event)?;
+    known?;
     let mut out = context.out();
     match context.json {
         true => out.json(&json!({ "case": hold.id, "placed": true, "touches_snapshots": touched }))?,

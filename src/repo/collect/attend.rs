@@ -43,6 +43,8 @@ pub struct Present {
     pub seen: HashSet<(Id, Epoch)>,
     /// The objects that say so.
     pub words: Vec<(Epoch, String)>,
+    /// Statements that can't be read, as far as they were read.
+    pub unread: HashSet<Epoch>,
 }
 
 impl Present {
@@ -142,8 +144,9 @@ pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
         // It may also have been removed by somebody: then what is built from now on would not be known.
         None => statement::note(at.repo(), &Named::Host(id), at.moment().now(), host)?,
     };
+    // What a statement that can't be read marks is not known: then nothing that is there is built on.
     if known(at)?.as_ref() == Some(&name) {
-        return Ok(true);
+        return Ok(present.unread.is_empty());
     }
     // Queued is not known. This is done once in the life of a host, so it may take as long as what is queued.
     if let Err(e) = at.repo().store().settle() {
@@ -151,10 +154,10 @@ pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
         return Ok(false);
     }
     // What was stated before the host was known is seen now; what is stated later waits for it.
-    attend(at)?;
+    let present = attend(at)?;
     let path = at.dir().join(KNOWN);
     durable::replace(&path, name.as_bytes(), 0o600).map_err(|e| state("write", &path, e.into()))?;
-    Ok(true)
+    Ok(present.unread.is_empty())
 }
 
 /// Takes in what collection has stated since, and says so where this host writes and no capture of it goes on.
@@ -167,7 +170,13 @@ pub fn attend(at: &Attached) -> Result<Present, RepoError> {
         return Err(RepoError::Retired { location: at.repo().store().location(), id: id.to_string() });
     }
     for epoch in &present.statements {
-        take_in(at, epoch)?;
+        match take_in(at, epoch) {
+            Err(e) if e.is_damage() => {
+                tracing::error!("what is to be deleted is not known, so nothing is built on what is there: {e}");
+                present.unread.insert(epoch.clone());
+            }
+            other => other?,
+        }
     }
     if let Some(id) = host {
         see(at, id, &mut present)?;
@@ -177,7 +186,10 @@ pub fn attend(at: &Attached) -> Result<Present, RepoError> {
 
 /// Says that this host has seen all that was stated, if no capture goes on.
 fn see(at: &Attached, id: Id, present: &mut Present) -> Result<(), RepoError> {
-    let unseen = present.statements.iter().filter(|epoch| !present.seen.contains(&(id, (*epoch).clone())));
+    let unseen = present
+        .statements
+        .iter()
+        .filter(|epoch| !present.seen.contains(&(id, (*epoch).clone())) && !present.unread.contains(*epoch));
     let unseen: Vec<Epoch> = unseen.cloned().collect();
     if unseen.is_empty() {
         return Ok(());

@@ -46,12 +46,25 @@ pub(super) fn choose(uses: &[PackUse], thorough: bool) -> Vec<Id> {
     chosen
 }
 
-/// Makes packs into others with the frames of them that are needed. Gives the new ones, which are durable and known to nobody yet.
-pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Result<Vec<Id>, RepoError> {
+/// Makes packs into others with the frames of them that are needed. Gives the new ones, which are durable and known to nobody yet;
+/// `None` where there is no room for them, and then none of them is left.
+pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Result<Option<Vec<Id>>, RepoError> {
+    let mut made = Vec::new();
+    match move_frames(at, packs, &mut made, progress) {
+        Err(RepoError::Store(e)) if e.is_full() => {
+            for id in &made {
+                at.repo().store().delete(&names::pack(*id))?;
+            }
+            Ok(None)
+        }
+        other => other.map(|()| Some(made)),
+    }
+}
+
+fn move_frames(at: &Attached, packs: &[Id], out: &mut Vec<Id>, progress: &dyn Progress) -> Result<(), RepoError> {
     let (repo, reader) = (at.repo(), at.reader()?);
-    let mut out = Vec::new();
     if packs.is_empty() {
-        return Ok(out);
+        return Ok(());
     }
     let mut building: Option<PackBuilder> = None;
     let mut table: Option<(Id, HashMap<u32, Frame>)> = None;
@@ -92,7 +105,7 @@ pub(super) fn repack(at: &Attached, packs: &[Id], progress: &dyn Progress) -> Re
     if let Some(builder) = building {
         out.push(put(at, builder)?);
     }
-    Ok(out)
+    Ok(())
 }
 
 fn put(at: &Attached, builder: PackBuilder) -> Result<Id, RepoError> {

@@ -158,7 +158,18 @@ impl<'a> Collector<'a> {
         let mut chosen = repack::choose(&uses.iter().filter(there).cloned().collect::<Vec<_>>(), thorough);
         let rescued = uses.iter().filter(|u| u.live_frames > 0 && marked.contains(&u.id) && listed.contains_key(&u.id));
         chosen.extend(rescued.map(|u| u.id));
-        let made = repack::repack(self.at, &chosen, progress)?;
+        let made = match repack::repack(self.at, &chosen, progress)? {
+            Some(made) => made,
+            None => {
+                tracing::warn!(
+                    "there is no room in {} to make packs into others: only what nothing needs at all is deleted now; maintain again \
+                     when there is room",
+                    store.location()
+                );
+                chosen.clear();
+                Vec::new()
+            }
+        };
         packs.extend(&chosen);
         packs.sort_unstable();
         let objects = self.superseded()?;

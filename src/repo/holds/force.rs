@@ -2,21 +2,19 @@
 //! when releases name it and everything that lengthened it.
 
 use crate::repo::{
+    audit::{check, event::Kind},
     holds::{
         error::HoldsError,
         event::{Deed, HoldEvent},
     },
     names::HOLDS,
+    noted,
     open::Repository,
 };
-use crate::sys::{
-    durable::{self, LockGuard},
-    shared::SharedWords,
-};
+use crate::sys::durable::{self, LockGuard};
 use crate::types::{hold::Hold, ids::Id, time::Instant};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     path::Path,
 };
 
@@ -90,36 +88,35 @@ pub fn cases(repo: &Repository, dir: &Path) -> Result<Vec<Case>, HoldsError> {
         cases.entry(event.case.clone()).or_default().push(event);
     }
     // Only what is known to be a hold may be missed later.
-    remember(dir, &names)?;
+    remember(repo, dir, &names)?;
     Ok(cases.into_iter().map(|(id, events)| case(id, events)).collect())
 }
 
-/// Notes what there is; an error where something that was noted before is not there.
-fn remember(dir: &Path, names: &BTreeSet<String>) -> Result<(), HoldsError> {
+/// Notes what there is; an error where something that was noted before is not there. A host that has noted nothing yet asks the audit
+/// trail, where every placement stands.
+fn remember(repo: &Repository, dir: &Path, names: &BTreeSet<String>) -> Result<(), HoldsError> {
     let path = dir.join(KNOWN);
-    let failed = |doing, path: &Path| {
-        let path = path.display().to_string();
-        move |source: io::Error| HoldsError::State { doing, path, source }
+    if !path.exists()
+        && let Some(object) = placed_by_the_trail(repo, dir).into_iter().find(|object| !names.contains(object))
+    {
+        return Err(HoldsError::Gone { object });
+    }
+    let gone = noted::missed(dir, (KNOWN, LOCK), names);
+    let gone = gone.map_err(|source| HoldsError::State { doing: "note", path: path.display().to_string(), source })?;
+    gone.map_or(Ok(()), |object| Err(HoldsError::Gone { object }))
+}
+
+/// The objects of holds that the audit trail tells of. A trail that can't be read is for its own check to name.
+fn placed_by_the_trail(repo: &Repository, dir: &Path) -> Vec<String> {
+    let entries = match check::check(repo, dir) {
+        Ok(trail) => trail.entries,
+        Err(e) => {
+            tracing::warn!("whether a legal hold is missing can't be told from the audit trail: {e}");
+            return Vec::new();
+        }
     };
-    durable::create_dirs(dir, 0o700).map_err(|e| failed("create", dir)(e.into()))?;
-    let lock = dir.join(LOCK);
-    let words = SharedWords::open(&lock, 1).map_err(failed("open", &lock))?;
-    let noted = words.with(|_| {
-        let before = match std::fs::read_to_string(&path) {
-            Ok(before) => before,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(failed("read", &path)(e)),
-        };
-        if let Some(gone) = before.lines().find(|name| !names.contains(*name)) {
-            return Err(HoldsError::Gone { object: gone.to_owned() });
-        }
-        let now: String = names.iter().map(|name| format!("{name}\n")).collect();
-        match now == before {
-            true => Ok(()),
-            false => durable::replace(&path, now.as_bytes(), 0o600).map_err(|e| failed("write", &path)(e.into())),
-        }
-    });
-    noted.map_err(failed("lock", &lock))?
+    let placed = entries.iter().filter(|stored| stored.entry.kind == Kind::HoldPlace.word());
+    placed.filter_map(|stored| stored.entry.details.get("object")?.as_str().map(str::to_owned)).collect()
 }
 
 fn case(id: String, mut events: Vec<HoldEvent>) -> Case {
