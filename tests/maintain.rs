@@ -231,3 +231,121 @@ fn the_command_prints_its_plan_and_says_what_it_did() {
     let out = program.run(&["maintain", "--retire", "none"]);
     assert_eq!(out.status.code(), Some(2));
 }
+
+/// Neither the host that placed a hold, nor one that has only the repository, takes a hold that was removed for none.
+#[test]
+fn a_hold_or_a_lock_that_was_removed_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    history(&program);
+    let new = program.elsewhere(&dir.path().join("new"));
+    ok(&program, &["hold", "place", "case-7", "--owner", "legal", "--reason", "a claim"]);
+    fs::rename(program.repo.join("holds"), dir.path().join("holds")).unwrap();
+    for (whose, program) in [("its own", &program), ("a new one", &new)] {
+        for args in [&["maintain"][..], &["hold", "list"]] {
+            let out = program.run(args);
+            let told = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(
+                out.status.code() == Some(1) && told.contains("was stored and is missing"),
+                "{whose} {args:?}: {told}"
+            );
+        }
+        let out = program.run(&["verify"]);
+        let told = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.code() == Some(3) && told.contains("legal hold: it is missing"), "{whose}: {told}");
+    }
+    fs::rename(dir.path().join("holds"), program.repo.join("holds")).unwrap();
+    ok(&new, &["hold", "list"]);
+    settings(&program, "every = \"1d\"\nlock = \"30d\"\n");
+    ok(&program, &["maintain"]);
+    settings(&program, "every = \"1d\"\n");
+    let lock = objects(&program.repo.join("gc")).into_iter().find(|name| name.contains("/lock-")).unwrap();
+    fs::remove_file(lock).unwrap();
+    let out = program.run(&["maintain"]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(1) && told.contains("has seen this lock, and it is missing"), "{told}");
+    let out = program.run(&["verify"]);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("for how long instants are locked"));
+    assert_eq!(numbers(&program).len(), 6);
+}
+
+/// What nothing of any history needs keeps no new machine from capturing, nor from being told what is wrong.
+#[test]
+fn a_statement_that_can_not_be_read_keeps_nobody_from_capturing() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let mut reported = history(&program);
+    ok(&program, &["maintain", "--thorough"]);
+    let all = objects(&program.repo.join("gc"));
+    let statement = all.iter().find(|name| name.rsplit('/').next().unwrap().starts_with("0000")).unwrap();
+    let mut bytes = fs::read(statement).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(statement).unwrap();
+    fs::write(statement, bytes).unwrap();
+    let new = program.elsewhere(&dir.path().join("new"));
+    write(&program, "more", "more");
+    new.snapshot(&mut reported);
+    let out = new.run(&["verify"]);
+    let told = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.code() == Some(3) && told.contains("what it stated about collection"), "{told}");
+    assert!(told.contains("remove it while nothing else uses the repository"), "{told}");
+    let out = new.run(&["--json", "verify", "--read-data"]);
+    let told = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(told.contains("\"problems\":1,"), "all that was captured can be read: {told}");
+    // The cure that is told.
+    fs::remove_file(statement).unwrap();
+    ok(&new, &["verify", "--read-data"]);
+    ok(&new, &["maintain", "--thorough"]);
+    new.check(&reported, "after it was removed");
+    let newer = program.elsewhere(&dir.path().join("newer"));
+    newer.check(&reported, "by one that never saw it");
+}
+
+/// A trail of which nothing is left is no trail in which nothing is wrong.
+#[test]
+fn a_trail_that_was_removed_is_missed_by_a_new_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    history(&program);
+    let new = program.elsewhere(&dir.path().join("new"));
+    ok(&new, &["audit", "verify"]);
+    fs::remove_dir_all(program.repo.join("audit")).unwrap();
+    let newer = program.elsewhere(&dir.path().join("newer"));
+    let out = newer.run(&["audit", "verify"]);
+    let told = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.code() == Some(3) && told.contains("all of the trail was removed"), "{told}");
+}
+
+/// On a full disk that is deleted which nothing needs at all, also where packs should be made into others first.
+#[test]
+fn a_full_disk_gets_room() {
+    let Some(disk) = loopfs::LoopFs::make("ext4", 24) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program { repo: disk.path().join("repo"), ..Program::in_dir(dir.path()) };
+    program.init();
+    settings(&program, "every = \"1d\"\n");
+    write(&program, "stays", noise(1, 2_000_000));
+    for n in 0..4 {
+        // In packs of their own.
+        write(&program, "changes", noise(10 + n, 2_500_000));
+        ok(&program, &["snapshot"]);
+        write(&program, &format!("new {n}"), noise(20 + n, 400_000));
+        ok(&program, &["snapshot"]);
+    }
+    let filler = disk.path().join("filler");
+    let room = |leave: u64| {
+        let _ = fs::remove_file(&filler);
+        let space = bygone::sys::space::of(fs::File::open(disk.path()).unwrap()).unwrap().available_bytes;
+        // The file system takes some of it for itself.
+        let sizes = (0..20).map(|n| space.saturating_sub(leave + n * 100_000) as usize);
+        assert!(sizes.into_iter().any(|size| fs::write(&filler, vec![7; size]).is_ok()));
+    };
+    room(150_000);
+    let done = maintain(&program, 3, true);
+    assert!(done.released > 0 && done.swept.packs > 0 && done.marked.moved == (0, 0), "{done:?}");
+    fs::remove_file(&filler).unwrap();
+    let done = maintain(&program, 3, true);
+    assert!(done.marked.moved.0 > 0, "what it had no room for is done now: {done:?}");
+    ok(&program, &["verify", "--read-data"]);
+}

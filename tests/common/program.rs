@@ -64,6 +64,7 @@ impl Program {
         let settings = std::fs::read_to_string(self.home.join("bygone.toml")).unwrap();
         let settings = settings.replace(&format!("{:?}", self.state), &format!("{:?}", new.state));
         std::fs::write(new.home.join("bygone.toml"), settings).unwrap();
+        std::fs::copy(self.home.join("key"), new.home.join("key")).unwrap();
         new
     }
 

@@ -178,6 +178,10 @@ pub fn attend(at: &Attached) -> Result<Present, RepoError> {
             other => other?,
         }
     }
+    if !present.unread.is_empty() {
+        // Where moved frames are has to be found out from the packs.
+        at.index().set_stale(true)?;
+    }
     if let Some(id) = host {
         see(at, id, &mut present)?;
     }

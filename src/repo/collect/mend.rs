@@ -2,7 +2,7 @@
 //! what nothing needs is left out.
 
 use crate::index::{apply::PATIENT, live::PackUse};
-use crate::repo::{attach::Attached, error::RepoError, names};
+use crate::repo::{attach::Attached, collect::tables, error::RepoError, names};
 use crate::types::ids::Id;
 use std::collections::HashSet;
 
@@ -22,6 +22,11 @@ pub fn mend(at: &Attached) -> Result<HashSet<Id>, RepoError> {
     };
     let (mut needed, mut free) = split()?;
     if !needed.is_empty() {
+        at.index().relink(&gone, PATIENT)?;
+        (needed, free) = split()?;
+    }
+    // Where they were moved to says a statement, which may be lost; what is in the packs says the same.
+    if !needed.is_empty() && tables::learn(at)? {
         at.index().relink(&gone, PATIENT)?;
         (needed, free) = split()?;
     }
