@@ -349,3 +349,25 @@ fn a_full_disk_gets_room() {
     assert!(done.marked.moved.0 > 0, "what it had no room for is done now: {done:?}");
     ok(&program, &["verify", "--read-data"]);
 }
+
+/// A slip in the path of a hold is told when it is placed and when it is handed over; a path whose time will come may be meant.
+#[test]
+fn a_hold_of_what_never_was_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    history(&program);
+    let never = program.root.join("typo/never").display().to_string();
+    let was = program.root.join("renamed").display().to_string();
+    let args = ["hold", "place", "case-7", "--owner", "legal", "--reason", "a claim", "--path", &never, "--path", &was];
+    let out = program.run(&args);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        out.status.success() && told.contains("nothing was ever captured at") && told.contains("typo/never"),
+        "{told}"
+    );
+    assert!(!told.contains("renamed"), "{told}");
+    let to = dir.path().join("export").display().to_string();
+    let out = program.run(&["hold", "export", "case-7", "--to", &to]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(3) && told.contains("typo/never: nothing was ever captured there"), "{told}");
+}

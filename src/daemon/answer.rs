@@ -47,7 +47,12 @@ pub(super) fn answer(asked: &Asked<'_>, ask: &Ask, to: To<'_>) {
     if needs > Role::View {
         tracing::info!("{} asked for {}", roles::shown(asked.peer), ask.what.word());
     }
-    match done(asked, &current, (&ask.what, has), to) {
+    let done = done(asked, &current, (&ask.what, has), to);
+    if matches!(ask.what, What::Pause { .. } | What::Resume | What::Cancel { .. } | What::Reload) {
+        let told = done.as_ref().map(|(what, _)| what.as_str()).map_err(String::as_str);
+        current.trail.control(ask.what.word(), told, By::Peer(asked.peer));
+    }
+    match done {
         Ok((what, whole)) => to(Answer::Done { what, whole }),
         Err(why) => to(Answer::Failed { why }),
     }

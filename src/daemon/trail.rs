@@ -113,6 +113,15 @@ impl Trail {
         self.record(asked(event, by));
     }
 
+    /// The service was told to do something other than a job.
+    pub(super) fn control(&self, what: &str, done: Result<&str, &str>, by: By<'_>) {
+        let event = match done {
+            Ok(said) => Event::new(Kind::Control, Outcome::Done).detail("done", said),
+            Err(why) => Event::new(Kind::Control, Outcome::Failed).detail("why", why),
+        };
+        self.record(asked(event.detail("asked", what), by));
+    }
+
     /// History was mounted, or is so no more.
     pub(super) fn mount(&self, kind: Kind, outcome: Outcome, dir: &Path) {
         self.record(Event::new(kind, outcome).about("directory", bytes_value(dir.as_os_str().as_encoded_bytes())));

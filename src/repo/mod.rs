@@ -7,6 +7,7 @@ mod branch;
 pub mod collect;
 pub mod error;
 pub mod fetch;
+mod follow;
 pub mod frames;
 pub mod header;
 pub mod holds;

@@ -72,6 +72,7 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     // From now on this host misses it where it is not there.
     let known = force::in_force(past.at.repo(), past.at.dir()).into_failure().map(drop);
     let touched = touched(&past, &hold)?;
+    let never = hold_export::never_captured(&past, &hold.scope.paths)?;
     drop(settled);
     let event = |ended| {
         let event = Event::new(Kind::HoldPlace, ended).case(&hold.id);
@@ -87,13 +88,20 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     known?;
     let mut out = context.out();
     match context.json {
-        true => out.json(&json!({ "case": hold.id, "placed": true, "touches_snapshots": touched }))?,
+        true => out.json(&json!({ "case": hold.id, "placed": true, "touches_snapshots": touched,
+            "never_captured": never.iter().map(|path| json_bytes(path)).collect::<Vec<_>>() }))?,
         false if !context.quiet => {
             out.line(format_args!("placed the hold {}: it touches {touched} snapshot(s) now", hold.id))?;
         }
         false => {}
     }
     out.finish()?;
+    for path in &never {
+        tracing::warn!(
+            "nothing was ever captured at {}: the hold keeps what will be there; if that is a slip, release it and place another",
+            path::show(path)
+        );
+    }
     Ok(outcome.and(past.outcome))
 }
 

@@ -42,6 +42,7 @@ use crate::types::{
 };
 use crate::view::{
     diff::{Change, ChangeKind, diff},
+    history::versions,
     instant::{Part, View},
 };
 
@@ -63,6 +64,7 @@ pub(super) fn run(context: &Context, args: &HoldExport) -> Result<Outcome, Failu
     let mut export =
         Export { context, past: &past, to: &to, changes: Vec::new(), snapshots: Vec::new(), problems: Vec::new() };
     let done = export.all(&case, &*bar, &signals.flag()).and_then(|()| export.papers(&case, audit.who()));
+    export.problems.iter().for_each(|problem| tracing::error!("not handed over: {problem}"));
     let (problems, snapshots) = (export.problems.len(), export.snapshots.len());
     let outcome = done.map(|()| if problems == 0 { past.outcome } else { Outcome::Partial });
     let outcome = trail::ended_and_stored(&audit, past.at.repo(), outcome, |ended| {
@@ -109,6 +111,23 @@ pub(super) fn touched(past: &Past, holds: &[Hold], source: &Source) -> Result<Ve
     Ok(found)
 }
 
+/// Those of some paths that lie in sources and at which nothing was ever captured.
+pub(super) fn never_captured(past: &Past, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
+    let sources = past.index.sources()?;
+    let mut never = Vec::new();
+    for wanted in paths {
+        let (mut within, mut was) = (false, false);
+        for source in sources.iter().filter(|s| path::is_within(wanted, &s.root)) {
+            within = true;
+            was = was || !versions(&past.index, source, wanted)?.is_empty();
+        }
+        if within && !was {
+            never.push(wanted.clone());
+        }
+    }
+    Ok(never)
+}
+
 /// The paths of a source that a hold is about.
 fn within(hold: &Hold, source: &Source) -> Vec<Vec<u8>> {
     if hold.scope.paths.iter().any(|p| path::is_within(&source.root, p)) || hold.scope.paths.is_empty() {
@@ -132,6 +151,10 @@ impl Export<'_> {
     fn all(&mut self, case: &Case, progress: &dyn Progress, stop: &AtomicBool) -> Result<(), Failure> {
         let holds: Vec<Hold> = case.placements.iter().filter(|p| !p.released).map(|p| p.hold.clone()).collect();
         durable::create_dirs(self.to, 0o700).explain(|| format!("cannot make {}", self.to.display()))?;
+        let paths: Vec<Vec<u8>> = holds.iter().flat_map(|hold| hold.scope.paths.iter().cloned()).collect();
+        for never in never_captured(self.past, &paths)? {
+            self.problems.push(format!("{}: nothing was ever captured there", path::show(&never)));
+        }
         for source in self.past.index.sources()? {
             self.note_lost(&source, &holds)?;
             let mut before: BTreeMap<Vec<u8>, View> = BTreeMap::new();

@@ -43,7 +43,14 @@ pub fn run(context: &Context, args: &Maintain) -> Result<Outcome, Failure> {
         return Ok(Outcome::Done);
     }
     let noted = trail::note_policy(context, at.repo(), &audit);
-    let done = maintenance.act(&plans, &audit, &*bar).into_failure()?;
+    let done = match maintenance.act(&plans, &audit, &*bar).into_failure() {
+        Ok(done) => done,
+        // What was done before it failed may not be undone: that it was tried stands in the trail.
+        Err(failure) => {
+            let event = |ended: Ended| Event::new(Kind::Maintain, ended);
+            return trail::ended_and_stored(&audit, at.repo(), Err(failure), event);
+        }
+    };
     at.repo().store().settle().explain(|| "what was done waits on this host until it is stored")?;
     tell(context, &done, &mut out)?;
     out.finish()?;

@@ -42,11 +42,13 @@ pub enum Kind {
     AuditExport,
     /// A report was made.
     Report,
+    /// The service was told to pause, to go on, to end a job, or to take other settings.
+    Control,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -65,6 +67,7 @@ impl Kind {
         Kind::Maintain,
         Kind::AuditExport,
         Kind::Report,
+        Kind::Control,
     ];
 
     /// Its word in entries.
@@ -88,6 +91,7 @@ impl Kind {
             Kind::Maintain => "maintain",
             Kind::AuditExport => "audit-export",
             Kind::Report => "report",
+            Kind::Control => "control",
         }
     }
 
