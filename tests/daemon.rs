@@ -407,7 +407,8 @@ fn each_command_is_for_its_role_and_those_above() {
             } else if args[0] == "job" {
                 assert!(told.contains("there is no job \"nobody\""), "{told}");
             } else {
-                assert!(out.status.success(), "{args:?} by {name}: {told}");
+                let said = String::from_utf8_lossy(&out.stdout);
+                assert!(out.status.success(), "{args:?} by {name}: {told}{said}");
             }
         }
     }
