@@ -371,3 +371,50 @@ fn a_hold_of_what_never_was_says_so() {
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.code() == Some(3) && told.contains("typo/never: nothing was ever captured there"), "{told}");
 }
+
+/// A store that loses what a merged history was written into: what that takes the place of is not deleted.
+#[test]
+fn nothing_is_deleted_for_a_merged_history_that_does_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let reported = history(&program);
+    // Another host, which the collection waits for.
+    let other = program.elsewhere(&dir.path().join("other"));
+    let path = other.home.join("bygone.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("host = \"host\"", "host = \"other\"");
+    fs::write(&path, text.replace(&format!("path = {:?}", program.root), &format!("path = {:?}", other.home))).unwrap();
+    ok(&other, &["snapshot"]);
+    let told = ok(&program, &["maintain", "--thorough"]);
+    assert!(told.contains("merged 1 history(ies)"), "{told}");
+    let merged = objects(&program.repo.join("journal"));
+    let merged = merged.iter().find(|name| name.contains("/merged-") && name.ends_with("-000000000001")).unwrap();
+    let mut bytes = fs::read(merged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(merged).unwrap();
+    fs::write(merged, bytes).unwrap();
+    ok(&other, &["snapshot"]);
+    let before = objects(&program.repo);
+    let out = program.run(&["maintain"]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        out.status.code() == Some(1) && told.contains("nothing is collected") && told.contains("merged-"),
+        "{told}"
+    );
+    let gone: Vec<_> = before.difference(&objects(&program.repo)).cloned().collect();
+    assert!(gone.is_empty(), "{gone:?}");
+    // Once it was found, it is written again from the index.
+    assert_eq!(program.run(&["verify"]).status.code(), Some(3));
+    ok(&program, &["maintain"]);
+    ok(&other, &["snapshot"]);
+    ok(&program, &["maintain"]);
+    let numbers: Vec<u64> = reported.keys().copied().collect();
+    let new = program.elsewhere(&dir.path().join("new"));
+    let listed = ok(&new, &["--json", "list", "--host", "host"]);
+    let listed: Vec<u64> = listed
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["number"].as_u64())
+        .collect();
+    assert_eq!(listed, numbers);
+    ok(&new, &["verify", "--read-data"]);
+}

@@ -4,6 +4,7 @@ pub mod attend;
 pub mod locks;
 pub mod mend;
 pub mod merged;
+pub mod proof;
 mod repack;
 pub mod statement;
 mod strangers;

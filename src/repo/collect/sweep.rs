@@ -12,7 +12,7 @@ use crate::repo::{
     collect::{
         attend::{self, Present},
         merged::{self, MergedHead},
-        repack,
+        proof, repack,
         statement::{self, Named, Statement},
         strangers, take,
     },
@@ -35,6 +35,8 @@ pub struct Collector<'a> {
     at: &'a Attached,
     host: &'a str,
     present: Present,
+    /// The merged histories that were read through.
+    proved: HashSet<String>,
 }
 
 /// What a collector would do now, or did.
@@ -70,7 +72,11 @@ impl<'a> Collector<'a> {
     pub fn begin(at: &'a Attached, host: &'a str, progress: &dyn Progress) -> Result<Collector<'a>, RepoError> {
         attend::register(at, host)?;
         let present = up_to_date(at, progress)?;
-        Ok(Collector { at, host, present })
+        if let Some(epoch) = present.unread.iter().next() {
+            let why = format!("{} does not read", statement::name(epoch));
+            return Err(RepoError::Uncollectable { why });
+        }
+        Ok(Collector { at, host, present, proved: HashSet::new() })
     }
 
     /// What there is of collection.
@@ -172,7 +178,7 @@ impl<'a> Collector<'a> {
         };
         packs.extend(&chosen);
         packs.sort_unstable();
-        let objects = self.superseded()?;
+        let objects = self.superseded(progress)?;
         let bytes = packs.iter().filter_map(|id| listed.get(id)).sum();
         let (from, to) = (chosen.len() as u64, made.len() as u64);
         if packs.is_empty() && objects.is_empty() {
@@ -225,15 +231,30 @@ impl<'a> Collector<'a> {
         Ok(self.at.repo().store().settle()?)
     }
 
-    /// The objects of journals whose place a merged history has taken.
-    fn superseded(&self) -> Result<Vec<String>, RepoError> {
-        let objects = self.at.repo().store().list(names::JOURNAL)?;
+    /// The objects of journals whose place a merged history has taken. That one is read through first: what a store has lost of it, or
+    /// gives otherwise, may be in what would be deleted, and nowhere else.
+    fn superseded(&mut self, progress: &dyn Progress) -> Result<Vec<String>, RepoError> {
+        let at = self.at;
+        let repo = at.repo();
+        let objects = repo.store().list(names::JOURNAL)?;
         let mut heads: HashMap<Id, (Merged, MergedHead)> = HashMap::new();
         for newest in take::newest(objects.iter().map(|o| o.name.as_str())) {
-            let head = merged::read_head(self.at.repo(), &newest)?;
+            let head = merged::read_head(repo, &newest)?;
             heads.insert(newest.source, (newest, head));
         }
-        Ok(objects.iter().filter(|o| is_superseded(o, &heads)).map(|o| o.name.clone()).collect())
+        let names: Vec<String> = objects.iter().filter(|o| is_superseded(o, &heads)).map(|o| o.name.clone()).collect();
+        for (source, (newest, head)) in &heads {
+            let journal = names::journal(*source);
+            if self.proved.contains(&newest.name()) || !names.iter().any(|name| name.starts_with(&journal)) {
+                continue;
+            }
+            if let Some(flaw) = proof::read_through(repo, newest, head, progress) {
+                let why = format!("{}: {}: {}", flaw.object, flaw.part, flaw.why);
+                return Err(RepoError::Uncollectable { why });
+            }
+            self.proved.insert(newest.name());
+        }
+        Ok(names)
     }
 
     /// Deletes what is marked, as far as every host has seen it, and as far as the journals, read once more, do not need it.
@@ -251,7 +272,7 @@ impl<'a> Collector<'a> {
         let marked = reader.marked()?;
         self.forget_packs(&marked)?;
         let live: HashMap<Id, u64> = reader.pack_uses()?.into_iter().map(|u| (u.id, u.live_frames)).collect();
-        let superseded: HashSet<String> = self.superseded()?.into_iter().collect();
+        let superseded: HashSet<String> = self.superseded(progress)?.into_iter().collect();
         for epoch in &ready {
             let statement = match statement::read(self.at.repo(), epoch) {
                 Err(RepoError::Store(e)) if e.is_missing() => continue,
