@@ -15,7 +15,7 @@ use crate::repo::{
     },
     collect::{
         locks,
-        sweep::{Awaited, Collector, Marked, Swept},
+        sweep::{self, Awaited, Collector, Marked, Swept},
     },
     error::RepoError,
     holds::{error::HoldsError, force},
@@ -186,10 +186,11 @@ impl Maintenance<'_> {
     ) -> Result<Maintained, MaintainError> {
         let mut done = Maintained::default();
         self.note_locks(plans)?;
+        self.restore(plans, &mut done)?;
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
         let releasing = force::settled(self.at.dir())?;
         // A hold that was placed since it was planned counts.
-        let planned = plans.iter().filter(|plan| plan.merge).map(|plan| plan.source.id);
+        let planned = plans.iter().filter(|plan| plan.merge && !plan.incomplete).map(|plan| plan.source.id);
         let planned: HashSet<Id> = planned.collect();
         for plan in self.plan()?.iter().filter(|plan| planned.contains(&plan.source.id)) {
             if !collector.can_merge(&plan.source)? {
@@ -198,15 +199,7 @@ impl Maintenance<'_> {
                 continue;
             }
             self.release(plan, audit, &mut done)?;
-            let merged = collector.merge(&plan.source)?.is_some();
-            done.merged += u64::from(merged);
-            if merged && plan.incomplete {
-                let root = path::show(&plan.source.root);
-                tracing::warn!(
-                    "what the repository had lost of the history of {root} was written again from this host's index"
-                );
-                done.restored += 1;
-            }
+            done.merged += u64::from(collector.merge(&plan.source)?.is_some());
         }
         drop(releasing);
         let before = collector.sweep(progress)?;
@@ -222,6 +215,21 @@ impl Maintenance<'_> {
         done.awaited = collector.awaited()?;
         audit.record(self.event(&done))?;
         Ok(done)
+    }
+
+    /// What the repository has lost is written again from the index, as it is. First of all: what is wrong with the repository may keep it
+    /// from being collected.
+    fn restore(&self, plans: &[SourcePlan], done: &mut Maintained) -> Result<(), MaintainError> {
+        for plan in plans.iter().filter(|plan| plan.incomplete) {
+            if sweep::merge(self.at, &plan.source)?.is_some() {
+                let root = path::show(&plan.source.root);
+                tracing::warn!(
+                    "what the repository had lost of the history of {root} was written again from this host's index"
+                );
+                done.restored += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Locks of the settings are set in the repository, where they stay.

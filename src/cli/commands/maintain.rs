@@ -123,7 +123,11 @@ fn tell(context: &Context, done: &Maintained, out: &mut Out) -> Result<(), Failu
     if context.quiet {
         return Ok(());
     }
-    out.line(format_args!("released {} instant(s), merged {} history(ies)", done.released, done.merged))?;
+    out.line(format_args!(
+        "released {} instant(s), merged {} history(ies)",
+        done.released,
+        done.merged + done.restored
+    ))?;
     let (from, to) = done.marked.moved;
     if from > 0 {
         out.line(format_args!("made {from} packs into {to}"))?;

@@ -103,33 +103,8 @@ impl<'a> Collector<'a> {
     }
 
     /// Writes the merged history of a source from the index, as it is. `None` where it can't be merged.
-    pub fn merge(&self, source: &Source) -> Result<Option<merged::MergedHead>, RepoError> {
-        let reader = self.at.reader()?;
-        // Of what lies behind lost records, nothing could be written.
-        if !self.can_merge(source)? || reader.beyond(source.num)?.is_some() {
-            return Ok(None);
-        }
-        let objects = self.at.repo().store().list(&names::journal(source.id))?;
-        let number = objects.iter().filter_map(|o| Merged::parse(&o.name)).map(|m| m.generation.number()).max();
-        let number = number.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
-        let generation = Epoch::new(number, random::bytes()?);
-        let known = reader.runs_of(source.num)?;
-        let mut runs: Vec<String> = objects
-            .iter()
-            .filter_map(|o| Segment::parse(&o.name))
-            .map(|segment| segment.epoch.as_str().to_owned())
-            .filter(|epoch| known.contains(epoch))
-            .collect();
-        runs.dedup();
-        let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
-            true => Ok(None),
-            false => merged::write(self.at, reader, source, &generation, runs).map(Some),
-        })?;
-        if let Some(head) = &head {
-            let name = Merged { source: source.id, generation, seq: 0 }.name();
-            self.at.index().set_merged(source.num, (&name, &head.runs), head.upto.number)?;
-        }
-        Ok(head)
+    pub fn merge(&self, source: &Source) -> Result<Option<MergedHead>, RepoError> {
+        merge(self.at, source)
     }
 
     /// Histories of which something was released and that were not merged then, as after a crash between the two, are merged now:
@@ -360,6 +335,37 @@ impl<'a> Collector<'a> {
         }
         Ok(())
     }
+}
+
+/// Writes the merged history of a source from the index, as it is: also what the repository has lost of it since. `None` where it can't
+/// be merged.
+pub fn merge(at: &Attached, source: &Source) -> Result<Option<MergedHead>, RepoError> {
+    let reader = at.reader()?;
+    // Of what lies behind lost records, nothing could be written.
+    if strangers::has_branches(at, source)? || reader.beyond(source.num)?.is_some() {
+        return Ok(None);
+    }
+    let objects = at.repo().store().list(&names::journal(source.id))?;
+    let number = objects.iter().filter_map(|o| Merged::parse(&o.name)).map(|m| m.generation.number()).max();
+    let number = number.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
+    let generation = Epoch::new(number, random::bytes()?);
+    let known = reader.runs_of(source.num)?;
+    let mut runs: Vec<String> = objects
+        .iter()
+        .filter_map(|o| Segment::parse(&o.name))
+        .map(|segment| segment.epoch.as_str().to_owned())
+        .filter(|epoch| known.contains(epoch))
+        .collect();
+    runs.dedup();
+    let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
+        true => Ok(None),
+        false => merged::write(at, reader, source, &generation, runs).map(Some),
+    })?;
+    if let Some(head) = &head {
+        let name = Merged { source: source.id, generation, seq: 0 }.name();
+        at.index().set_merged(source.num, (&name, &head.runs), head.upto.number)?;
+    }
+    Ok(head)
 }
 
 /// A host that a statement waits for.

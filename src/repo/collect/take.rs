@@ -4,7 +4,10 @@ use crate::index::apply::{Applier, Applying, PATIENT};
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
-    collect::merged::{MergedHead, read_head},
+    collect::{
+        merged::{MergedHead, read_head},
+        proof,
+    },
     error::{Damage, RepoError},
     names::Merged,
     record::{Closing, Layout, Opening, Part, RecordHasher},
@@ -57,6 +60,13 @@ pub fn take(at: &Attached, merged: &Merged, progress: &dyn Progress) -> Result<b
         Some(source) => reader.snapshot(source.num, head.upto.number)?.is_some_and(|s| s.hash == head.upto.hash),
         None => false,
     };
+    // Nothing that the index has is given up for a merged history that can't be read.
+    if source.is_some()
+        && !known
+        && let Some(flaw) = proof::read_through(at.repo(), merged, &head, progress)
+    {
+        return Err(at.repo().damaged(&flaw.object, "merged history", Damage::other(flaw.why)));
+    }
     if !known {
         at.index().set_stale(true)?;
     }
