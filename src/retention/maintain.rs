@@ -190,9 +190,9 @@ impl Maintenance<'_> {
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
         let releasing = force::settled(self.at.dir())?;
         // A hold that was placed since it was planned counts.
-        let planned = plans.iter().filter(|plan| plan.merge && !plan.incomplete).map(|plan| plan.source.id);
+        let planned = plans.iter().filter(|plan| plan.merge).map(|plan| plan.source.id);
         let planned: HashSet<Id> = planned.collect();
-        for plan in self.plan()?.iter().filter(|plan| planned.contains(&plan.source.id)) {
+        for plan in self.plan()?.iter().filter(|plan| plan.merge && planned.contains(&plan.source.id)) {
             if !collector.can_merge(&plan.source)? {
                 let root = path::show(&plan.source.root);
                 tracing::warn!("nothing of {root} is released: a second writer's history branches off from it");
@@ -220,7 +220,17 @@ impl Maintenance<'_> {
     /// What the repository has lost is written again from the index, as it is. First of all: what is wrong with the repository may keep it
     /// from being collected.
     fn restore(&self, plans: &[SourcePlan], done: &mut Maintained) -> Result<(), MaintainError> {
+        let reader = self.at.reader()?;
         for plan in plans.iter().filter(|plan| plan.incomplete) {
+            // Another host's index may have what this one has lost too: it would take this history for the whole one.
+            if !reader.lost(plan.source.num)?.is_empty() {
+                let root = path::show(&plan.source.root);
+                tracing::warn!(
+                    "the history of {root} is not written again at once, since this host's index lacks some of it as well; good copies of \
+                     the objects that `bygone verify` names bring it back"
+                );
+                continue;
+            }
             if sweep::merge(self.at, &plan.source)?.is_some() {
                 let root = path::show(&plan.source.root);
                 tracing::warn!(
