@@ -418,3 +418,96 @@ fn nothing_is_deleted_for_a_merged_history_that_does_not_read() {
     assert_eq!(listed, numbers);
     ok(&new, &["verify", "--read-data"]);
 }
+
+/// The objects of the journal, of which the first is the oldest.
+fn journal(program: &Program) -> Vec<String> {
+    objects(&program.repo.join("journal")).into_iter().collect()
+}
+
+/// Maintains after all hosts that are waited for were retired: those whose state was lost.
+fn maintain_alone(program: &Program) {
+    let told = ok(program, &["--json", "maintain"]);
+    let done: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    for host in done["waits_for"].as_array().unwrap() {
+        ok(program, &["maintain", "--retire", host["id"].as_str().unwrap()]);
+    }
+    ok(program, &["maintain"]);
+}
+
+/// What nobody can follow any more keeps everything from being collected, until somebody gives it up.
+#[test]
+fn what_nobody_can_follow_is_given_up_by_a_person_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let root = program.root.display().to_string();
+    let mut reported = Reported::new();
+    for n in 0..3 {
+        write(&program, &format!("file{n}"), noise(n, 50_000));
+        program.snapshot(&mut reported);
+    }
+    let told = ok(&program, &["maintain", "--give-up", &root]);
+    assert!(told.contains("there is nothing to give up"), "{told}");
+    let segments = journal(&program);
+    fs::remove_file(&segments[1]).unwrap();
+    fs::remove_dir_all(&program.state).unwrap();
+    // The last one needs what is not there: what is new does without it, and nothing can take its place yet.
+    let run = |args: &[&str]| {
+        let out = program.run(args);
+        (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    };
+    let (status, told) = run(&["maintain", "--give-up", &root]);
+    assert!(status == Some(1) && told.contains("take a snapshot of it first"), "{status:?} {told}");
+    write(&program, "file3", noise(3, 50_000));
+    run(&["snapshot"]);
+    let (status, told) = run(&["maintain"]);
+    assert!(status == Some(1) && told.contains("nothing is collected"), "{status:?} {told}");
+
+    let lost = Path::new(&segments[2]).file_name().unwrap().to_str().unwrap();
+    let before = objects(&program.repo);
+    let (status, told) = run(&["maintain", "--give-up", &root, "--dry-run"]);
+    assert!(status == Some(0) && told.contains(lost) && told.contains("snapshots 2 to 3"), "{status:?} {told}");
+    assert_eq!(objects(&program.repo), before);
+    let (status, told) = run(&["maintain", "--give-up", &root]);
+    assert!(status == Some(0) && told.contains(lost) && told.contains("is given up"), "{status:?} {told}");
+    maintain_alone(&program);
+    assert!(!Path::new(&segments[2]).exists());
+    let trail = ok(&program, &["audit", "show"]);
+    assert!(trail.contains("given_up") && trail.contains(lost), "{trail}");
+
+    let new = program.elsewhere(&dir.path().join("new"));
+    assert_eq!(numbers(&new), [1, 4]);
+    let (status, told) = run(&["verify", "--read-data"]);
+    assert!(status == Some(0), "{status:?} {told}");
+    for (n, at) in [(0, "latest"), (3, "latest")] {
+        let out = new.run(&["cat", &format!("{root}/file{n}"), "--at", at]);
+        assert_eq!(out.stdout, noise(n, 50_000), "{n}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+/// The same of a merged history that no index has whole.
+#[test]
+fn a_merged_history_that_nobody_can_read_is_given_up_by_a_person_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = program(dir.path(), "every = \"1d\"\n");
+    let root = program.root.display().to_string();
+    history(&program);
+    ok(&program, &["maintain", "--thorough"]);
+    let merged = journal(&program).into_iter().find(|name| name.ends_with("-000000000001")).unwrap();
+    let mut bytes = fs::read(&merged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(&merged).unwrap();
+    fs::write(&merged, bytes).unwrap();
+    fs::remove_dir_all(&program.state).unwrap();
+    write(&program, "afterwards", noise(7, 50_000));
+    program.run(&["snapshot"]);
+    assert_eq!(program.run(&["maintain"]).status.code(), Some(1));
+    let told = ok(&program, &["maintain", "--give-up", &root]);
+    assert!(told.contains("is given up") && told.contains("merged-"), "{told}");
+    maintain_alone(&program);
+    assert!(!Path::new(&merged).exists());
+    let new = program.elsewhere(&dir.path().join("new"));
+    let listed = numbers(&new);
+    assert_eq!((listed.last(), &numbers(&program)), (Some(&7), &listed));
+    ok(&new, &["verify", "--read-data"]);
+}

@@ -230,7 +230,7 @@ mod tests {
         let limits = Limits::default();
         let (worked, longest, hold) = minute(&limits, &|_| 0, 0);
         assert_eq!((worked, longest, hold.cause()), (100, 0, None), "nobody waits");
-        let (worked, longest, hold) = minute(&limits, &|_| 19, 0);
+        let (worked, longest, hold) = minute(&limits, &|_| 4, 0);
         assert_eq!((worked, longest, hold.cause()), (100, 0, None), "below the threshold");
         let (worked, longest, hold) = minute(&limits, &|_| 0, 100);
         assert!(worked >= 96 && longest <= 110 && hold.cause().is_none(), "only itself: {worked} {longest}");
@@ -256,12 +256,12 @@ mod tests {
         };
         for (io, cpu, memory, expected) in [
             (0, 0, 0, None),
-            (200, 500, 100, None),
-            (201, 0, 0, Some(Cause::Io)),
-            (0, 501, 0, Some(Cause::Cpu)),
+            (50, 200, 100, None),
+            (51, 0, 0, Some(Cause::Io)),
+            (0, 201, 0, Some(Cause::Cpu)),
             (0, 0, 101, Some(Cause::Memory)),
-            (300, 1000, 110, Some(Cause::Cpu)),
-            (900, 1000, 110, Some(Cause::Io)),
+            (75, 400, 110, Some(Cause::Cpu)),
+            (225, 400, 110, Some(Cause::Io)),
         ] {
             assert_eq!(cause(io, cpu, memory), expected, "{io} {cpu} {memory}");
         }

@@ -42,8 +42,8 @@ impl Default for Limits {
             upload: None,
             download: None,
             pressure: true,
-            pressure_io: 20,
-            pressure_cpu: 50,
+            pressure_io: 5,
+            pressure_cpu: 20,
             pressure_memory: 10,
             patience: Duration::from_secs(600),
         }

@@ -133,6 +133,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::SecondWriter { .. }
         | RepoError::RolledBack { .. }
         | RepoError::Uncollectable { .. }
+        | RepoError::NotGivenUp { .. }
         | RepoError::Retired { .. }
         | RepoError::NoHost { .. }
         | RepoError::State { .. }

@@ -76,10 +76,18 @@ pub enum RepoError {
     /// Nobody can tell what is needed.
     #[error(
         "nothing is collected, since not all that the repository says can be read, and what can't be read may be needed: {why}. `bygone \
-         verify` says more"
+         verify` says more; `bygone maintain --help` says what to do where no good copy of it is left"
     )]
     Uncollectable {
         /// What could not be read.
+        why: String,
+    },
+    /// What can't be read of a source can't be given up.
+    #[error("nothing of the history of {root} is given up: {why}")]
+    NotGivenUp {
+        /// The source.
+        root: String,
+        /// What stands against it.
         why: String,
     },
     /// No host with this id writes into the repository.

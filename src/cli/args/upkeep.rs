@@ -163,7 +163,11 @@ Release what the policies do not keep, merge histories, and delete what nothing 
 First the plan is printed. What is released is written into the audit trail before it goes. Packs and segments that nothing needs are \
 marked first and deleted when every host that writes into this repository has seen that they are; where there is no other host, in \
 the same run. Any number of hosts may capture, mount and verify meanwhile. Legal holds, locks and the newest snapshot are never \
-released.";
+released.\n\n\
+Where something of a journal can't be read, or follows from nothing that can, nothing is collected at all: nobody knows what it needs. A \
+good copy of the objects that `verify` names, put back, mends that, and so does maintaining on a host whose index still has them. Where \
+neither will ever be, --give-up SOURCE writes the history of that source as this host's index has it, and lets the rest go; it stands in \
+the audit trail first.";
 
 /// `bygone maintain`.
 #[derive(Debug, Args)]
@@ -177,6 +181,13 @@ pub struct Maintain {
     /// Wait no longer for this host, which will not come back; by its id
     #[arg(long, value_name = "ID", conflicts_with_all = ["dry_run", "thorough"])]
     pub retire: Option<String>,
+    /// Give up what can't be read of the history of this source, which keeps everything from being collected; first see with --dry-run
+    /// what that is
+    #[arg(long, value_name = "SOURCE", value_hint = ValueHint::DirPath, conflicts_with_all = ["retire", "thorough"])]
+    pub give_up: Option<PathBuf>,
+    /// The host of that source, where it is not this one
+    #[arg(long, value_name = "HOST", requires = "give_up")]
+    pub host: Option<String>,
 }
 
 /// `bygone index`.

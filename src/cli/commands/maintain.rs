@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::args::upkeep::Maintain;
 use crate::cli::bar;
+use crate::cli::commands::give_up;
 use crate::cli::context::Context;
 use crate::cli::open::{self, Reads};
 use crate::cli::out::Out;
@@ -24,6 +25,9 @@ use crate::types::{ids::Id, path, when::show::exact_name};
 pub fn run(context: &Context, args: &Maintain) -> Result<Outcome, Failure> {
     let at = open::attached_with(context, Reads::Fresh)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
+    if let Some(root) = &args.give_up {
+        return give_up::run(context, &at, (root, args.host.as_deref(), args.dry_run), &*bar);
+    }
     if let Err(e) = sweep::caught_up(&at, &*bar) {
         return Err(Failure::new(format!("nothing was changed: {e}"))
             .hint("`bygone verify` says what is damaged, and what depends on it"));

@@ -7,6 +7,7 @@ pub mod config_check;
 pub mod daemon;
 pub mod diff;
 pub mod find;
+mod give_up;
 pub mod health;
 pub mod hold;
 mod hold_export;

@@ -1,6 +1,7 @@
 //! Collection: merged histories take the place of segments, and what nothing needs any more is deleted, in two phases.
 
 pub mod attend;
+pub mod give_up;
 pub mod locks;
 pub mod mend;
 pub mod merged;

@@ -17,26 +17,33 @@ use std::collections::{HashMap, HashSet};
 
 /// Refuses where a segment that the index has passed over holds a whole record.
 pub(super) fn refuse(at: &Attached) -> Result<(), RepoError> {
-    let objects = at.repo().store().list(names::JOURNAL)?;
     let mut heads: HashMap<Id, MergedHead> = HashMap::new();
+    let objects = at.repo().store().list(names::JOURNAL)?;
     for newest in take::newest(objects.iter().map(|o| o.name.as_str())) {
         heads.insert(newest.source, merged::read_head(at.repo(), &newest)?);
     }
-    let reader = at.reader()?;
-    // The segments of a branch lie in the journal of the source that it branched off; the random part of an epoch tells them apart.
-    let mut known: HashSet<String> = HashSet::new();
-    for source in reader.sources()? {
-        known.extend(reader.runs_of(source.num)?);
-    }
-    for segment in objects.iter().filter_map(|o| Segment::parse(&o.name)) {
-        let is_covered = heads.get(&segment.source).is_some_and(|head| head.covers(&segment));
-        if !is_covered && !known.contains(segment.epoch.as_str()) && ends_record(at, &segment)? {
+    let is_covered = |s: &Segment| heads.get(&s.source).is_some_and(|head| head.covers(s));
+    for segment in unknown(at)?.iter().filter(|s| !is_covered(s)) {
+        if ends_record(at, segment)? {
             let why = "the segment holds a record that is no part of the history that this host shows";
             let why = at.repo().damaged(&segment.name(), "record", Damage::other(why)).to_string();
             return Err(RepoError::Uncollectable { why });
         }
     }
     Ok(())
+}
+
+/// The segments of runs that the index has passed over.
+pub(super) fn unknown(at: &Attached) -> Result<Vec<Segment>, RepoError> {
+    let objects = at.repo().store().list(names::JOURNAL)?;
+    let reader = at.reader()?;
+    // The segments of a branch lie in the journal of the source that it branched off; the random part of an epoch tells them apart.
+    let mut known: HashSet<String> = HashSet::new();
+    for source in reader.sources()? {
+        known.extend(reader.runs_of(source.num)?);
+    }
+    let segments = objects.iter().filter_map(|o| Segment::parse(&o.name));
+    Ok(segments.filter(|s| !known.contains(s.epoch.as_str())).collect())
 }
 
 /// Whether another history rests on the segments of this source, or this one on those of another: then its history is not merged.

@@ -340,6 +340,15 @@ impl<'a> Collector<'a> {
 /// Writes the merged history of a source from the index, as it is: also what the repository has lost of it since. `None` where it can't
 /// be merged.
 pub fn merge(at: &Attached, source: &Source) -> Result<Option<MergedHead>, RepoError> {
+    merge_over(at, source, &HashSet::new())
+}
+
+/// The same, and it takes the place of these runs too, which the index has passed over.
+pub(super) fn merge_over(
+    at: &Attached,
+    source: &Source,
+    passed: &HashSet<String>,
+) -> Result<Option<MergedHead>, RepoError> {
     let reader = at.reader()?;
     // Of what lies behind lost records, nothing could be written.
     if strangers::has_branches(at, source)? || reader.beyond(source.num)?.is_some() {
@@ -354,7 +363,7 @@ pub fn merge(at: &Attached, source: &Source) -> Result<Option<MergedHead>, RepoE
         .iter()
         .filter_map(|o| Segment::parse(&o.name))
         .map(|segment| segment.epoch.as_str().to_owned())
-        .filter(|epoch| known.contains(epoch))
+        .filter(|epoch| known.contains(epoch) || passed.contains(epoch))
         .collect();
     runs.dedup();
     let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
