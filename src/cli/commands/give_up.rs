@@ -89,7 +89,9 @@ fn tell(context: &Context, source: &Source, what: &Unreadable, dry_run: bool) ->
     } else if !context.quiet {
         let root = path::show(&source.root);
         if what.objects.is_empty() {
-            out.line(format_args!("{root}: all of its journal that there is can be followed; there is nothing to give up"))?;
+            out.line(format_args!(
+                "{root}: all of its journal that there is can be followed; there is nothing to give up"
+            ))?;
         } else {
             let word = if dry_run { "would be" } else { "is" };
             out.line(format_args!("{root}: this {word} given up:"))?;
