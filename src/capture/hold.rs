@@ -238,7 +238,8 @@ mod tests {
         assert!(worked <= 7 && longest >= 4000 && hold.cause() == Some(Cause::Io), "others: {worked} {longest}");
         assert!(longest <= 4100, "it goes on a little all the time: {longest}");
         let (worked, _, hold) = minute(&limits, &|now| if (10_000..20_000).contains(&now) { 90 } else { 0 }, 100);
-        assert!((75..90).contains(&worked) && hold.cause().is_none(), "others for ten seconds: {worked}");
+        // The rest in which they end counts as one in which they wait, so it may rest twice more: 8 s of the 50.
+        assert!((70..90).contains(&worked) && hold.cause().is_none(), "others for ten seconds: {worked}");
         let patient = Limits { patience: Duration::from_secs(10), ..Limits::default() };
         let (worked, _, hold) = minute(&patient, &|_| 100, 100);
         assert!((70..85).contains(&worked) && hold.cause().is_none(), "not for ever: {worked}");

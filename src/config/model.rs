@@ -310,6 +310,14 @@ pub struct JobSettings {
     /// How long after the first failure; as all schedules if none.
     #[serde(default, deserialize_with = "values::duration_if_any")]
     pub retry_after: Option<Duration>,
+    /// Where it verifies: so many percent of the stored data are read, a random part each time.
+    #[serde(default = "default_read_data", deserialize_with = "values::percent")]
+    pub read_data: u8,
+}
+
+/// What a job that verifies reads where nothing is said, in percent: run each week, two thirds of the data are read within five months.
+fn default_read_data() -> u8 {
+    5
 }
 
 /// The service.

@@ -69,6 +69,13 @@ pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> 
     u8::try_from(number).ok().filter(|n| (1..=100).contains(n)).ok_or_else(wrong)
 }
 
+/// A part in percent, 0 to 100.
+pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let number = i64::deserialize(from)?;
+    let wrong = || D::Error::custom(format!("{number} is no part in percent: write a whole number from 0 to 100"));
+    u8::try_from(number).ok().filter(|n| *n <= 100).ok_or_else(wrong)
+}
+
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size: write a whole number and KiB, MiB, GiB or TiB, such as \"10 GiB\"");
     let text_ = text.trim();

@@ -4,6 +4,7 @@ use crate::config::{
     jobs,
     model::{Config, Source, Task},
 };
+use crate::crypto::random;
 use crate::daemon::{
     captures::Captures,
     error::{Trouble, told},
@@ -123,7 +124,8 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     // What can't be replayed is found and told by the check itself, in more detail.
     let at = tools.host.fresh(&tools.config)?;
     replay::catch_up(&at, &*work.pulse)?;
-    let report = check::verify(&at, &Options::default(), &*work.pulse, &work.stop)?;
+    let options = read_data(tools, work)?;
+    let report = check::verify(&at, &options, &*work.pulse, &work.stop)?;
     tools.trail.verified(&report, By::Job(&work.name));
     if report.stopped {
         return Err("it was ended before everything was checked".into());
@@ -142,12 +144,26 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
         tracing::error!("{}: {}: {}", problem.object, problem.part, problem.why);
     }
     match report.problems.first() {
-        None => Ok(format!("{} packs and {} snapshots, no problem", report.packs, report.snapshots)),
+        None => Ok(format!(
+            "{} packs and {} snapshots, {} of {} frames read, no problem",
+            report.packs, report.snapshots, report.read_frames, report.frames
+        )),
         Some(p) => {
             let (n, first) = (report.problems.len(), format!("{}: {}: {}", p.object, p.part, p.why));
             Err(format!("{n} problem(s) were found, the first: {first}; `bygone verify` names them all").into())
         }
     }
+}
+
+/// How much of the data a job reads that verifies: another random part each time.
+fn read_data(tools: &Tools, work: &Work) -> Result<Options, Trouble> {
+    let job = tools.config.jobs.iter().find(|job| job.name == work.name);
+    let percent = job.ok_or("it is not in the settings any more")?.read_data;
+    Ok(Options {
+        read_data: percent > 0,
+        subset_percent: (percent < 100).then_some(f64::from(percent)),
+        seed: u64::from_le_bytes(random::bytes()?),
+    })
 }
 
 fn maintain(tools: &Tools, work: &Work) -> Result<String, Trouble> {
