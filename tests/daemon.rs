@@ -677,6 +677,7 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
     host.start();
     host.until("it is produced", |host| !host.job(&name)["succeeded_ns"].is_null());
     assert_eq!(host.job(&name)["last_result"], format!("produced {}", source.display()));
+    assert!(host.run(&["snapshot", "ticks"]).contains("/produced  "), "a source is found by its name");
     let first = host.newest("produced/now");
     host.until("it is produced again, and captured", |host| host.newest("produced/now") != first);
     // What fails is told as with any job.

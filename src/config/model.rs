@@ -311,7 +311,7 @@ pub struct JobSettings {
     #[serde(default, deserialize_with = "values::duration_if_any")]
     pub retry_after: Option<Duration>,
     /// Where it verifies: so many percent of the stored data are read, a random part each time.
-    #[serde(default = "default_read_data", deserialize_with = "values::percent")]
+    #[serde(default = "default_read_data", deserialize_with = "values::part")]
     pub read_data: u8,
 }
 

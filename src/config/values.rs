@@ -70,7 +70,7 @@ pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> 
 }
 
 /// A part in percent, 0 to 100.
-pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+pub(super) fn part<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     let number = i64::deserialize(from)?;
     let wrong = || D::Error::custom(format!("{number} is no part in percent: write a whole number from 0 to 100"));
     u8::try_from(number).ok().filter(|n| *n <= 100).ok_or_else(wrong)

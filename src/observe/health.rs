@@ -1,7 +1,10 @@
 //! Whether all is as it should be: findings, each with what, why and a cure.
 
 use crate::config::watched::Health;
-use crate::observe::facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, Watched};
+use crate::observe::{
+    facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, Watched},
+    verified,
+};
 use crate::types::{duration::show_duration, time::Instant, when::show::ago};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -61,7 +64,10 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
     all.verified(facts, settings);
     all.rooms(facts, settings);
-    facts.service.iter().for_each(|service| all.service(service));
+    match &facts.service {
+        Some(service) => all.service(service),
+        None => all.no_service(facts),
+    }
     // Stable: what belongs together stays together.
     all.found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     all.found
@@ -310,16 +316,16 @@ impl Findings {
             }
             return;
         };
-        if last.problems > 0 {
-            let first = last.first.as_deref().map(|first| format!(", the first: {first}")).unwrap_or_default();
-            let why =
-                format!("the last verification, {}, found {} problem(s){first}", self.ago(last.at_ns), last.problems);
-            self.fail(
-                "verify problems",
-                "verify",
-                why,
-                "`bygone verify` names them all, with what is lost and what to do",
-            );
+        if let Some(found) = verified::standing(&facts.verified) {
+            let first = found.first.as_deref().map(|first| format!(", the first: {first}")).unwrap_or_default();
+            let why = format!("a verification, {}, found {} problem(s){first}", self.ago(found.at_ns), found.problems);
+            let to_do = match found.read_frames {
+                0 => "`bygone verify` names them all, with what is lost and what to do",
+                _ => {
+                    "`bygone verify --read-data` names them all, with what is lost and what to do; it has to find none before this ends"
+                }
+            };
+            self.fail("verify problems", "verify", why, to_do);
         }
         if self.is_older(last.at_ns, settings.verified_within) {
             let why = format!(
@@ -353,6 +359,14 @@ impl Findings {
                 );
                 self.fail(&key, &about, why, "make room on that file system, or let retention keep less");
             }
+        }
+    }
+
+    /// Schedules are run by a service only: where there are any and no service, they stand still.
+    fn no_service(&mut self, facts: &Facts) {
+        if !facts.jobs.is_empty() {
+            let why = format!("no service runs, and with it none of {} job(s)", facts.jobs.len());
+            self.degrade("no service", "service", why, "start it: `systemctl start bygone`, or `bygone daemon`");
         }
     }
 

@@ -170,8 +170,9 @@ fn verified(to: &mut Exposition, facts: &Facts) {
     let last = all.last();
     let help = "When this host verified the repository last.";
     to.one("bygone_verify_last_timestamp_seconds", (Gauge, help), last.map(|v| seconds(v.at_ns)));
-    let help = "Problems that the last verification by this host found.";
-    to.one("bygone_verify_problems", (Gauge, help), last.map(|v| v.problems as f64));
+    let help = "Problems that a verification by this host found, until one that reads as much finds none.";
+    let problems = verified::standing(all).map_or(0, |found| found.problems);
+    to.one("bygone_verify_problems", (Gauge, help), last.map(|_| problems as f64));
     let covered = COVERAGE_DAYS.into_iter().map(|(word, days)| {
         let since = facts.at_ns.saturating_sub(days * DAY_NS);
         (vec![("days", word)], verified::coverage(all, since).unwrap_or(0.0))

@@ -57,6 +57,13 @@ pub fn note(dir: &Path, made: Verification) -> Result<(), RepoError> {
     durable::replace(&path, &bytes, 0o600).map_err(|e| failed(e.into()))
 }
 
+/// The newest verification whose problems none after it has shown to be gone: one that read data, only by one that read all of them.
+pub fn standing(all: &[Verification]) -> Option<&Verification> {
+    let (at, found) = all.iter().enumerate().rfind(|(_, v)| v.problems > 0)?;
+    let is_gone = |later: &Verification| found.read_frames == 0 || later.read_frames >= later.frames;
+    (!all[at + 1..].iter().any(is_gone)).then_some(found)
+}
+
 /// The share of the data, from 0 to 1, that was read at least once since a time, by all verifications together. Random parts
 /// overlap as chance has it: the share is the one that is to be expected. `None` where none was made since.
 pub fn coverage(all: &[Verification], since_ns: i64) -> Option<f64> {
@@ -89,6 +96,17 @@ mod tests {
         assert_eq!(coverage(&[one(4, 100), one(5, 50), one(6, 50)], 5), Some(0.75));
         assert_eq!(coverage(&[one(5, 10), one(6, 100)], 5), Some(1.0));
         assert_eq!(coverage(&[Verification { at_ns: 5, ..Verification::default() }], 5), Some(1.0), "nothing is all");
+    }
+
+    #[test]
+    fn what_was_found_by_reading_is_gone_only_when_all_is_read() {
+        let bad = |v: Verification| Verification { problems: 1, ..v };
+        assert_eq!(standing(&[]), None);
+        assert_eq!(standing(&[one(1, 0), one(2, 100)]), None);
+        assert_eq!(standing(&[bad(one(1, 100)), one(2, 0), one(3, 99)]), Some(&bad(one(1, 100))));
+        assert_eq!(standing(&[bad(one(1, 5)), one(2, 100), one(3, 0)]), None);
+        assert_eq!(standing(&[bad(one(1, 0)), one(2, 0)]), None, "the structure was looked at again");
+        assert_eq!(standing(&[bad(one(1, 100)), bad(one(2, 100)), one(3, 5)]), Some(&bad(one(2, 100))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `bygone snapshot`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -44,8 +44,11 @@ pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
 
 /// None where no service runs.
 fn by_service(context: &Context, args: &Snapshot) -> Result<Option<Outcome>, Failure> {
-    let named = |path: &PathBuf| path.canonicalize().or_else(|_| std::path::absolute(path));
-    let sources = args.sources.iter().map(named).collect::<Result<_, _>>().explain(|| "cannot tell which source")?;
+    let path_of = |wanted: &PathBuf| match meant(&context.config.sources, wanted) {
+        Some(source) => Ok(source.path.clone()),
+        None => wanted.canonicalize().or_else(|_| std::path::absolute(wanted)),
+    };
+    let sources = args.sources.iter().map(path_of).collect::<Result<_, _>>().explain(|| "cannot tell which source")?;
     let mut failed = None;
     let what = What::Snapshot { sources, tier: Tier::from(args.tier) as u8 };
     let reached = service::ask(context, what, &mut |answer| {
@@ -103,15 +106,19 @@ pub fn chosen<'a>(context: &'a Context, wanted: &[PathBuf]) -> Result<Vec<&'a So
     wanted
         .iter()
         .map(|wanted| {
-            let real = wanted.canonicalize().unwrap_or_else(|_| wanted.clone());
-            let named = |s: &&Source| s.name.as_deref().is_some_and(|name| wanted.as_os_str() == name);
-            let found = all.iter().find(|s| s.path == real || s.path == *wanted).or_else(|| all.iter().find(named));
-            found.ok_or_else(|| {
+            meant(all, wanted).ok_or_else(|| {
                 Failure::new(format!("{} is not protected", wanted.display()))
                     .hint("`bygone source list` shows what is")
             })
         })
         .collect()
+}
+
+/// The source at a path or, where none is, of a name.
+fn meant<'a>(all: &'a [Source], wanted: &Path) -> Option<&'a Source> {
+    let real = wanted.canonicalize().unwrap_or_else(|_| wanted.to_owned());
+    let named = |s: &&Source| s.name.as_deref().is_some_and(|name| wanted.as_os_str() == name);
+    all.iter().find(|s| s.path == real || s.path == *wanted).or_else(|| all.iter().find(named))
 }
 
 /// Leaves the machine to others.
