@@ -2,7 +2,7 @@
 
 use crate::index::error::IndexError;
 use crate::progress::{Progress, Total};
-use crate::repo::{absent, attach::Attached, error::RepoError, names::Merged};
+use crate::repo::{absent, attach::Attached, error::RepoError, names::Merged, replay};
 use crate::verify::{data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,16 +36,13 @@ pub fn verify(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Report, VerifyError> {
-    let mut report = Report::default();
-    progress.start("checking keys", None);
-    keys::check(at.repo(), &mut report)?;
-    progress.start("checking packs", None);
+    let (mut report, mut known) = structure(at, progress, stop)?;
+    if !report.problems.is_empty() && !stop.load(Ordering::Relaxed) {
+        // What another host has collected meanwhile is in its new place when one looks again; what is lost stays lost.
+        replay::catch_up(at, progress)?;
+        (report, known) = structure(at, progress, stop)?;
+    }
     let reader = at.reader()?;
-    let known = reader.hold(|index| packs::check(at.repo(), index, progress, stop, &mut report))?;
-    progress.start("checking the journal", None);
-    reader.hold(|index| journal::check(at.repo(), index, progress, stop, &mut report))?;
-    progress.start("checking the rest", None);
-    others::check(at, &mut report)?;
     let mut bad = known.bad;
     if options.read_data && !stop.load(Ordering::Relaxed) {
         let chosen = data::choose(known.frames, options, &mut report);
@@ -65,4 +62,19 @@ pub fn verify(
         }
     }
     Ok(report)
+}
+
+/// Everything but the bytes of contents.
+fn structure(at: &Attached, progress: &dyn Progress, stop: &AtomicBool) -> Result<(Report, packs::Known), VerifyError> {
+    let mut report = Report::default();
+    progress.start("checking keys", None);
+    keys::check(at.repo(), &mut report)?;
+    progress.start("checking packs", None);
+    let reader = at.reader()?;
+    let known = reader.hold(|index| packs::check(at.repo(), index, progress, stop, &mut report))?;
+    progress.start("checking the journal", None);
+    reader.hold(|index| journal::check(at.repo(), index, progress, stop, &mut report))?;
+    progress.start("checking the rest", None);
+    others::check(at, &mut report)?;
+    Ok((report, known))
 }

@@ -414,8 +414,16 @@ pub fn caught_up(at: &Attached, progress: &dyn Progress) -> Result<(), RepoError
 }
 
 fn up_to_date(at: &Attached, progress: &dyn Progress) -> Result<Present, RepoError> {
-    caught_up(at, progress)?;
-    strangers::refuse(at)?;
+    let mut tries = 0;
+    loop {
+        caught_up(at, progress)?;
+        tries += 1;
+        match strangers::refuse(at) {
+            // What another host has captured since then is known when one looks again.
+            Err(RepoError::Uncollectable { .. }) if tries < TRIES => {}
+            known => break known?,
+        }
+    }
     attend::attend(at)
 }
 
