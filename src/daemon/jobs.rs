@@ -150,7 +150,8 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
         )),
         Some(p) => {
             let (n, first) = (report.problems.len(), format!("{}: {}: {}", p.object, p.part, p.why));
-            Err(format!("{n} problem(s) were found, the first: {first}; `bygone verify` names them all").into())
+            Err(format!("{n} problem(s) were found, the first: {first}; `bygone verify --read-data` names them all")
+                .into())
         }
     }
 }

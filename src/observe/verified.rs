@@ -59,9 +59,13 @@ pub fn note(dir: &Path, made: Verification) -> Result<(), RepoError> {
 
 /// The newest verification whose problems none after it has shown to be gone: one that read data, only by one that read all of them.
 pub fn standing(all: &[Verification]) -> Option<&Verification> {
-    let (at, found) = all.iter().enumerate().rfind(|(_, v)| v.problems > 0)?;
-    let is_gone = |later: &Verification| found.read_frames == 0 || later.read_frames >= later.frames;
-    (!all[at + 1..].iter().any(is_gone)).then_some(found)
+    let shows_gone = |found: &Verification, later: &Verification| {
+        later.problems == 0 && (found.read_frames == 0 || later.read_frames >= later.frames)
+    };
+    let stands = |(at, found): &(usize, &Verification)| {
+        found.problems > 0 && !all[at + 1..].iter().any(|later| shows_gone(found, later))
+    };
+    all.iter().enumerate().rfind(stands).map(|(_, found)| found)
 }
 
 /// The share of the data, from 0 to 1, that was read at least once since a time, by all verifications together. Random parts
@@ -107,6 +111,8 @@ mod tests {
         assert_eq!(standing(&[bad(one(1, 5)), one(2, 100), one(3, 0)]), None);
         assert_eq!(standing(&[bad(one(1, 0)), one(2, 0)]), None, "the structure was looked at again");
         assert_eq!(standing(&[bad(one(1, 100)), bad(one(2, 100)), one(3, 5)]), Some(&bad(one(2, 100))));
+        let both = [bad(one(1, 100)), bad(one(2, 0)), one(3, 0)];
+        assert_eq!(standing(&both), Some(&both[0]), "what was found since and is gone hides nothing");
     }
 
     #[test]
