@@ -50,7 +50,10 @@ fn sources_are_added_listed_and_removed() {
     let (status, _, told) = run(dir, &["source", "add", &format!("{a}/below")]);
     assert_eq!(status, 1);
     assert!(told.starts_with("error: source DIR/a/below lies inside source DIR/a\n  to do: "), "{told}");
-    assert_eq!(run(dir, &["config", "check"]), (0, "DIR/bygone.toml: no problems, 2 sources\n".into(), String::new()));
+    assert_eq!(
+        run(dir, &["config", "check"]),
+        (0, "DIR/bygone.toml: no problems, 2 source(s)\n".into(), String::new())
+    );
     assert_eq!(run(dir, &["source", "remove", a]).0, 0);
     let (status, _, told) = run(dir, &["source", "remove", a]);
     assert!(status == 1 && told.contains("has no source DIR/a"), "{told}");

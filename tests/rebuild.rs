@@ -145,6 +145,65 @@ fn a_journal_that_has_lost_its_end_is_told() {
     assert!(told.contains("ends with snapshot 2, and snapshot 3 was known here before"), "{told}");
 }
 
+/// The trail names what was captured: a new machine, which has seen nothing of it, misses the record all the same.
+#[test]
+fn a_new_machine_misses_what_was_rolled_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let (source, settings) = (dir.join("a"), dir.join("bygone.toml"));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    durable::replace(&settings, format!("state = {:?}\n", dir.join("state")).as_bytes(), 0o600).unwrap();
+    fs::create_dir(&source).unwrap();
+    run(dir, &["init", "--repo", &text(&dir.join("repo")), "--key-file", &text(&dir.join("key"))]);
+    run(dir, &["source", "add", &text(&source)]);
+    for n in 0..3 {
+        fs::write(source.join("f"), format!("{n}")).unwrap();
+        run(dir, &["snapshot"]);
+    }
+    let mut segments: Vec<_> = walk(&dir.join("repo/journal"));
+    segments.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    let newest = segments.last().unwrap();
+    let kept = fs::read(newest).unwrap();
+    fs::remove_file(newest).unwrap();
+    let machine = |n: u32| {
+        let before = fs::read_to_string(&settings).unwrap();
+        let rest: Vec<&str> = before.lines().filter(|line| !line.starts_with("state")).collect();
+        fs::write(&settings, format!("state = {:?}\n{}\n", dir.join(format!("state-{n}")), rest.join("\n"))).unwrap();
+    };
+    let ended = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+        let out = command.arg("--config").arg(&settings).args(args).env_clear().env("HOME", dir).output().unwrap();
+        (out.status.code().unwrap(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    machine(1);
+    for (args, status) in [(&["verify"][..], 3), (&["maintain"], 1)] {
+        let (ended, told) = ended(args);
+        assert!(ended == status && told.contains("names snapshot 3 of"), "{args:?}: {ended}: {told}");
+    }
+    // It was somebody's mistake: put back, all is well.
+    fs::write(newest, kept).unwrap();
+    for command in ["verify", "maintain"] {
+        run(dir, &[command]);
+    }
+    // It was not, and there is none to put back: capturing goes on, and says so, and somebody decides.
+    fs::remove_file(newest).unwrap();
+    machine(2);
+    fs::write(source.join("f"), "after").unwrap();
+    let (status, told) = ended(&["snapshot"]);
+    assert!(status == 3 && told.contains("names snapshot 3 of"), "{status}: {told}");
+    assert_eq!(ended(&["maintain"]).0, 1, "another record has its number now");
+    let (status, told) = ended(&["verify"]);
+    assert!(status == 3 && told.contains("names snapshot 3 of"), "{status}: {told}");
+    assert!(run(dir, &["maintain", "--give-up", &text(&source)]).contains("snapshot 3 of"));
+    for command in ["maintain", "verify", "snapshot"] {
+        run(dir, &[command]);
+    }
+    machine(3);
+    for command in ["verify", "maintain"] {
+        run(dir, &[command]);
+    }
+}
+
 fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

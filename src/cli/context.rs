@@ -12,6 +12,7 @@ use crate::config::places::{Places, Surroundings};
 use crate::types::{
     location::{Location, S3Url},
     path::is_name,
+    when::zone::Zone,
 };
 
 /// What every command is given.
@@ -62,6 +63,11 @@ impl Context {
         }
         let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
         Ok((Context { config, repository_named, places, json: global.json, quiet: global.quiet }, problems))
+    }
+
+    /// The zone in which times are read and shown.
+    pub fn zone(&self) -> Result<Zone, Failure> {
+        self.config.zone().into_failure()
     }
 
     /// The standard output.

@@ -65,10 +65,7 @@ impl Past {
 
     /// The same for the host that was asked for.
     pub fn open_of(context: &Context, of: &OfHost) -> Result<Past, Failure> {
-        let zone = match &context.config.mount.zone {
-            Some(name) => Zone::named(name).into_failure()?,
-            None => Zone::system(),
-        };
+        let zone = context.zone()?;
         let at = open::attached(context)?;
         let index = at.reader().into_failure()?;
         let mut outcome = Outcome::Done;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::error::Place;
 use super::model::{Config, KeyFrom, Source};
 use super::patterns;
+use super::roles::{Role, Who};
+use crate::sys::users;
 use crate::types::path::is_within;
 use crate::types::when::zone::Zone;
 
@@ -38,6 +40,52 @@ pub fn check(config: &Config) -> Vec<Problem> {
     }
     problems.extend(overlaps(&config.sources));
     problems.extend(own(config));
+    problems.extend(mount(config));
+    problems
+}
+
+/// The directory of the mount where it is a source or one of bygone's own directories, lies in one or contains one: it would hide
+/// what is captured, or be captured itself.
+pub fn mount(config: &Config) -> Vec<Problem> {
+    let Some(at) = &config.mount.at else { return Vec::new() };
+    let real = real_path(at);
+    let sources = config.sources.iter().map(|source| ("source", source.path.as_path()));
+    let problem = |(name, dir): (&str, &Path)| {
+        let other = real_path(dir);
+        let how = match (below(&real, &other), below(&other, &real)) {
+            (true, true) => "is",
+            (true, false) => "lies inside",
+            (false, true) => "contains",
+            (false, false) => return None,
+        };
+        Some(Problem {
+            place: config.mount_dir_at.clone(),
+            what: format!("[mount] at: {} {how} the {name} {}", at.display(), dir.display()),
+            cure: "choose a directory apart from it: history is not captured with itself".into(),
+        })
+    };
+    sources.chain(config.own_dirs()).filter_map(problem).collect()
+}
+
+/// The users and groups of roles that this system does not know. They may be made later, and until then give nobody anything.
+pub fn unknown_names(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for role in Role::ALL {
+        for who in config.roles.of(role) {
+            let (sort, name, found) = match who {
+                Who::User(name) => ("user", name, users::uid_of(name)),
+                Who::Group(name) => ("group", name, users::gid_of(name)),
+                Who::Uid(_) | Who::Gid(_) => continue,
+            };
+            let what = match found {
+                Ok(Some(_)) => continue,
+                Ok(None) => format!("[roles] {role}: this system knows no {sort} {name:?}"),
+                Err(e) => format!("[roles] {role}: cannot look up the {sort} {name:?}: {e}"),
+            };
+            let cure = format!("make the {sort}, or correct the name: until then it gives nobody anything");
+            problems.push(Problem { place: Place::whole(&config.path), what, cure });
+        }
+    }
     problems
 }
 
@@ -209,6 +257,20 @@ mod tests {
                 "/c.toml:10:8: source DIR/b is the state directory DIR/b"
             ]
         );
+    }
+
+    #[test]
+    fn mounts_that_would_hide_or_be_captured_and_roles_of_nobody() {
+        let text = "[mount]\nat = \"DIR/link/sub\"\n[[source]]\npath = \"DIR/a\"";
+        assert_eq!(problems(text), ["/c.toml:2:6: [mount] at: DIR/link/sub lies inside the source DIR/a"]);
+        let text = "[mount]\nat = \"DIR/new\"\n[[source]]\npath = \"DIR/a\"";
+        assert_eq!(problems(text), Vec::<String>::new());
+        let around = places::Surroundings { root: true, ..places::Surroundings::default() };
+        let text = "[roles]\nview = [\"root\", \"no-such-user\", \"@no-such-group\", \"@0\"]";
+        let config = load::parse(text, Path::new("/c.toml"), &places::Places::of(&around).unwrap()).unwrap();
+        let found: Vec<String> = unknown_names(&config).into_iter().map(|p| p.what).collect();
+        let unknown = |sort, name| format!("[roles] view: this system knows no {sort} {name:?}");
+        assert_eq!(found, [unknown("user", "no-such-user"), unknown("group", "no-such-group")]);
     }
 
     #[test]

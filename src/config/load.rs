@@ -75,6 +75,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         limits: raw.limits,
         mount: raw.mount,
         mount_zone_at: at(ranges::span(text, "mount", "zone")),
+        mount_dir_at: at(ranges::span(text, "mount", "at")),
         retention: raw.retention,
         compliance: raw.compliance,
         schedule: raw.schedule,

@@ -13,7 +13,10 @@ use super::roles::Roles;
 use super::values;
 use super::watched::{Channel, Health, Metrics};
 use crate::schedule::{blackout::Blackout, model::Schedule};
-use crate::types::{location::Location, when::zone::Zone};
+use crate::types::{
+    location::Location,
+    when::zone::{Zone, ZoneError},
+};
 
 /// All settings, with nothing left open.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct Config {
     pub mount: Mount,
     /// Where the file names the zone of the mount.
     pub mount_zone_at: Place,
+    /// Where the file names the directory of the mount.
+    pub mount_dir_at: Place,
     /// How long what is kept, of the sources that do not say so themselves.
     pub retention: Retention,
     /// What is promised to those who ask.
@@ -62,6 +67,11 @@ pub struct Config {
 
 impl Config {
     /// The directories that are bygone's own, with what they are: the state, and a repository that is a directory. Nothing in
+    /// The zone in which times are read and shown, to people and by the mount: that of the settings, or the system's.
+    pub fn zone(&self) -> Result<Zone, ZoneError> {
+        self.mount.zone.as_deref().map_or_else(|| Ok(Zone::system()), Zone::named)
+    }
+
     /// them is ever captured.
     pub fn own_dirs(&self) -> Vec<(&'static str, &Path)> {
         let repository = self.repository.dir().map(|dir| ("repository", dir));

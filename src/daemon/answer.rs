@@ -91,7 +91,8 @@ fn done(asked: &Asked<'_>, current: &Current, (what, role): (&What, Option<Role>
             let ns = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
             let until = for_ms.map(|ms| Instant(now.0.saturating_add(ns(ms))));
             shared.pause.set(until, now).map_err(|e| format!("cannot pause: {e}"))?;
-            let end = until.map_or_else(|| "somebody resumes".to_owned(), |at| show(at, &Zone::system()));
+            let zone = current.config.zone().unwrap_or_else(|_| Zone::system());
+            let end = until.map_or_else(|| "somebody resumes".to_owned(), |at| show(at, &zone));
             Ok((format!("paused until {end}; what runs already is finished"), true))
         }
         What::Resume => match shared.pause.clear() {

@@ -1,17 +1,12 @@
 //! New settings: all of them, or none.
 
-use crate::config::{
-    check,
-    model::Config,
-    roles::{Role, Who},
-};
+use crate::config::{check, model::Config};
 use crate::daemon::{
     host::Host,
     shared::{Current, Shared},
     trail::Trail,
 };
 use crate::repo::attach::Attached;
-use crate::sys::users;
 use std::sync::Arc;
 
 /// Loads new settings and whatever they need, without a change to what runs. The error is a text for people.
@@ -43,22 +38,9 @@ fn opened(host: &dyn Host, config: &Config) -> Result<(Arc<Attached>, Arc<Trail>
     Ok((at, Arc::new(Trail::new(audit))))
 }
 
-/// Tells of names that nobody has: they may be made later, and until then give nobody anything.
+/// Tells of names that nobody has.
 fn look_for(config: &Config) {
-    for role in Role::ALL {
-        for who in config.roles.of(role) {
-            let (name, found) = match who {
-                Who::User(name) => (name, users::uid_of(name)),
-                Who::Group(name) => (name, users::gid_of(name)),
-                Who::Uid(_) | Who::Gid(_) => continue,
-            };
-            match found {
-                Ok(Some(_)) => {}
-                Ok(None) => tracing::warn!("[roles] {role}: this system knows no {name:?}"),
-                Err(e) => tracing::warn!("[roles] {role}: cannot look up {name:?}: {e}"),
-            }
-        }
-    }
+    check::unknown_names(config).iter().for_each(|unknown| tracing::warn!("{}", unknown.what));
 }
 
 /// What a service that runs can't change: the places by which it is found.
@@ -81,7 +63,7 @@ fn sound(new: &Config, old: Option<&Config>) -> Result<(), String> {
     let before = old.map(check::check).unwrap_or_default();
     let mut problems: Vec<_> = match old {
         Some(_) => check::check(new),
-        None => check::overlaps(&new.sources).into_iter().chain(check::own(new)).collect(),
+        None => [check::overlaps(&new.sources), check::own(new), check::mount(new)].concat(),
     };
     problems.retain(|problem| !before.iter().any(|known| known.what == problem.what));
     let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}; to do: {}", p.place, p.what, p.cure)).collect();

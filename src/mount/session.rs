@@ -15,10 +15,7 @@ use crate::sys::{
     fuse::{self, FuseError},
     mounts,
 };
-use crate::types::{
-    path,
-    when::zone::{Zone, ZoneError},
-};
+use crate::types::{path, when::zone::ZoneError};
 use crate::view::{names, whose::Whose};
 use std::{
     io,
@@ -45,7 +42,7 @@ pub struct MountOptions {
 impl MountOptions {
     /// What of the history is mounted, and how, by the settings alone.
     pub fn of(config: &Config) -> Result<MountOptions, ZoneError> {
-        let zone = config.mount.zone.as_deref().map_or_else(|| Ok(Zone::system()), Zone::named)?;
+        let zone = config.zone()?;
         let shown = Shown {
             host: config.host.clone(),
             exact: false,

@@ -12,6 +12,9 @@ pub(super) fn findings(report: &Compliance) -> Vec<Finding> {
     }
     report.sources.iter().for_each(|source| out.source(source));
     out.verification(report);
+    for hold in report.holds.iter().filter(|hold| hold.touches == 0) {
+        out.add(Weight::Attention, format!("The legal hold {} touches no recovery point.", hold.case));
+    }
     if !report.trail.problems.is_empty() {
         let n = report.trail.problems.len();
         out.add(
@@ -73,6 +76,13 @@ impl Findings {
     }
 
     fn verification(&mut self, report: &Compliance) {
+        let found = report.verifications.iter().rev().skip(1).filter(|row| row.outcome == "partial").count();
+        if found > 0 {
+            self.add(
+                Weight::Attention,
+                format!("{found} earlier verification(s) found damage; what became of it, later ones say."),
+            );
+        }
         match report.verifications.last() {
             None => self.add(Weight::Attention, "The repository was not verified in this time.".to_owned()),
             Some(last) if last.outcome != "done" => {

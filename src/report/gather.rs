@@ -13,7 +13,7 @@ use crate::report::{
     sources, trail,
 };
 use crate::types::{
-    hold::Scope,
+    hold::{Hold, Scope, Shown},
     path,
     time::Instant,
     when::{show, zone::Zone},
@@ -112,16 +112,29 @@ fn holds(ask: &Ask<'_>) -> Result<Vec<HoldRow>, ReportError> {
     let cases = force::cases(ask.at.repo(), ask.at.dir())?;
     let open = cases.into_iter().flat_map(|case| case.placements);
     let open = open.filter(|p| !p.released && p.hold.is_in_force(ask.now));
-    Ok(open
-        .map(|p| HoldRow {
+    open.map(|p| {
+        Ok(HoldRow {
             case: text(&p.hold.id),
             owner: text(&p.hold.owner),
             reason: text(&p.hold.reason),
             scope: scope(&p.hold.scope, ask.zone),
+            touches: touches(ask, &p.hold)?,
             placed: When(p.event.time),
             until: p.hold.until.map(When),
         })
-        .collect())
+    })
+    .collect()
+}
+
+fn touches(ask: &Ask<'_>, hold: &Hold) -> Result<u64, ReportError> {
+    let reader = ask.at.reader()?;
+    let mut count = 0;
+    for source in reader.sources()? {
+        let all = reader.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1)?;
+        let shown = |n: usize| Shown { from: all[n].time, next: all.get(n + 1).map(|next| next.time) };
+        count += (0..all.len()).filter(|n| hold.touches(shown(*n), &source)).count() as u64;
+    }
+    Ok(count)
 }
 
 fn scope(scope: &Scope, zone: &Zone) -> String {

@@ -113,6 +113,8 @@ pub struct HoldRow {
     pub reason: String,
     /// What it touches, in words.
     pub scope: String,
+    /// How many recovery points that are.
+    pub touches: u64,
     /// When it was placed.
     pub placed: When,
     /// Until when it is in force; until it is released if none.

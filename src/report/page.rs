@@ -196,7 +196,11 @@ impl Page<'_> {
                     .text(&hold.owner)
                     .raw(": ")
                     .text(&hold.reason);
-                self.html.raw("</td><td>").text(&hold.scope).raw("</td><td class=\"time\">").text(&placed);
+                self.html
+                    .raw("</td><td>")
+                    .text(&format!("{} ({} recovery points)", hold.scope, hold.touches))
+                    .raw("</td><td class=\"time\">")
+                    .text(&placed);
                 self.html.raw("</td><td class=\"time\">").text(&until).raw("</td></tr>\n");
             }
             self.html.raw("</table>\n");

@@ -4,6 +4,7 @@ use crate::repo::audit::{
     check::{Problem, Trail},
     entry::Entry,
     event::{Kind, value_bytes},
+    named,
 };
 use crate::report::{
     gather::text,
@@ -80,14 +81,46 @@ fn what(entry: &Entry) -> String {
         }
         Some(Kind::KeyRemove) => format!("removed the key {}", about("key").unwrap_or_default()),
         Some(Kind::Policy) => format!("the rules of retention are: {}", detail("text").unwrap_or_default()),
+        Some(Kind::Snapshot) => snapshot(entry),
+        Some(Kind::Failure) => {
+            let of = about("source").map_or(String::new(), |source| format!(" of {source}"));
+            format!("{}{of} failed", detail("doing").unwrap_or_else(|| "something".to_owned()))
+        }
+        Some(Kind::Delete) if detail("given_up").is_some() => format!(
+            "gave up what can't be read of {}: {}",
+            about("source").unwrap_or_default(),
+            ["given_up", "lost", named::GIVEN_UP].iter().filter_map(|name| detail(name)).collect::<Vec<_>>().join(", ")
+        ),
+        Some(Kind::Delete) => format!(
+            "released {} recovery point(s) of {} on {} ({}), by the authority of {}",
+            count("snapshots"),
+            about("source").unwrap_or_default(),
+            about("host").unwrap_or_default(),
+            detail("numbers").unwrap_or_default(),
+            detail("authority").unwrap_or_default()
+        ),
+        Some(Kind::Maintain) if about("retired_host").is_some() => {
+            format!("waits no longer for the host {}", about("retired_host").unwrap_or_default())
+        }
+        Some(Kind::Maintain) => format!(
+            "maintained the repository: released {} recovery point(s), deleted {} pack(s)",
+            count("released"),
+            count("deleted_packs")
+        ),
+        Some(Kind::Control) => {
+            let done = detail("done").map_or(String::new(), |done| format!(": {done}"));
+            format!("told the service: {}{done}", detail("asked").unwrap_or_default())
+        }
+        Some(Kind::Report) => "made a report".to_owned(),
         _ => {
             let all = entry.subject.iter().chain(&entry.details).filter(|(_, v)| !v.is_null());
             let all: Vec<String> = all.map(|(name, value)| format!("{name} {}", words(value))).collect();
             format!("{}: {}", text(&entry.kind), all.join(", "))
         }
     };
-    let spelt_out = matches!(Kind::parse(&entry.kind), None | Some(Kind::Snapshot | Kind::Failure | Kind::Delete));
-    let told = match entry.outcome == "failed" && !spelt_out {
+    let spelt_out = matches!(Kind::parse(&entry.kind), None | Some(Kind::Captures));
+    let says_so = spelt_out || entry.kind == Kind::Failure.word();
+    let told = match entry.outcome == "failed" && !says_so {
         true => format!("tried, in vain: {told}"),
         false => told,
     };
@@ -95,6 +128,28 @@ fn what(entry: &Entry) -> String {
         Some(why) => format!("{told}; {why}"),
         None => told,
     }
+}
+
+/// A snapshot that somebody asked for, and what of it was not captured.
+fn snapshot(entry: &Entry) -> String {
+    let value = |name: &str| entry.subject.get(name).filter(|v| !v.is_null()).map(words).unwrap_or_default();
+    let mut told = format!("captured {} on {}", value("source"), value("host"));
+    if let Some(number) = entry.subject.get("snapshot").and_then(|s| s.get("number")) {
+        told.push_str(&format!(" as recovery point {number}"));
+    }
+    for (name, what) in [
+        ("unreadable", "could not be read"),
+        ("fuzzy", "changed all the time while being read"),
+        ("altered", "had changed without a change of their times"),
+    ] {
+        if entry.count(name) > 0 {
+            told.push_str(&format!("; {} file(s) {what}", entry.count(name)));
+        }
+    }
+    if let Some(Value::Array(failures)) = entry.details.get("failures") {
+        failures.iter().for_each(|failure| told.push_str(&format!("; {}", words(failure))));
+    }
+    told
 }
 
 /// A value of an entry.

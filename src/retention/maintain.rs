@@ -11,6 +11,7 @@ use crate::repo::{
     audit::{
         error::AuditError,
         event::{Event, Kind, Outcome},
+        witness,
         writer::Audit,
     },
     collect::{
@@ -62,6 +63,9 @@ pub enum MaintainError {
     /// What would be released could not be written down.
     #[error("nothing is released, since it could not be written into the audit trail first: {0}")]
     Audit(#[from] AuditError),
+    /// It is not known which snapshots the audit trail names.
+    #[error("nothing is collected: {0}")]
+    Trail(AuditError),
 }
 
 /// What is planned for a source.
@@ -187,6 +191,7 @@ impl Maintenance<'_> {
         let mut done = Maintained::default();
         self.note_locks(plans)?;
         self.restore(plans, &mut done)?;
+        self.look_for_named()?;
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
         let releasing = force::settled(self.at.dir())?;
         // A hold that was placed since it was planned counts.
@@ -240,6 +245,14 @@ impl Maintenance<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a record needs that the trail names and the journal lacks, nobody knows.
+    fn look_for_named(&self) -> Result<(), MaintainError> {
+        match witness::check(self.at).map_err(MaintainError::Trail)?.first() {
+            None => Ok(()),
+            Some(named) => Err(RepoError::Uncollectable { why: witness::why(named) }.into()),
+        }
     }
 
     /// Locks of the settings are set in the repository, where they stay.

@@ -1,15 +1,22 @@
 //! What collection states, legal holds and the audit trail.
 
+use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
-    audit::{self, error::AuditError},
+    audit::{
+        self,
+        error::AuditError,
+        named::{self, Named as Snapshot},
+        witness,
+    },
     collect::{
         attend, locks,
         statement::{self, Named},
     },
     error::RepoError,
     holds::{error::HoldsError, force},
-    names::{COLLECTION, HOLDS},
+    names::{self, COLLECTION, HOLDS},
+    replay,
 };
 use crate::verify::report::Report;
 
@@ -85,7 +92,7 @@ fn trail(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
         Ok(trail) => trail,
         Err(AuditError::Repo(e)) => return Err(e),
         Err(e) => {
-            report.problem(crate::repo::names::AUDIT, "audit trail", e.to_string());
+            report.problem(names::AUDIT, "audit trail", e.to_string());
             return Ok(());
         }
     };
@@ -94,6 +101,26 @@ fn trail(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
             .problem(&problem.object, "audit trail", problem.what)
             .lost("what the entry told")
             .advise("`bygone audit verify` says when it was written; put back a good copy of the object");
+    }
+    named_snapshots(at, named::all(trail.entries.iter().map(|stored| &stored.entry)), report)
+}
+
+/// What the trail names of the journals.
+fn named_snapshots(at: &Attached, named: Vec<Snapshot>, report: &mut Report) -> Result<(), RepoError> {
+    let mut missing = at.reader()?.hold(|reader| witness::missing(reader, named))?;
+    if !missing.is_empty() {
+        // The trail was read last: what was captured before it was.
+        replay::catch_up(at, &Quiet)?;
+        missing = at.reader()?.hold(|reader| witness::missing(reader, missing))?;
+    }
+    for named in missing {
+        report
+            .problem(names::JOURNAL, "history", witness::why(&named))
+            .lost("what was captured by then and by the snapshots behind it, as far as nothing else shows it")
+            .advise(
+                "put back the records from another copy of the repository, or run `bygone maintain` on a host whose index has seen \
+                 them; without one, `bygone maintain --give-up SOURCE` lets them go",
+            );
     }
     Ok(())
 }

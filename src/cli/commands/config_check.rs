@@ -14,6 +14,7 @@ pub fn run(global: &Global) -> Result<Outcome, Failure> {
     let (context, mut problems) = Context::load_with_problems(global, Missing::Error)?;
     let config = &context.config;
     problems.extend(check::check(config));
+    problems.extend(check::unknown_names(config));
     let mut out = context.out();
     if context.json {
         out.json(&as_json(config, &problems))?;
@@ -25,7 +26,7 @@ pub fn run(global: &Global) -> Result<Outcome, Failure> {
     if problems.is_empty() && !context.json && !context.quiet {
         let file = config.path.display();
         match config.exists() {
-            true => out.line(format_args!("{file}: no problems, {} sources", config.sources.len()))?,
+            true => out.line(format_args!("{file}: no problems, {} source(s)", config.sources.len()))?,
             false => out.line(format_args!("{file} is not there: all settings have their defaults"))?,
         }
     }

@@ -11,7 +11,10 @@ use crate::cli::trail;
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
-    audit::event::{Event, Kind, Outcome as Ended},
+    audit::{
+        event::{Event, Kind, Outcome as Ended},
+        named::{self, GIVEN_UP},
+    },
     collect::give_up::{self, Unreadable},
     replay,
 };
@@ -29,18 +32,25 @@ pub(super) fn run(
     let source = find(at, root, host.unwrap_or(&context.config.host))?;
     let what = give_up::unreadable(at, &source, progress).into_failure()?;
     tell(context, &source, &what, dry_run)?;
-    if dry_run || what.objects.is_empty() {
+    if dry_run || what.is_nothing() {
         return Ok(Outcome::Done);
     }
     let audit = trail::open(context, at.repo());
     let event = |ended: Ended| {
-        Event::new(Kind::Delete, ended).source(&source).detail("given_up", names(&what)).detail("lost", ranges(&what))
+        Event::new(Kind::Delete, ended)
+            .source(&source)
+            .detail("given_up", names(&what))
+            .detail("lost", ranges(&what))
+            .detail(GIVEN_UP, named::give_up_value(&what.named))
     };
     let authority = "whoever ran `maintain --give-up`: it can't be read";
     audit
         .record_durably(event(Ended::Begun).detail("authority", authority))
         .explain(|| "nothing is given up, since it could not be written into the audit trail first")?;
-    let given = give_up::give_up(at, &source).into_failure().map(|_| Outcome::Done);
+    let given = match what.objects.is_empty() {
+        true => Ok(Outcome::Done),
+        false => give_up::give_up(at, &source).into_failure().map(|_| Outcome::Done),
+    };
     let ended = trail::ended_and_stored(&audit, at.repo(), given, event)?;
     let mut out = context.out();
     if !context.json && !context.quiet {
@@ -84,11 +94,11 @@ fn tell(context: &Context, source: &Source, what: &Unreadable, dry_run: bool) ->
             .collect();
         out.json(&json!({
             "kind": "given_up", "source": json_bytes(&source.root), "host": source.host, "objects": objects, "lost": lost,
-            "done": !dry_run && !objects.is_empty(),
+            "named": what.named.iter().map(|n| n.number.0).collect::<Vec<_>>(), "done": !dry_run && !what.is_nothing(),
         }))?;
     } else if !context.quiet {
         let root = path::show(&source.root);
-        if what.objects.is_empty() {
+        if what.is_nothing() {
             out.line(format_args!(
                 "{root}: all of its journal that there is can be followed; there is nothing to give up"
             ))?;
@@ -96,6 +106,9 @@ fn tell(context: &Context, source: &Source, what: &Unreadable, dry_run: bool) ->
             let word = if dry_run { "would be" } else { "is" };
             out.line(format_args!("{root}: this {word} given up:"))?;
             what.objects.iter().try_for_each(|(name, why)| out.line(format_args!("  {name}: {why}")))?;
+            for named in &what.named {
+                out.line(format_args!("  {named}: the audit trail names it, and the journal has no such record"))?;
+            }
             for lost in &what.lost {
                 out.line(format_args!("  snapshots {} to {} do not show, and will not", lost.first, lost.last))?;
             }

@@ -1,10 +1,12 @@
 //! `bygone hold place`, `list`, `show`, `lengthen` and `release`.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::hold_export;
+use super::{hold_export, snapshot};
 use crate::cli::args::evidence::{Hold as Command, HoldLengthen, HoldList, HoldPlace, HoldRelease, HoldShow};
 use crate::cli::context::Context;
 use crate::cli::out::Out;
@@ -52,8 +54,8 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     let last = |text: &Option<String>| text.as_deref().map(|text| past.time(text).map(|t| t.instant)).transpose();
     let scope = Scope {
         paths: args.paths.iter().map(|p| clean(p)).collect::<Result<_, _>>()?,
-        sources: args.sources.iter().map(|p| clean(p)).collect::<Result<_, _>>()?,
-        hosts: args.hosts.clone(),
+        sources: args.sources.iter().map(|p| source(context, &past, p, &args.hosts)).collect::<Result<_, _>>()?,
+        hosts: args.hosts.iter().map(|host| known_host(context, &past, host)).collect::<Result<_, _>>()?,
         from: args.from.as_deref().map(|text| past.time_from(text)).transpose()?,
         to: last(&args.to)?,
     };
@@ -96,6 +98,9 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
         false => {}
     }
     out.finish()?;
+    if touched == 0 && never.is_empty() {
+        tracing::warn!("no snapshot is in its scope yet: if that is a slip, release it and place another");
+    }
     for path in &never {
         tracing::warn!(
             "nothing was ever captured at {}: the hold keeps what will be there; if that is a slip, release it and place another",
@@ -103,6 +108,35 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
         );
     }
     Ok(outcome.and(past.outcome))
+}
+
+/// The root of a source that was named by it or, one of these settings, by its name: a slip would hold nothing.
+fn source(context: &Context, past: &Past, wanted: &Path, hosts: &[String]) -> Result<Vec<u8>, Failure> {
+    let configured = snapshot::meant(&context.config.sources, wanted);
+    let root = clean(configured.map_or(wanted, |source| &source.path))?;
+    let of_host = |host: &str| hosts.is_empty() || hosts.iter().any(|wanted| wanted == host);
+    let known = past.index.sources()?;
+    let known: Vec<_> = known.iter().filter(|s| of_host(&s.host)).collect();
+    if known.iter().any(|s| s.root == root) || (configured.is_some() && of_host(&context.config.host)) {
+        return Ok(root);
+    }
+    let roots: BTreeSet<String> = known.iter().map(|s| path::show(&s.root)).collect();
+    let roots: Vec<String> = roots.into_iter().collect();
+    let hint = match roots.as_slice() {
+        [] => "the repository has none of that host: `bygone status` names those that there are".to_owned(),
+        some => format!("there are {}; --path holds a part of one", some.join(", ")),
+    };
+    Err(Failure::new(format!("{} is no source in this repository", path::show(&root))).hint(hint))
+}
+
+fn known_host(context: &Context, past: &Past, wanted: &str) -> Result<String, Failure> {
+    let known: BTreeSet<String> = past.index.sources()?.into_iter().map(|s| s.host).collect();
+    if known.contains(wanted) || context.config.host == wanted {
+        return Ok(wanted.to_owned());
+    }
+    let known: Vec<String> = known.into_iter().collect();
+    Err(Failure::new(format!("no host {wanted:?} has captured anything into this repository"))
+        .hint(format!("there are {}", known.join(", "))))
 }
 
 /// How many snapshots a hold touches, of all hosts.

@@ -81,6 +81,9 @@ pub(super) fn run(context: &Context, args: &HoldExport) -> Result<Outcome, Failu
         false => {}
     }
     out.finish()?;
+    if snapshots == 0 {
+        tracing::warn!("the case {} touches no snapshot: there is nothing to hand over but its papers", case.id);
+    }
     Ok(outcome.and(begun))
 }
 

@@ -26,56 +26,56 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
     let mut out = context.out();
     match told {
         Some(standing) if context.json => standing.jobs.iter().try_for_each(|job| out.json(job))?,
-        Some(standing) => list(&mut out, &standing)?,
+        Some(standing) => list((&mut out, &context.zone()?), &standing)?,
         None => {}
     }
     out.finish()?;
     Ok(Outcome::Done)
 }
 
-fn list(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
+fn list((out, zone): (&mut Out, &Zone), standing: &Standing) -> Result<(), Failure> {
     if standing.jobs.is_empty() {
         tracing::warn!("nothing has a schedule; bygone.toml(5) says how to give one");
     }
-    standing.jobs.iter().try_for_each(|one| job(out, one, ""))?;
-    others(out, standing)
+    standing.jobs.iter().try_for_each(|one| job((&mut *out, zone), one, ""))?;
+    others((out, zone), standing)
 }
 
 /// What runs and is no job of the settings.
-fn others(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
+fn others((out, zone): (&mut Out, &Zone), standing: &Standing) -> Result<(), Failure> {
     let is_job = |name: &str| standing.jobs.iter().any(|job| job.name == name);
     for work in standing.running.iter().filter(|work| !is_job(&work.name)) {
-        out.line(format_args!("{}\n  runs        {}", work.name, since(work.since_ns)))?;
+        out.line(format_args!("{}\n  runs        {}", work.name, since(work.since_ns, zone)))?;
     }
     Ok(())
 }
 
-fn job(out: &mut Out, job: &JobStatus, indent: &str) -> Result<(), Failure> {
+fn job((out, zone): (&mut Out, &Zone), job: &JobStatus, indent: &str) -> Result<(), Failure> {
     out.line(format_args!("{indent}{}  ({})", job.name, job.schedule))?;
     if let Some(ns) = job.running_ns {
-        out.line(format_args!("{indent}  runs        {}", since(ns)))?;
+        out.line(format_args!("{indent}  runs        {}", since(ns, zone)))?;
     }
     if let Some(ns) = job.next_ns {
         let why = job.next_why.as_deref().filter(|why| *why != "scheduled").map(|why| format!(", {why}"));
-        out.line(format_args!("{indent}  next        {}{}", at(ns), why.unwrap_or_default()))?;
+        out.line(format_args!("{indent}  next        {}{}", at(ns, zone), why.unwrap_or_default()))?;
     }
     if let Some(ns) = job.succeeded_ns {
         let result = job.last_result.as_deref().map(|result| format!(": {result}")).unwrap_or_default();
-        out.line(format_args!("{indent}  succeeded   {}{result}", at(ns)))?;
+        out.line(format_args!("{indent}  succeeded   {}{result}", at(ns, zone)))?;
     }
     if let Some(error) = &job.last_error {
-        let when = job.ended_ns.map(|ns| format!("{}: ", at(ns))).unwrap_or_default();
+        let when = job.ended_ns.map(|ns| format!("{}: ", at(ns, zone))).unwrap_or_default();
         out.line(format_args!("{indent}  failed      {when}{error}"))?;
     }
     Ok(())
 }
 
 /// How a service stands, below how sources stand.
-pub(super) fn print(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
-    out.line(format_args!("\nservice  process {}, {}", standing.pid, since(standing.since_ns)))?;
+pub(super) fn print((out, zone): (&mut Out, &Zone), standing: &Standing) -> Result<(), Failure> {
+    out.line(format_args!("\nservice  process {}, {}", standing.pid, since(standing.since_ns, zone)))?;
     if let Some(Paused { since_ns, until_ns }) = standing.paused {
-        let until = until_ns.map_or_else(|| "`bygone resume`".to_owned(), at);
-        out.line(format_args!("  paused      {}, until {until}", since(since_ns)))?;
+        let until = until_ns.map_or_else(|| "`bygone resume`".to_owned(), |ns| at(ns, zone));
+        out.line(format_args!("  paused      {}, until {until}", since(since_ns, zone)))?;
     }
     if let Some(held) = &standing.held_back {
         let behind = held
@@ -84,11 +84,11 @@ pub(super) fn print(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
         let (by, changes) = (&held.by, held.changes);
         out.line(format_args!(
             "  held back   by {by} pressure, {}; {changes} changes wait{behind}",
-            since(held.since_ns)
+            since(held.since_ns, zone)
         ))?;
     }
     if let Some(refused) = &standing.refused {
-        out.line(format_args!("  refused     new settings, {}: {}", at(refused.at_ns), refused.why))?;
+        out.line(format_args!("  refused     new settings, {}: {}", at(refused.at_ns, zone), refused.why))?;
     }
     if let Some(trouble) = &standing.trouble {
         out.line(format_args!("  trouble     {trouble}"))?;
@@ -97,20 +97,20 @@ pub(super) fn print(out: &mut Out, standing: &Standing) -> Result<(), Failure> {
         let why = channel.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         out.line(format_args!("  {}: {} notification(s) wait{why}", channel.channel, channel.waiting))?;
     }
-    standing.tasks.iter().try_for_each(|one| task(out, one))?;
+    standing.tasks.iter().try_for_each(|one| task((&mut *out, zone), one))?;
     for one in &standing.jobs {
-        job(out, one, "  ")?;
+        job((&mut *out, zone), one, "  ")?;
     }
     Ok(())
 }
 
-fn task(out: &mut Out, task: &TaskStatus) -> Result<(), Failure> {
+fn task((out, zone): (&mut Out, &Zone), task: &TaskStatus) -> Result<(), Failure> {
     let note = task.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
     out.line(format_args!("  {}{note}", task.name))?;
     if let Some(error) = &task.last_error {
-        let when = task.failed_ns.map(at).unwrap_or_default();
+        let when = task.failed_ns.map(|ns| at(ns, zone)).unwrap_or_default();
         let again = match (task.state, task.again_ns) {
-            (TaskState::Waiting, Some(ns)) => format!("; begun again {}", at(ns)),
+            (TaskState::Waiting, Some(ns)) => format!("; begun again {}", at(ns, zone)),
             _ => String::new(),
         };
         out.line(format_args!("    failed    {when}: {error}{again}"))?;
@@ -118,10 +118,10 @@ fn task(out: &mut Out, task: &TaskStatus) -> Result<(), Failure> {
     Ok(())
 }
 
-fn at(ns: i64) -> String {
-    show_second(Instant(ns), &Zone::system())
+fn at(ns: i64, zone: &Zone) -> String {
+    show_second(Instant(ns), zone)
 }
 
-fn since(ns: i64) -> String {
-    format!("since {} ({})", at(ns), ago(Instant(ns), clock::now()))
+fn since(ns: i64, zone: &Zone) -> String {
+    format!("since {} ({})", at(ns, zone), ago(Instant(ns), clock::now()))
 }

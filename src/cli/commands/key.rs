@@ -144,11 +144,11 @@ fn list(context: &Context) -> Result<Outcome, Failure> {
     let store = open::store_of_repository(context)?;
     let slots = list_slots(&*store).explain(|| format!("cannot list the keys of {}", store.location()))?;
     let digits = shown_digits(&slots);
-    let mut out = context.out();
+    let (mut out, zone) = (context.out(), context.zone()?);
     for (id, slot) in &slots {
         match context.json {
             true => out.json(&as_json(*id, slot))?,
-            false => out.line(describe(&id.to_string()[..digits], slot))?,
+            false => out.line(describe(&id.to_string()[..digits], slot, &zone))?,
         }
     }
     out.finish()?;
@@ -163,12 +163,12 @@ fn shown_digits(slots: &Slots) -> usize {
     ids.iter().zip(ids.iter().skip(1)).map(common).max().map_or(SHOWN, |n| (n + 1).max(SHOWN))
 }
 
-fn describe(id: &str, slot: &Result<SlotInfo, SlotError>) -> String {
+fn describe(id: &str, slot: &Result<SlotInfo, SlotError>, zone: &Zone) -> String {
     match slot {
         Ok(slot) => {
             // Anybody who can write to the store can write a label.
             let label = path::show(slot.label.as_bytes());
-            let made = show::show_second(slot.created, &Zone::system());
+            let made = show::show_second(slot.created, zone);
             format!("{id}  {:<12}  {made}  {label}", slot.kind.to_string()).trim_end().to_owned()
         }
         Err(why) => format!("{id}  cannot be used: {why}"),
@@ -196,7 +196,7 @@ fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
     let new = Secret::generate_key().explain(what)?;
     let Secret::KeyFile(bytes) = &new else { return Err(Failure::new(what())) };
     let now = clock::now();
-    let page = paper::page(bytes, repo.id(), &show::day(now, &Zone::system()));
+    let page = paper::page(bytes, repo.id(), &show::day(now, &context.zone()?));
     // The slot comes first: a page that opens nothing would be worse than a slot without a page.
     let slot = add_slot(repo.store(), &secret, &new, SlotKind::Paper, &args.label, now).explain(what)?;
     repo.store().settle().explain(what)?;

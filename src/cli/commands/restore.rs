@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
     if let Some(dir) = &args.to {
         refuse_own(context, dir)?;
     }
-    let zone = zone(context)?;
+    let zone = context.zone()?;
     let when = parse_time(&args.at, clock::now(), &zone).map_err(Failure::usage)?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
@@ -116,13 +116,6 @@ fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event 
     }
 }
 
-fn zone(context: &Context) -> Result<Zone, Failure> {
-    match &context.config.mount.zone {
-        Some(name) => Zone::named(name).into_failure(),
-        None => Ok(Zone::system()),
-    }
-}
-
 /// The repository and the state are no place to restore to: what is restored there would be taken for theirs.
 pub(super) fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
     // What is not there yet lies in the nearest directory that is.
@@ -153,7 +146,7 @@ fn nothing(context: &Context, whose: &Whose, index: &Reader, when: &Resolved) ->
     }
     let failure = Failure::new(format!("nothing of the host {} had been captured at {}", whose.host(), when.text));
     Ok(match first {
-        Some(time) => failure.hint(format!("its first snapshot is of {}", show::show(time, &zone(context)?))),
+        Some(time) => failure.hint(format!("its first snapshot is of {}", show::show(time, &context.zone()?))),
         None => failure.hint("`bygone list` shows what there is"),
     })
 }

@@ -25,14 +25,13 @@ use crate::produce::{
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
-    audit::event::{Event, Kind, Outcome as Ended, bytes_value},
+    audit::{
+        event::{Event, Kind, Outcome as Ended, bytes_value},
+        witness,
+    },
 };
 use crate::sys::process::{self, Signals};
-use crate::types::{
-    path,
-    snapshot::Tier,
-    when::{show, zone::Zone},
-};
+use crate::types::{path, snapshot::Tier, when::show};
 
 /// Runs it: by the service, where one runs for these settings, as that holds the sources.
 pub fn run(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
@@ -91,7 +90,22 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
     if open::settle(&at) == Outcome::Partial {
         outcome = Outcome::Partial;
     }
-    Ok(outcome)
+    Ok(outcome.and(tell_missing(&at)))
+}
+
+/// Tells which snapshots the audit trail names and the journals do not have: whoever captures on from there does not know of them.
+fn tell_missing(at: &Attached) -> Outcome {
+    let missing = match witness::check_known(at) {
+        Ok(missing) => missing,
+        Err(e) => {
+            tracing::error!("whether the repository has all that its audit trail names is not known: {e}");
+            return Outcome::Partial;
+        }
+    };
+    for named in &missing {
+        tracing::error!("{}; `bygone verify` says what to do", witness::why(named));
+    }
+    if missing.is_empty() { Outcome::Done } else { Outcome::Partial }
 }
 
 /// The sources that were named, or all.
@@ -115,7 +129,7 @@ pub fn chosen<'a>(context: &'a Context, wanted: &[PathBuf]) -> Result<Vec<&'a So
 }
 
 /// The source at a path or, where none is, of a name.
-fn meant<'a>(all: &'a [Source], wanted: &Path) -> Option<&'a Source> {
+pub(super) fn meant<'a>(all: &'a [Source], wanted: &Path) -> Option<&'a Source> {
     let real = wanted.canonicalize().unwrap_or_else(|_| wanted.to_owned());
     let named = |s: &&Source| s.name.as_deref().is_some_and(|name| wanted.as_os_str() == name);
     all.iter().find(|s| s.path == real || s.path == *wanted).or_else(|| all.iter().find(named))
@@ -178,7 +192,7 @@ fn path_bytes(path: &std::path::Path) -> &[u8] {
 
 /// Says what a capture did.
 pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), Failure> {
-    let mut out = context.out();
+    let (mut out, zone) = (context.out(), context.zone()?);
     if context.json {
         out.json(&as_json(source, report))?;
     } else if !context.quiet {
@@ -186,7 +200,7 @@ pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), F
             let c = &s.counts;
             out.line(format_args!(
                 "{}  {}  {}: {} new, {} changed, {} removed; read {}, stored {}",
-                show::show(s.time, &Zone::system()),
+                show::show(s.time, &zone),
                 source.path.display(),
                 s.tier.word(),
                 c.new,

@@ -213,12 +213,12 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn tell(context: &Context, status: &Status, service: Option<&Standing>, outcome: Outcome) -> Result<Outcome, Failure> {
-    let mut out = context.out();
+    let (mut out, zone) = (context.out(), context.zone()?);
     match context.json {
         true => out.json(&With { status, service })?,
         false => {
-            status_text::print(&mut out, status, clock::now())?;
-            service.iter().try_for_each(|service| jobs::print(&mut out, service))?;
+            status_text::print(&mut out, status, clock::now(), &zone)?;
+            service.iter().try_for_each(|service| jobs::print((&mut out, &zone), service))?;
         }
     }
     out.finish()?;
@@ -231,7 +231,7 @@ fn service_alone(context: &Context, service: &Standing, trouble: &str) -> Result
     let mut out = context.out();
     match context.json {
         true => out.json(&serde_json::json!({ "service": service, "trouble": trouble }))?,
-        false => jobs::print(&mut out, service)?,
+        false => jobs::print((&mut out, &context.zone()?), service)?,
     }
     out.finish()?;
     Ok(Outcome::Partial)

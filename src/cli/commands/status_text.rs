@@ -15,12 +15,11 @@ use crate::types::{
 };
 
 /// Prints how things stand.
-pub(super) fn print(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failure> {
-    let zone = Zone::system();
+pub(super) fn print(out: &mut Out, status: &Status, now: Instant, zone: &Zone) -> Result<(), Failure> {
     repository(out, status, now)?;
     for source in &status.sources {
         out.line("")?;
-        self::source(out, source, now, &zone)?;
+        self::source(out, source, now, zone)?;
     }
     if status.sources.is_empty() {
         out.line("\nnothing is protected yet: `bygone source add DIRECTORY`")?;

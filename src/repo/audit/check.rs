@@ -2,9 +2,9 @@
 
 use crate::repo::{
     audit::{
-        entry::{self, Stored},
+        entry::{self, Stored, parse_hash},
         error::AuditError,
-        known::{State, parse_hash},
+        known::State,
         place::{Place, Run},
     },
     error::RepoError,
@@ -67,7 +67,7 @@ pub fn check(repo: &Repository, dir: &Path) -> Result<Trail, AuditError> {
     let known = state.load()?;
     let mut check = Check::default();
     check.read(repo)?;
-    for (run, newest) in &known.0 {
+    for (run, newest) in &known.runs {
         let place = Place { run: run.clone(), number: newest.number };
         let claim = Claim { hash: Some(newest.hash), time: newest.time, by: "this host has seen it".into() };
         check.claims.entry(place).or_default().push(claim);
@@ -79,7 +79,7 @@ pub fn check(repo: &Repository, dir: &Path) -> Result<Trail, AuditError> {
     let mut entries: Vec<Stored> = check.there.into_values().filter_map(Result::ok).collect();
     entries.sort_by(|a, b| (a.entry.time_ns, &a.place).cmp(&(b.entry.time_ns, &b.place)));
     if check.problems.is_empty() {
-        state.update(|known| entries.iter().chain(&entries).for_each(|stored| known.add(stored)))?;
+        state.update(|known| known.take(&entries))?;
     }
     Ok(Trail { entries, runs, problems: check.problems.into_iter().collect() })
 }

@@ -93,6 +93,12 @@ pub fn hash(text: &[u8]) -> Hash {
     Hash(*blake3::hash(text).as_bytes())
 }
 
+/// A hash of 64 hexadecimal digits.
+pub(super) fn parse_hash(text: &str) -> Option<Hash> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+    Some(Hash(bytes.try_into().ok()?))
+}
+
 /// Reads the entry at a place. What it states of its own place must be true.
 pub fn read(repo: &Repository, place: &Place) -> Result<Stored, RepoError> {
     let name = place.name();

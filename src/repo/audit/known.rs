@@ -3,23 +3,31 @@
 
 use crate::repo::{
     audit::{
-        entry::{self, Link, Stored},
+        entry::{self, Entry, Link, Stored, parse_hash},
         error::AuditError,
+        named::{self, Named},
         place::{Place, Run},
     },
     names::AUDIT,
     open::Repository,
 };
 use crate::sys::{durable, shared::SharedWords};
-use crate::types::{ids::Hash, time::Instant};
+use crate::types::{
+    ids::{Hash, Snap},
+    time::Instant,
+};
+use data_encoding::BASE64;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
 
-/// The file, one line a run: run, number, hash, time, and the number up to which other entries name it or `-`.
+/// The file. One line a run: run, number, hash, time, and the number up to which other entries name it or `-`; and one a snapshot
+/// that the trail names: `snapshot`, host and root in base64, number, hash, time.
 const FILE: &str = "audit.known";
+/// What a line about a snapshot begins with.
+const SNAPSHOT: &str = "snapshot ";
 /// The file whose lock is held while that one changes.
 const LOCK: &str = "audit.lock";
 
@@ -33,22 +41,29 @@ pub(super) struct Newest {
     pub(super) named: Option<u64>,
 }
 
-/// The runs that this host knows.
+/// What this host knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Known(pub(super) BTreeMap<Run, Newest>);
+pub(super) struct Known {
+    /// The runs.
+    pub(super) runs: BTreeMap<Run, Newest>,
+    /// The snapshots that the trail names, without those that were found in the journals since.
+    pub(super) named: BTreeSet<Named>,
+}
 
 impl Known {
-    /// Takes an entry in, and what it names.
+    /// Takes an entry in, and which entries it names. Which snapshots it names, its writer has seen.
     pub(super) fn add(&mut self, stored: &Stored) {
         let Stored { place, hash, entry, .. } = stored;
+        let given_up = named::given_up(entry);
+        self.named.retain(|named| !given_up.contains(&named.hash));
         let new = Newest { number: place.number, hash: *hash, time: entry.time(), named: None };
-        match self.0.get_mut(&place.run) {
-            None => drop(self.0.insert(place.run.clone(), new)),
+        match self.runs.get_mut(&place.run) {
+            None => drop(self.runs.insert(place.run.clone(), new)),
             Some(old) if old.number < place.number => *old = Newest { named: old.named, ..new },
             Some(_) => {}
         }
         for link in &entry.parents {
-            let newest = Run::parse(&link.run).and_then(|run| self.0.get_mut(&run));
+            let newest = Run::parse(&link.run).and_then(|run| self.runs.get_mut(&run));
             if let Some(newest) = newest {
                 newest.named = newest.named.max(Some(link.number));
             }
@@ -57,8 +72,18 @@ impl Known {
 
     /// The newest entries of other runs that no entry names.
     pub(super) fn unnamed(&self, own: &Run) -> Vec<Link> {
-        let open = self.0.iter().filter(|(run, n)| *run != own && n.named.is_none_or(|named| named < n.number));
+        let open = self.runs.iter().filter(|(run, n)| *run != own && n.named.is_none_or(|named| named < n.number));
         open.map(|(run, n)| n.link(run)).collect()
+    }
+
+    /// Takes in entries of others, and the snapshots that those name which were not known.
+    pub(super) fn take(&mut self, entries: &[Stored]) {
+        let is_new = |stored: &&Stored| self.runs.get(&stored.place.run).is_none_or(|n| n.number < stored.place.number);
+        let new: Vec<&Entry> = entries.iter().filter(is_new).map(|stored| &stored.entry).collect();
+        let named = named::all(new.iter().copied());
+        // Twice, since what an entry names may come behind it.
+        entries.iter().chain(entries).for_each(|stored| self.add(stored));
+        self.named.extend(named);
     }
 
     /// Takes in what the store has and is not known; gives the names of what is known and not there.
@@ -66,11 +91,11 @@ impl Known {
         let there: Vec<Place> = repo.store().list(AUDIT)?.iter().filter_map(|o| Place::parse(&o.name)).collect();
         // In the order of names: the last one of a run counts.
         let last: BTreeMap<&Run, u64> = there.iter().map(|place| (&place.run, place.number)).collect();
-        let gone = self.0.iter().filter(|(run, n)| last.get(run).is_none_or(|last| *last < n.number));
+        let gone = self.runs.iter().filter(|(run, n)| last.get(run).is_none_or(|last| *last < n.number));
         let gone = gone.map(|(run, n)| Place { run: run.clone(), number: n.number }.name()).collect();
         let mut new = Vec::new();
         for place in &there {
-            if self.0.get(&place.run).is_some_and(|n| place.number <= n.number) {
+            if self.runs.get(&place.run).is_some_and(|n| place.number <= n.number) {
                 continue;
             }
             match entry::read(repo, place) {
@@ -81,35 +106,60 @@ impl Known {
                 Err(e) => return Err(e),
             }
         }
-        // Twice, since what an entry names may come behind it.
-        new.iter().chain(&new).for_each(|stored| self.add(stored));
+        self.take(&new);
+        self.named.extend(named::all(new.iter().map(|stored| &stored.entry)));
         Ok(gone)
     }
 
     fn parse(text: &str) -> Option<Known> {
-        let line = |line: &str| {
-            let mut words = line.split(' ');
-            let mut word = || words.next();
-            let run = Run::parse(word()?)?;
-            let number = word()?.parse().ok()?;
-            let hash = parse_hash(word()?)?;
-            let time = Instant(word()?.parse().ok()?);
-            let named = match word()? {
-                "-" => None,
-                number => Some(number.parse().ok()?),
-            };
-            Some((run, Newest { number, hash, time, named }))
-        };
-        text.lines().map(line).collect::<Option<_>>().map(Known)
+        let mut known = Known::default();
+        for line in text.lines() {
+            match line.strip_prefix(SNAPSHOT) {
+                Some(rest) => drop(known.named.insert(parse_named(rest)?)),
+                None => {
+                    let (run, newest) = parse_newest(line)?;
+                    known.runs.insert(run, newest);
+                }
+            }
+        }
+        Some(known)
     }
 
     fn text(&self) -> String {
-        let line = |(run, n): (&Run, &Newest)| {
+        let run = |(run, n): (&Run, &Newest)| {
             let named = n.named.map_or("-".to_owned(), |named| named.to_string());
             format!("{run} {} {} {} {named}\n", n.number, n.hash, n.time.0)
         };
-        self.0.iter().map(line).collect()
+        let snapshot = |n: &Named| {
+            let (host, root) = (BASE64.encode(n.host.as_bytes()), BASE64.encode(&n.root));
+            format!("{SNAPSHOT}{host} {root} {} {} {}\n", n.number, n.hash, n.time.0)
+        };
+        self.runs.iter().map(run).chain(self.named.iter().map(snapshot)).collect()
     }
+}
+
+fn parse_newest(line: &str) -> Option<(Run, Newest)> {
+    let mut words = line.split(' ');
+    let mut word = || words.next();
+    let run = Run::parse(word()?)?;
+    let number = word()?.parse().ok()?;
+    let hash = parse_hash(word()?)?;
+    let time = Instant(word()?.parse().ok()?);
+    let named = match word()? {
+        "-" => None,
+        number => Some(number.parse().ok()?),
+    };
+    Some((run, Newest { number, hash, time, named }))
+}
+
+fn parse_named(line: &str) -> Option<Named> {
+    let mut words = line.split(' ');
+    let mut word = || words.next();
+    let host = String::from_utf8(BASE64.decode(word()?.as_bytes()).ok()?).ok()?;
+    let root = BASE64.decode(word()?.as_bytes()).ok()?;
+    let number = Snap(word()?.parse().ok()?);
+    let hash = parse_hash(word()?)?;
+    Some(Named { host, root, number, hash, time: Instant(word()?.parse().ok()?) })
 }
 
 impl Newest {
@@ -117,12 +167,6 @@ impl Newest {
     pub(super) fn link(&self, run: &Run) -> Link {
         Link { run: run.to_string(), number: self.number, hash: self.hash.to_string(), time_ns: self.time.0 }
     }
-}
-
-/// A hash of 64 hexadecimal digits.
-pub(super) fn parse_hash(text: &str) -> Option<Hash> {
-    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
-    Some(Hash(bytes.try_into().ok()?))
 }
 
 /// The file of [`Known`], in the directory of a repository's state.

@@ -99,7 +99,7 @@ impl Audit {
         }
         let host = host_id(&self.repo, &self.who.host);
         let known = self.state.load()?;
-        let last = known.0.keys().filter(|run| run.host == host).map(|run| run.epoch.number()).max();
+        let last = known.runs.keys().filter(|run| run.host == host).map(|run| run.epoch.number()).max();
         let number = last.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("runs of programs"))?;
         let epoch = Epoch::new(number, random::bytes().map_err(RepoError::from)?);
         let run = Run { host, epoch };

@@ -4,6 +4,7 @@
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
+    audit::{named::Named, witness},
     collect::{
         merged::{self, MergedHead},
         proof, strangers, sweep, take,
@@ -24,6 +25,15 @@ pub struct Unreadable {
     pub objects: Vec<(String, String)>,
     /// The snapshots that this host's index lacks.
     pub lost: Vec<Lost>,
+    /// Those that the audit trail names, and the journal does not have.
+    pub named: Vec<Named>,
+}
+
+impl Unreadable {
+    /// Whether there is nothing to give up.
+    pub fn is_nothing(&self) -> bool {
+        self.objects.is_empty() && self.named.is_empty()
+    }
 }
 
 /// What can't be read of the history of a source. The index has to be as far as it comes.
@@ -64,7 +74,10 @@ pub fn unreadable(at: &Attached, source: &Source, progress: &dyn Progress) -> Re
         let is_taken = reader.merged(source.num)? == newest.name();
         objects.extend(flaw.filter(|_| !is_taken));
     }
-    Ok(Unreadable { objects, lost: reader.lost(source.num)? })
+    let named =
+        witness::check(at).map_err(|e| RepoError::NotGivenUp { root: show(&source.root), why: e.to_string() })?;
+    let named = named.into_iter().filter(|named| named.root == source.root && source.is_of(&named.host)).collect();
+    Ok(Unreadable { objects, lost: reader.lost(source.num)?, named })
 }
 
 /// Gives up what [`unreadable`] names: what follows from nothing is deleted when the repository is maintained. It counts when this
