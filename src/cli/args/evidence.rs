@@ -59,7 +59,7 @@ pub struct HoldPlace {
     /// A file or directory that it touches; may be given again
     #[arg(long = "path", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
-    /// A source that it touches; may be given again
+    /// A source that it touches, by its directory or its name in the settings; may be given again
     #[arg(long = "source", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sources: Vec<PathBuf>,
     /// A host that it touches; may be given again

@@ -135,7 +135,7 @@ pub struct Umount {
 pub(super) const VERIFY: &str = "\
 Check the repository and name all damage.\n\n\
 The structure is always checked: every record of the journal, the chain they form, every table of every pack, and \
-that all that is referred to is there. With --read-data every byte is read and hashed again.";
+that all that is referred to is there, also all snapshots that the audit trail names. With --read-data every byte is read and hashed again.";
 
 /// `bygone verify`.
 #[derive(Debug, Args)]
@@ -164,7 +164,8 @@ First the plan is printed. What is released is written into the audit trail befo
 marked first and deleted when every host that writes into this repository has seen that they are; where there is no other host, in \
 the same run. Any number of hosts may capture, mount and verify meanwhile. Legal holds, locks and the newest snapshot are never \
 released.\n\n\
-Where something of a journal can't be read, or follows from nothing that can, nothing is collected at all: nobody knows what it needs. A \
+Where something of a journal can't be read, follows from nothing that can, or is named by the audit trail and not there, nothing is \
+collected at all: nobody knows what it needs. A \
 good copy of the objects that `verify` names, put back, mends that, and so does maintaining on a host whose index still has them. Where \
 neither will ever be, --give-up SOURCE writes the history of that source as this host's index has it, and lets the rest go; it stands in \
 the audit trail first.";
