@@ -687,6 +687,11 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
     host.configure(&(host.with_source("a") + &more.replace("date +%s%N", "exit 7")));
     host.run(&["reload"]);
     host.until("it fails", |host| host.job(&name)["last_error"].as_str().is_some_and(|e| e.contains("status 7")));
+    let health = |host: &Host| String::from_utf8(host.try_run(&["--json", "health"]).stdout).unwrap();
+    host.until("its source is failing", |host| {
+        health(host).contains(&format!("\"source {} produce\"", source.display()))
+    });
+    assert!(!health(&host).contains(&format!("\"job {name} failed\"")), "{}", health(&host));
     assert!(host.end(TERM).success());
 }
 
