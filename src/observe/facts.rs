@@ -1,6 +1,6 @@
 //! How everything stands, as plain values: gathered once, told as metrics and judged by health. Times are nanoseconds of the epoch.
 
-use crate::observe::verified::Verification;
+use crate::repo::verified::Verification;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -2,8 +2,8 @@ use crate::config::watched::Health;
 use crate::observe::{
     facts::{Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts, Undelivered, Watched},
     health::{Level, Sort, findings, summary},
-    verified::Verification,
 };
+use crate::repo::verified::Verification;
 use crate::types::when::zone::Zone;
 
 const HOUR: i64 = 3_600_000_000_000;
