@@ -176,7 +176,7 @@ impl Findings {
         let task = format!("watch {}", s.path);
         let by_task = service.is_some_and(|service| service.tasks.iter().any(|t| t.name == task && !t.running));
         if let Some(not) = s.not_produced.as_ref().filter(|_| !by_task) {
-            let count = if not.parts > 1 { format!("{} parts of it", not.parts) } else { "its data".to_owned() };
+            let count = if not.parts > 1 { format!("{} part(s) of it", not.parts) } else { "its data".to_owned() };
             let first = if not.parts > 1 { ", the first: " } else { ": " };
             let why = format!(
                 "{count} could not be produced when that was tried last, {}{first}{}",
@@ -282,11 +282,11 @@ impl Findings {
             self.degrade("store away", "store", why, to_do);
         } else if let Some((at, why)) = spool.error.as_ref().filter(|_| spool.objects > 0 && !is_told) {
             let why =
-                format!("{} objects wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
+                format!("{} object(s) wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
             self.degrade("spool error", "spool", why, "see to what the store says; it is tried again and again");
         }
         if let Some(since) = spool.since_ns.filter(|since| self.is_older(*since, settings.stored_within)) {
-            let why = format!("{} objects are captured and not stored, the oldest {}", spool.objects, self.ago(since));
+            let why = format!("{} object(s) captured and not stored, the oldest {}", spool.objects, self.ago(since));
             self.add(
                 ("spool old", Level::Degraded, Sort::Overdue),
                 "spool",
