@@ -404,6 +404,9 @@ fn commands_leave_their_entries_and_what_is_altered_is_told() {
     case.ok(&["-q", "snapshot"]);
     case.ok(&["-q", "verify"]);
     case.ok(&["-q", "restore", dir.join("src/file").to_str().unwrap(), "--at", "latest", "--to", to.to_str().unwrap()]);
+    let entry: serde_json::Value =
+        serde_json::from_str(&case.ok(&["--json", "audit", "show", "--kind", "restore"])).unwrap();
+    assert_eq!(entry["entry"]["details"]["in_place"], false, "{entry}");
     fs::write(dir.join("phrase"), "correct horse\n").unwrap();
     case.ok(&["-q", "key", "add", "--passphrase-file", dir.join("phrase").to_str().unwrap()]);
     assert_eq!(case.kinds(), ["policy", "snapshot", "verify", "restore", "key-add"]);

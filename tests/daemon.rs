@@ -283,7 +283,7 @@ fn a_job_that_was_missed_runs_once_and_is_listed() {
     let (nightly, check) = (host.job("nightly"), host.job("check"));
     assert!(nightly["last_result"].as_str().unwrap().contains("incremental snapshot "), "{nightly}");
     let result = check["last_result"].as_str().unwrap();
-    let read = result.split_once(" snapshots, ").and_then(|(_, rest)| rest.split_once(" frames read, no problem"));
+    let read = result.split_once(" snapshot(s), ").and_then(|(_, rest)| rest.split_once(" frame(s) read, no problem"));
     let (read, all) = read.and_then(|(counts, _)| counts.split_once(" of ")).unwrap_or_else(|| panic!("{check}"));
     assert!(read == all && read != "0", "everything was read: {check}");
     assert_eq!(host.log().matches("job \"nightly\" begins (missed, and caught up)").count(), 1);
@@ -687,6 +687,11 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
     host.configure(&(host.with_source("a") + &more.replace("date +%s%N", "exit 7")));
     host.run(&["reload"]);
     host.until("it fails", |host| host.job(&name)["last_error"].as_str().is_some_and(|e| e.contains("status 7")));
+    let health = |host: &Host| String::from_utf8(host.try_run(&["--json", "health"]).stdout).unwrap();
+    host.until("its source is failing", |host| {
+        health(host).contains(&format!("\"source {} produce\"", source.display()))
+    });
+    assert!(!health(&host).contains(&format!("\"job {name} failed\"")), "{}", health(&host));
     assert!(host.end(TERM).success());
 }
 

@@ -35,6 +35,34 @@ fn pages_are_current() {
 }
 
 #[test]
+fn a_synopsis_says_what_is_needed_and_what_it_is_called() {
+    let synopsis = |name: &str| {
+        let pages = man::pages().unwrap();
+        let roff = &pages.iter().find(|page| page.name == name).unwrap().roff;
+        let text = String::from_utf8(roff.clone()).unwrap();
+        let line = text.lines().skip_while(|line| *line != ".SH SYNOPSIS").nth(1).unwrap().to_owned();
+        [("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\-", "-"), ("\\~", " ")]
+            .iter()
+            .fold(line, |line, (a, b)| line.replace(a, b))
+    };
+    assert_eq!(
+        synopsis("bygone-restore.1"),
+        "bygone restore {--to DIR | --in-place} --at TIME [--delete] [-n|--dry-run] [--host HOST] [options of every command] PATH..."
+    );
+    assert_eq!(synopsis("bygone-snapshot.1"), "bygone snapshot [--tier TIER] [options of every command] [SOURCE]...");
+    assert!(
+        synopsis("bygone-source-add.1").contains(" [--exclude PATTERN]... "),
+        "{}",
+        synopsis("bygone-source-add.1")
+    );
+    assert_eq!(synopsis("bygone-hold.1"), "bygone hold [options of every command] command ...");
+    assert!(
+        synopsis("bygone.1").starts_with("bygone [--config FILE] ")
+            && synopsis("bygone.1").contains(" [-v|--verbose]... ")
+    );
+}
+
+#[test]
 fn pages_please_mandoc() {
     if Command::new("mandoc").arg("-h").output().is_err() {
         eprintln!("mandoc is not installed: not checked");

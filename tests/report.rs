@@ -86,6 +86,22 @@ fn findings(report: &Value, weight: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_restore_names_the_sources_that_hold_what_it_restores() {
+    let case = Case::new();
+    case.ok(&["-q", "snapshot"]);
+    let file = case.dir().join("plain/file");
+    let told = case.ok(&["restore", file.to_str().unwrap(), "--at", "latest", "--in-place"]);
+    assert_eq!(told.matches(": snapshot of ").count(), 1, "{told}");
+    assert!(told.contains("/plain: snapshot of "), "{told}");
+    case.ok(&["-q", "restore", "/", "--at", "latest", "--to", case.dir().join("to").to_str().unwrap()]);
+    let shown = case.ok(&["--json", "audit", "show", "--kind", "restore"]);
+    let details: Vec<Value> =
+        shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["entry"]["details"].clone()).collect();
+    let told = |n: usize| (details[n]["in_place"].clone(), details[n]["snapshots"].as_array().unwrap().len());
+    assert_eq!((told(0), told(1)), ((true.into(), 1), (false.into(), 2)), "{shown}");
+}
+
+#[test]
 fn it_says_what_there_is_to_say() {
     let case = Case::new();
     let empty = case.json();

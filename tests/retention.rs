@@ -295,6 +295,27 @@ fn a_simulation_is_told() {
 }
 
 #[test]
+fn what_a_lock_keeps_anyway_is_told_of_each_rule() {
+    let case = Case::new("[retention]\nevery = \"1h\"\ndaily = \"1d\"\nlock = \"7y\"\n[[source]]\npath = \"DIR/a\"\n");
+    for n in 1..3 {
+        case.write("a/file", &noise(n, 1024));
+        case.ok(&["-q", "snapshot"]);
+    }
+    let told = case.ok(&["retention", "simulate"]);
+    let line =
+        |rule: &str| told.lines().find(|line| line.starts_with(rule)).unwrap_or_else(|| panic!("{told}")).to_owned();
+    assert!(
+        line("    every 1h: keeps 2, 0 of them alone; costs 0 B (").ends_with("; the lock keeps all of them anyway"),
+        "{told}"
+    );
+    assert!(!line("    lock 7y: ").contains("anyway") && !line("    newest: ").contains("anyway"), "{told}");
+    let json = case.ok(&["--json", "retention", "simulate"]);
+    let json: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let every = json["reasons"].as_array().unwrap().iter().find(|r| r["reason"] == "every").unwrap();
+    assert_eq!(every["kept_anyway_by"], serde_json::json!([{ "reason": "lock", "keeps": 2 }]));
+}
+
+#[test]
 fn a_wrong_policy_is_told_with_its_place() {
     let case = Case::new(TWO);
     let file = case.dir().join("bygone.toml");

@@ -133,7 +133,7 @@ fn capture_does_not_wait_for_the_network() {
     fs::write(host.path("src/file"), "captured by a process that began while it was cut").unwrap();
     let (status, _, told) = host.run(&server, &["snapshot"]);
     // Its own pack and record, and its entry of the audit trail.
-    assert!(status == 3 && told.contains("captured on this host and not stored yet: 9 objects"), "{told}");
+    assert!(status == 3 && told.contains("captured on this host and not stored yet: 9 object(s)"), "{told}");
     server.set(s3::Mode::Up);
     let status: serde_json::Value = serde_json::from_str(&host.ok(&server, &["--json", "status"])).unwrap();
     assert_eq!(status["waiting"]["objects"], 9, "{status}");

@@ -185,7 +185,7 @@ pub fn settle(at: &Attached) -> Outcome {
     let Err(e) = store.settle() else { return Outcome::Done };
     let waiting = store.waiting().ok().flatten().unwrap_or_default();
     tracing::error!(
-        "captured on this host and not stored yet: {} objects, {}; `bygone watch` and the next snapshot bring them on: {e}",
+        "captured on this host and not stored yet: {} object(s), {}; `bygone watch` and the next snapshot bring them on: {e}",
         waiting.objects,
         show_size(waiting.bytes)
     );

@@ -7,19 +7,21 @@ use crate::config::{
 use crate::crypto::random;
 use crate::daemon::{
     captures::Captures,
-    error::{Trouble, told},
+    error::{self, Trouble},
     host::Host,
     runner::Ended,
     trail::{By, Trail},
     work::Work,
 };
-use crate::observe::verified::{self, Verification};
 use crate::produce::run::{Ground, produce};
 use crate::repo::{attach::Attached, replay};
 use crate::retention::maintain::Maintenance;
 use crate::sys::clock;
 use crate::types::snapshot::Tier;
-use crate::verify::check::{self, Options};
+use crate::verify::{
+    check::{self, Options},
+    told,
+};
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -64,7 +66,7 @@ pub(super) fn run(tools: &Tools, work: &Work) -> Option<Ended> {
         _ if work.is_cancelled() => Some(Ended::Cancelled),
         Ok(done) => Some(Ended::Done(done)),
         Err(_) if work.stop.load(Ordering::Relaxed) => None,
-        Err(e) => Some(Ended::Failed(told(&*e))),
+        Err(e) => Some(Ended::Failed(error::told(&*e))),
     }
 }
 
@@ -91,7 +93,7 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
                 };
                 done.push(format!("{tier} snapshot {number} of {path}{unread}{altered}"));
             }
-            Err(e) => failed.push(format!("{path}: {}", told(&*e))),
+            Err(e) => failed.push(format!("{path}: {}", error::told(&*e))),
         }
     }
     if failed.is_empty() { Ok(done.join("; ")) } else { Err(failed.join("; ").into()) }
@@ -126,32 +128,22 @@ fn verify(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     replay::catch_up(&at, &*work.pulse)?;
     let options = read_data(tools, work)?;
     let report = check::verify(&at, &options, &*work.pulse, &work.stop)?;
-    tools.trail.verified(&report, By::Job(&work.name));
+    tools.trail.verified(&options, &report, By::Job(&work.name));
     if report.stopped {
         return Err("it was ended before everything was checked".into());
     }
-    let first = report.problems.first().map(|p| format!("{}: {}: {}", p.object, p.part, p.why));
-    let made = Verification {
-        at_ns: clock::now().0,
-        frames: report.frames,
-        read_frames: report.read_frames,
-        read_bytes: report.read_bytes,
-        problems: report.problems.len() as u64,
-        first,
-    };
-    verified::note(at.dir(), made)?;
+    told::note(at.dir(), &report)?;
     for problem in &report.problems {
-        tracing::error!("{}: {}: {}", problem.object, problem.part, problem.why);
+        tracing::error!("{problem}");
     }
     match report.problems.first() {
         None => Ok(format!(
-            "{} packs and {} snapshots, {} of {} frames read, no problem",
+            "{} pack(s) and {} snapshot(s), {} of {} frame(s) read, no problem",
             report.packs, report.snapshots, report.read_frames, report.frames
         )),
         Some(p) => {
-            let (n, first) = (report.problems.len(), format!("{}: {}: {}", p.object, p.part, p.why));
-            Err(format!("{n} problem(s) were found, the first: {first}; `bygone verify --read-data` names them all")
-                .into())
+            let n = report.problems.len();
+            Err(format!("{n} problem(s) were found, the first: {p}; `bygone verify --read-data` names them all").into())
         }
     }
 }
@@ -176,7 +168,7 @@ fn maintain(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     let done = maintenance.act(&plans, &audit, &*work.pulse)?;
     at.repo().store().settle()?;
     let mut text = format!(
-        "{} instants released, {} packs with {} bytes and {} journal objects deleted",
+        "{} instant(s) released, {} pack(s) with {} bytes and {} journal object(s) deleted",
         done.released, done.swept.packs, done.swept.bytes, done.swept.objects
     );
     if !done.awaited.is_empty() {
@@ -185,6 +177,6 @@ fn maintain(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     }
     match done.swept.locked {
         0 => Ok(text),
-        n => Err(format!("{text}; {n} objects stay until the store's lock on them is over").into()),
+        n => Err(format!("{text}; {n} object(s) stay until the store's lock on them is over").into()),
     }
 }

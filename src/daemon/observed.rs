@@ -7,10 +7,10 @@ use crate::daemon::{
     standing::{JobStatus, TaskState},
 };
 use crate::observe::{
-    facts::{Count, Facts, JobFacts, ServiceFacts, SourceFacts, Stored, TaskFacts},
+    facts::{Count, Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Stored, TaskFacts},
     gather,
 };
-use crate::produce::archiver;
+use crate::produce::{archiver, note};
 use crate::store::counts;
 use crate::types::path;
 use std::{
@@ -100,11 +100,26 @@ pub fn archiving(config: &Config, facts: &mut [SourceFacts]) {
     }
 }
 
+/// Looks up what could not be produced of sources when that was tried last.
+pub fn producing(config: &Config, facts: &mut [SourceFacts]) {
+    for source in config.sources.iter().filter(|source| source.kind.is_produced()) {
+        let root = source.path.as_os_str().as_encoded_bytes();
+        let Some(facts) = facts.iter_mut().find(|facts| facts.configured && facts.root == root) else { continue };
+        facts.is_produced = true;
+        facts.not_produced = note::standing(&config.state, source).and_then(|noted| {
+            let first = noted.parts.first()?;
+            let first = first.what.iter().chain([&first.why]).map(String::as_str).collect::<Vec<_>>().join(": ");
+            Some(NotProduced { at_ns: noted.at_ns, parts: noted.parts.len() as u64, first })
+        });
+    }
+}
+
 /// How everything stands; what is costly as of so long ago at most, or longer where it costs much. Blocks.
 pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
     let current = shared.current();
     let seldom = shared.observer.seldom(shared, &current, age);
     let mut facts = gather::quick(&current.config, &current.at, seldom.sources, shared.clock.now());
+    producing(&current.config, &mut facts.sources);
     facts.stored = seldom.stored;
     facts.trouble = seldom.trouble.or(facts.trouble);
     let standing = shared.standing(None);

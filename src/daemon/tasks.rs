@@ -189,7 +189,7 @@ fn upload(current: &Current, place: &str) -> Planned {
             let waiting = store.waiting()?.unwrap_or_default();
             task.note(Some(match waiting.objects {
                 0 => "everything is stored".to_owned(),
-                n => format!("{n} objects wait, {} bytes", waiting.bytes),
+                n => format!("{n} object(s) wait, {} bytes", waiting.bytes),
             }));
             rest(task);
         }

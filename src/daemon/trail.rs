@@ -14,15 +14,12 @@ use crate::repo::audit::{
 };
 use crate::sys::{local::Peer, users};
 use crate::types::snapshot;
-use crate::verify::report as verify;
+use crate::verify::{check::Options, report as verify, told as verify_told};
 use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
-
-/// So many problems are told.
-const NOTED_MAX: usize = 20;
 
 /// On whose word something is done.
 #[derive(Clone, Copy)]
@@ -93,24 +90,8 @@ impl Trail {
     }
 
     /// The repository was checked.
-    pub(super) fn verified(&self, r: &verify::Report, by: By<'_>) {
-        let ended = match (r.stopped, r.problems.is_empty()) {
-            (true, _) => Outcome::Failed,
-            (_, true) => Outcome::Done,
-            (_, false) => Outcome::Partial,
-        };
-        let problems: Vec<String> =
-            r.problems.iter().take(NOTED_MAX).map(|p| format!("{}: {}: {}", p.object, p.part, p.why)).collect();
-        let event = Event::new(Kind::Verify, ended)
-            .detail("data_read", r.read_frames > 0)
-            .detail("frames", r.frames)
-            .detail("read_frames", r.read_frames)
-            .detail("read_bytes", r.read_bytes)
-            .detail("snapshots", r.snapshots)
-            .detail("packs", r.packs)
-            .detail("problems", r.problems.len())
-            .detail("some_problems", problems);
-        self.record(asked(event, by));
+    pub(super) fn verified(&self, options: &Options, report: &verify::Report, by: By<'_>) {
+        self.record(asked(verify_told::event(options, report, verify_told::outcome(report)), by));
     }
 
     /// The service was told to do something other than a job.

@@ -1,6 +1,6 @@
 //! How everything stands, as plain values: gathered once, told as metrics and judged by health. Times are nanoseconds of the epoch.
 
-use crate::observe::verified::Verification;
+use crate::repo::verified::Verification;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -162,9 +162,26 @@ pub struct SourceFacts {
     /// Why its server can't archive its WAL, if it can't.
     #[serde(default)]
     pub not_archived: Option<String>,
+    /// What of it could not be produced when that was tried last, if its data is produced and not all of it could be.
+    #[serde(default)]
+    pub not_produced: Option<NotProduced>,
+    /// Whether its data is produced, and how that ended last is in here.
+    #[serde(default)]
+    pub is_produced: bool,
     /// The name under which this host goes on with it, where another writer has its own.
     #[serde(default)]
     pub goes_on_as: Option<String>,
+}
+
+/// What of a source could not be produced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotProduced {
+    /// When it was tried last.
+    pub at_ns: i64,
+    /// How many parts failed.
+    pub parts: u64,
+    /// The first of them, and why.
+    pub first: String,
 }
 
 /// The room that something of bygone has.

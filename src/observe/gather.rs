@@ -4,10 +4,7 @@
 use crate::capture::watching;
 use crate::config::model::Config;
 use crate::index::tree::Reader;
-use crate::observe::{
-    facts::{Facts, Room, SourceFacts, Spool, Stored, Watched},
-    verified,
-};
+use crate::observe::facts::{Facts, Room, SourceFacts, Spool, Stored, Watched};
 use crate::repo::{
     attach::Attached,
     collect::{attend, statement},
@@ -15,6 +12,7 @@ use crate::repo::{
     holds::force,
     measure,
     open::list_slots,
+    verified,
     write::{apart, writer_lock},
 };
 use crate::sys::{durable, space};

@@ -5,7 +5,14 @@ use crate::observe::{
     facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, Watched},
     verified,
 };
-use crate::types::{duration::show_duration, time::Instant, when::show::ago};
+use crate::types::{
+    duration::show_duration,
+    time::Instant,
+    when::{
+        show::{ago, show_second},
+        zone::Zone,
+    },
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -59,7 +66,7 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     facts.sources.iter().filter(|s| s.configured).for_each(|s| all.source(s, settings, facts.service.as_ref()));
     facts.sources.iter().for_each(|s| all.lost(s));
     facts.sources.iter().for_each(|s| all.absent(s));
-    facts.jobs.iter().for_each(|job| all.job(job));
+    facts.jobs.iter().for_each(|job| all.job(job, &facts.sources));
     facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
     all.verified(facts, settings);
@@ -73,17 +80,22 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     all.found
 }
 
-/// One line: how it stands, and the worst finding.
-pub fn summary(facts: &Facts, found: &[Finding]) -> String {
+/// One line: how it stands, the worst finding, and until when the service is paused, if it is and that has an end.
+pub fn summary(facts: &Facts, found: &[Finding], zone: &Zone) -> String {
     let sources = facts.sources.iter().filter(|s| s.configured).count();
     let jobs = facts.jobs.len();
     let service = if facts.service.is_some() { "" } else { ", no service runs" };
+    let paused_until = facts.service.as_ref().filter(|s| s.paused_ns.is_some()).and_then(|s| s.paused_until_ns);
+    let paused =
+        paused_until.map_or_else(String::new, |until| format!("paused until {}", show_second(Instant(until), zone)));
     match found.first() {
-        None => format!("bygone OK - {sources} source(s), {jobs} job(s){service}"),
+        None if paused.is_empty() => format!("bygone OK - {sources} source(s), {jobs} job(s){service}"),
+        None => format!("bygone OK - {sources} source(s), {jobs} job(s), {paused}"),
         Some(worst) => {
             let word = if worst.level == Level::Failing { "FAILING" } else { "DEGRADED" };
             let more = if found.len() > 1 { format!("; {} more", found.len() - 1) } else { String::new() };
-            format!("bygone {word} - {}: {}{more}", worst.about, worst.why)
+            let paused = if paused.is_empty() { paused } else { format!("; {paused}") };
+            format!("bygone {word} - {}: {}{more}{paused}", worst.about, worst.why)
         }
     }
 }
@@ -160,6 +172,20 @@ impl Findings {
             let to_do = "the log of the server says what archive_command fails by; run `bygone wal push` by hand";
             self.fail(&key("archive"), &s.path, why, to_do);
         }
+        // One that fails is told by its task.
+        let task = format!("watch {}", s.path);
+        let by_task = service.is_some_and(|service| service.tasks.iter().any(|t| t.name == task && !t.running));
+        if let Some(not) = s.not_produced.as_ref().filter(|_| !by_task) {
+            let count = if not.parts > 1 { format!("{} part(s) of it", not.parts) } else { "its data".to_owned() };
+            let first = if not.parts > 1 { ", the first: " } else { ": " };
+            let why = format!(
+                "{count} could not be produced when that was tried last, {}{first}{}",
+                self.ago(not.at_ns),
+                not.first
+            );
+            let to_do = "correct what it says, or take the command out of the settings; `bygone snapshot` tries it again at once";
+            self.fail(&key("produce"), &s.path, why, to_do);
+        }
         if s.root_gone {
             let why = "the directory is not there any more".to_owned();
             self.fail(&key("gone"), &s.path, why, "mount or make it, or take it out with `bygone source remove`");
@@ -173,9 +199,6 @@ impl Findings {
                 "the log and `bygone snapshot` name them; exclude what is not meant",
             );
         }
-        // One that fails is told by its task.
-        let task = format!("watch {}", s.path);
-        let by_task = service.is_some_and(|service| service.tasks.iter().any(|t| t.name == task && !t.running));
         if service.is_some() && s.watched == Watched::Nobody && !held && !by_task {
             let why = "a service runs, and nobody watches it".to_owned();
             self.degrade(
@@ -214,8 +237,14 @@ impl Findings {
         self.add((&format!("source {} absent", s.path), level, Sort::Failure), &s.path, why, to_do);
     }
 
-    fn job(&mut self, job: &JobFacts) {
+    fn job(&mut self, job: &JobFacts, sources: &[SourceFacts]) {
         let about = format!("job {}", job.name);
+        // What it could not produce is told by its source, and ends when anybody has produced it.
+        let is_its = |s: &&SourceFacts| s.configured && s.is_produced && Some(&s.path) == job.source.as_ref();
+        let source = sources.iter().find(is_its).filter(|_| job.run == "produce");
+        if job.last_error.is_some() && source.is_some() {
+            return;
+        }
         if let Some(why) = &job.last_error {
             let times = if job.failures > 1 { format!(" ({} times)", job.failures) } else { String::new() };
             let why = format!("it failed{times}: {why}");
@@ -253,11 +282,11 @@ impl Findings {
             self.degrade("store away", "store", why, to_do);
         } else if let Some((at, why)) = spool.error.as_ref().filter(|_| spool.objects > 0 && !is_told) {
             let why =
-                format!("{} objects wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
+                format!("{} object(s) wait, and the last could not be stored {}: {why}", spool.objects, self.ago(*at));
             self.degrade("spool error", "spool", why, "see to what the store says; it is tried again and again");
         }
         if let Some(since) = spool.since_ns.filter(|since| self.is_older(*since, settings.stored_within)) {
-            let why = format!("{} objects are captured and not stored, the oldest {}", spool.objects, self.ago(since));
+            let why = format!("{} object(s) captured and not stored, the oldest {}", spool.objects, self.ago(since));
             self.add(
                 ("spool old", Level::Degraded, Sort::Overdue),
                 "spool",

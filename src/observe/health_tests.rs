@@ -1,9 +1,10 @@
 use crate::config::watched::Health;
 use crate::observe::{
-    facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts, Undelivered, Watched},
+    facts::{Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts, Undelivered, Watched},
     health::{Level, Sort, findings, summary},
-    verified::Verification,
 };
+use crate::repo::verified::Verification;
+use crate::types::when::zone::Zone;
 
 const HOUR: i64 = 3_600_000_000_000;
 const NOW: i64 = 20_000 * 24 * HOUR;
@@ -50,7 +51,7 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
     use Level::{Degraded, Failing};
     use Sort::{Failure, Overdue};
     type Change = fn(&mut Facts);
-    let table: [(&str, Level, Sort, Change); 24] = [
+    let table: [(&str, Level, Sort, Change); 25] = [
         ("no service", Degraded, Failure, |f| f.service = None),
         ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
         ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
@@ -58,6 +59,10 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
         ("source /a gone", Failing, Failure, |f| f.sources[0].root_gone = true),
         ("source /a forked", Degraded, Failure, |f| f.sources[0].goes_on_as = Some("h~1".into())),
         ("source /a archive", Failing, Failure, |f| f.sources[0].not_archived = Some("no".into())),
+        ("source /a produce", Failing, Failure, |f| {
+            (f.sources[0].is_produced, f.sources[0].not_produced) = (true, Some(NotProduced::default()));
+            f.sources[0].not_produced.as_mut().unwrap().first = "x: no".into();
+        }),
         ("store away", Degraded, Failure, |f| f.spool.as_mut().unwrap().away = Some((NOW - HOUR, "no".into()))),
         ("spool error", Degraded, Failure, |f| {
             (f.spool.as_mut().unwrap().objects, f.spool.as_mut().unwrap().error) = (1, Some((NOW, "no".into())));
@@ -119,6 +124,35 @@ fn the_summary_is_one_line_with_the_worst() {
     let mut facts = well();
     facts.sources[0].unreadable = 1;
     facts.jobs[0].last_error = Some("no".into());
-    let line = summary(&facts, &findings(&facts, &Health::default()));
-    assert_eq!(line, "bygone FAILING - job check: it failed: no; 1 more");
+    let line = |facts: &Facts| summary(facts, &findings(facts, &Health::default()), &Zone::utc());
+    assert_eq!(line(&facts), "bygone FAILING - job check: it failed: no; 1 more");
+    // A pause that ends is no finding, and is told all the same.
+    (service(&mut facts).paused_ns, service(&mut facts).paused_until_ns) = (Some(NOW), Some(NOW + HOUR));
+    let until = "paused until 2024-10-04 01:00:00 +00:00";
+    assert_eq!(line(&facts), format!("bygone FAILING - job check: it failed: no; 1 more; {until}"));
+    facts = Facts { service: facts.service, ..well() };
+    assert_eq!(line(&facts), format!("bygone OK - 1 source(s), 1 job(s), {until}"));
+}
+
+#[test]
+fn what_a_job_could_not_produce_is_told_by_its_source() {
+    let failed = |f: &mut Facts| {
+        f.jobs[0] = JobFacts {
+            name: "produce /a".into(),
+            run: "produce".into(),
+            source: Some("/a".into()),
+            ..f.jobs[0].clone()
+        };
+        f.jobs[0].last_error = Some("no".into());
+    };
+    assert_eq!(found(failed).len(), 1, "its source is not in the settings any more");
+    let keys = |not_produced: Option<NotProduced>| {
+        let told = found(|f| {
+            failed(f);
+            (f.sources[0].is_produced, f.sources[0].not_produced) = (true, not_produced);
+        });
+        told.into_iter().map(|(key, ..)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(Some(NotProduced { parts: 2, ..NotProduced::default() })), ["source /a produce"]);
+    assert_eq!(keys(None), [""; 0], "somebody has produced it since");
 }

@@ -185,7 +185,7 @@ fn verified(to: &mut Exposition, facts: &Facts) {
 mod tests {
     use super::*;
     use crate::observe::facts::Spool;
-    use crate::observe::verified::Verification;
+    use crate::repo::verified::Verification;
 
     #[test]
     fn ages_count_from_now_and_nothing_is_told_that_is_not_known() {

@@ -38,7 +38,7 @@ pub(super) fn produce(source: &Source, server: &Postgres, ground: &Ground<'_>) -
         let made = make(source, server, ground);
         let had = source.path.join(BASE).exists();
         match made {
-            Err(e) if had => produced.failures.push(Failure { what: BASE.into(), why: e.to_string() }),
+            Err(e) if had => produced.failures.push(Failure { what: BASE.into(), why: e.to_string(), is_kept: true }),
             other => {
                 other?;
                 produced.written.push(BASE.into());
@@ -50,10 +50,10 @@ pub(super) fn produce(source: &Source, server: &Postgres, ground: &Ground<'_>) -
         WalFrom::Archive => switch(server, ground),
     };
     if let Err(e) = fed {
-        produced.failures.push(Failure { what: "wal".into(), why: e.to_string() });
+        produced.failures.push(Failure { what: "wal".into(), why: e.to_string(), is_kept: false });
     }
     for gap in gaps(source)? {
-        produced.failures.push(Failure { what: "wal".into(), why: gap });
+        produced.failures.push(Failure { what: "wal".into(), why: gap, is_kept: false });
     }
     Ok(produced)
 }

@@ -1,7 +1,7 @@
 //! Why data could not be produced.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::sys::durable;
 
@@ -45,13 +45,15 @@ pub enum ProduceError {
     },
 }
 
-/// One part of a source that could not be produced; the rest was, and what was there before of it still is.
+/// One part of a source that could not be produced, or a hook that failed; the rest was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What it is: the name of a file, mostly.
     pub what: String,
     /// Why not.
     pub why: String,
+    /// Whether it was there before, and still is as it was.
+    pub is_kept: bool,
 }
 
 /// What producing came to.
@@ -66,12 +68,15 @@ pub struct Produced {
 }
 
 impl Produced {
-    /// Adds what another part came to.
-    pub(super) fn add(&mut self, name: &str, result: Result<bool, String>) {
+    /// Adds what another part came to, which is a file in `dir`.
+    pub(super) fn add(&mut self, dir: &Path, name: &str, result: Result<bool, String>) {
         match result {
             Ok(true) => self.written.push(name.to_owned()),
             Ok(false) => self.unchanged += 1,
-            Err(why) => self.failures.push(Failure { what: name.to_owned(), why }),
+            Err(why) => {
+                let is_kept = dir.join(name).exists();
+                self.failures.push(Failure { what: name.to_owned(), why, is_kept });
+            }
         }
     }
 }

@@ -114,6 +114,7 @@ impl Producing<'_> {
 pub fn tell_failures<'a>(source: &Source, failures: impl Iterator<Item = &'a Failure>) {
     for failure in failures {
         let name = hooks::label(source);
-        tracing::error!("{name}: {}: {}; what was there before of it still is", failure.what, failure.why);
+        let kept = if failure.is_kept { "; what was there before of it still is" } else { "" };
+        tracing::error!("{name}: {}: {}{kept}", failure.what, failure.why);
     }
 }

@@ -15,7 +15,7 @@ pub fn before(source: &Source, ground: &Ground<'_>) -> Result<Option<Failure>, P
     match hook(source, "before", line, "", ground, ground.stop) {
         Ok(()) => Ok(None),
         Err(why) if source.hooks.on_failure == OnFailure::Abort => Err(ProduceError::Hook { why }),
-        Err(why) => Ok(Some(Failure { what: "the hook before".into(), why })),
+        Err(why) => Ok(Some(Failure { what: "the hook before".into(), why, is_kept: false })),
     }
 }
 
@@ -24,7 +24,7 @@ pub fn before(source: &Source, ground: &Ground<'_>) -> Result<Option<Failure>, P
 pub fn after(source: &Source, status: &str, ground: &Ground<'_>) -> Option<Failure> {
     let line = source.hooks.after.as_ref()?;
     let why = hook(source, "after", line, status, ground, &AtomicBool::new(false)).err()?;
-    Some(Failure { what: "the hook after".into(), why })
+    Some(Failure { what: "the hook after".into(), why, is_kept: false })
 }
 
 fn hook(

@@ -18,13 +18,13 @@ pub(super) fn produce(source: &Source, server: &Postgres, ground: &Ground<'_>) -
     let globals = tool(server, "pg_dumpall").timeout(server.timeout);
     let globals = globals.args(["--globals-only", "-d", &server.connection]);
     // It states when it was made in comments only where it is verbose; so it stays as it is.
-    produced.add(GLOBALS, into_file(globals, &source.path, GLOBALS, false, ground.stop));
+    produced.add(&source.path, GLOBALS, into_file(globals, &source.path, GLOBALS, false, ground.stop));
     let mut files = vec![GLOBALS.to_owned()];
     for database in rows.lines().filter(|name| *name != "template1") {
         let file = file_of(database);
         let order = tool(server, "pg_dump").timeout(server.timeout).args(["-Fc", "-Z0", "-d"]);
         let order = order.args([with_name(&server.connection, database)]);
-        produced.add(&file, into_file(order, &source.path, &file, false, ground.stop));
+        produced.add(&source.path, &file, into_file(order, &source.path, &file, false, ground.stop));
         files.push(file);
     }
     forget(&source.path, |name| files.iter().any(|file| file == name))?;

@@ -8,6 +8,7 @@ pub mod error;
 pub mod go_on;
 pub mod hooks;
 mod logical;
+pub mod note;
 pub mod receiver;
 pub mod run;
 mod system;

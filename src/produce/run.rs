@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::kinds::{CommandOutput, Kind, PostgresMode};
 use crate::config::model::Source;
 use crate::produce::error::{ProduceError, Produced};
-use crate::produce::{base, command, hooks, logical, system};
+use crate::produce::{base, command, hooks, logical, note, system};
 use crate::sys::{
     child::Order,
     durable::{self, LockGuard},
@@ -32,13 +32,24 @@ pub struct Ground<'a> {
 /// Produces the data of `source` into its directory, which is made if it is not there. For a source that is a directory
 /// there is nothing to do.
 ///
-/// Each part is whole, or as it was before, and then in the failures.
+/// Each part is whole, or as it was before, and then in the failures. What failed is noted in the state directory until it is produced,
+/// unless it was ended: then it stands as it did.
 pub fn produce(source: &Source, ground: &Ground<'_>) -> Result<Produced, ProduceError> {
     if !source.kind.is_produced() {
         return Ok(Produced::default());
     }
     let _alone = alone(source, ground)?;
     tracing::info!("producing {}", hooks::label(source));
+    let result = parts(source, ground);
+    if !ground.stop.load(Ordering::Relaxed)
+        && let Err(e) = note::note(ground.state, source, &result)
+    {
+        tracing::warn!("how producing {} ended is not known to `bygone health`: {e}", hooks::label(source));
+    }
+    result
+}
+
+fn parts(source: &Source, ground: &Ground<'_>) -> Result<Produced, ProduceError> {
     durable::create_dirs(&source.path, 0o700)?;
     match &source.kind {
         Kind::Directory => Ok(Produced::default()),
@@ -52,8 +63,7 @@ pub fn produce(source: &Source, ground: &Ground<'_>) -> Result<Produced, Produce
 /// Waits until nobody else on this host produces the source: a job, whoever begins to watch it, and a snapshot each may.
 fn alone(source: &Source, ground: &Ground<'_>) -> Result<LockGuard, ProduceError> {
     durable::create_dirs(ground.state, 0o700)?;
-    let hash = blake3::hash(source.path.as_os_str().as_encoded_bytes()).to_hex();
-    let path = ground.state.join(format!("producing-{}.lock", &hash[..16]));
+    let path = note::beside(ground.state, source, "lock");
     loop {
         if let Some(guard) = durable::lock_file(&path)? {
             return Ok(guard);
@@ -79,7 +89,7 @@ fn commands(source: &Source, outputs: &[CommandOutput], ground: &Ground<'_>) -> 
             let name = format!("{}-{}", hooks::label_of_file(source), output.name);
             hooks::keep(ground.state, &name, why.as_bytes())?;
         }
-        produced.add(&output.name, result);
+        produced.add(&source.path, &output.name, result);
     }
     forget(&source.path, |name| outputs.iter().any(|o| o.name == name))?;
     Ok(produced)

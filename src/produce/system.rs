@@ -129,7 +129,7 @@ pub(super) fn produce(dir: &Path, stop: &AtomicBool) -> Result<Produced, Produce
             false => Order::shell(line),
         };
         let order = order.timeout(TIMEOUT).env("LC_ALL", "C").env("PATH", PATH.join(":"));
-        produced.add(part.file, into_file(order, dir, part.file, true, stop));
+        produced.add(dir, part.file, into_file(order, dir, part.file, true, stop));
     }
     let path = dir.join("MANIFEST");
     let same = match std::fs::read(&path) {
@@ -140,7 +140,7 @@ pub(super) fn produce(dir: &Path, stop: &AtomicBool) -> Result<Produced, Produce
     if !same {
         durable::replace(&path, manifest.as_bytes(), 0o644)?;
     }
-    produced.add("MANIFEST", Ok(!same));
+    produced.add(dir, "MANIFEST", Ok(!same));
     forget(dir, |name| name == "MANIFEST" || PARTS.iter().any(|part| part.file == name))?;
     Ok(produced)
 }

@@ -24,4 +24,5 @@ pub mod record;
 pub mod replay;
 mod sealed;
 pub mod segment;
+pub mod verified;
 pub mod write;

@@ -172,7 +172,9 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         at.index().set_stale(false)?;
     }
     let (snapshots, problems) = (out.snapshots, out.problems.len());
-    tracing::info!("the index took in {snapshots} records of the journal that it had not seen; {problems} problems");
+    tracing::info!(
+        "the index took in {snapshots} record(s) of the journal that it had not seen; {problems} problem(s)"
+    );
     Ok(out)
 }
 

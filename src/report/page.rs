@@ -153,12 +153,13 @@ impl Page<'_> {
         }
         self.html.raw("</p>\n<table><tr><th class=\"time\">From</th><th class=\"time\">To</th><th>Why</th></tr>\n");
         for s in all {
-            let edge = |at: When| match at.0.0 {
+            let (from, to) = show::show_span(s.from.0, s.to.0, self.zone);
+            let edge = |at: When, shown: String| match at.0.0 {
                 i64::MIN => "the beginning".to_owned(),
                 i64::MAX => "now".to_owned(),
-                _ => self.time(at),
+                _ => shown,
             };
-            let (from, to) = (edge(s.from), edge(s.to));
+            let (from, to) = (edge(s.from, from), edge(s.to, to));
             self.html
                 .raw("<tr><td class=\"time\">")
                 .text(&from)
@@ -198,7 +199,7 @@ impl Page<'_> {
                     .text(&hold.reason);
                 self.html
                     .raw("</td><td>")
-                    .text(&format!("{} ({} recovery points)", hold.scope, hold.touches))
+                    .text(&format!("{} ({} recovery point(s))", hold.scope, hold.touches))
                     .raw("</td><td class=\"time\">")
                     .text(&placed);
                 self.html.raw("</td><td class=\"time\">").text(&until).raw("</td></tr>\n");

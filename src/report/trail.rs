@@ -67,7 +67,11 @@ fn what(entry: &Entry) -> String {
                 .map(|d| d["created"].as_u64().unwrap_or(0) + d["replaced"].as_u64().unwrap_or(0));
             let files = done.map_or(String::new(), |n| format!(", {n} file(s)"));
             let as_of = detail("as_of").unwrap_or_default();
-            format!("restored {} {to}, as of {as_of}{files}", about("paths").unwrap_or_default())
+            let deleted = match entry.details.get("delete") {
+                Some(Value::Bool(true)) => "; what was not there at that time was to be deleted",
+                _ => "",
+            };
+            format!("restored {} {to}, as of {as_of}{files}{deleted}", about("paths").unwrap_or_default())
         }
         Some(Kind::Mount) => format!("mounted history on {}", about("directory").unwrap_or_default()),
         Some(Kind::Unmount) => format!("unmounted history from {}", about("directory").unwrap_or_default()),

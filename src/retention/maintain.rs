@@ -330,7 +330,7 @@ fn ranges(released: &[&Verdict]) -> String {
     let show = |(first, last): &(u64, u64)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
     let mut text = ranges.iter().take(RANGES_MAX).map(show).collect::<Vec<_>>().join(", ");
     if more > 0 {
-        text.push_str(&format!(" and {more} more ranges"));
+        text.push_str(&format!(" and {more} more range(s)"));
     }
     text
 }

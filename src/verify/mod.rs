@@ -10,3 +10,4 @@ mod merged;
 mod others;
 mod packs;
 pub mod report;
+pub mod told;

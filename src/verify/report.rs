@@ -2,6 +2,7 @@
 
 use crate::types::ids::Id;
 use crate::verify::chains::Chains;
+use std::fmt;
 
 /// Something that is not as it must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +19,13 @@ pub struct Problem {
     pub files: Affected,
     /// What to do.
     pub to_do: String,
+}
+
+/// Where it is, and what.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.object, self.part, self.why)
+    }
 }
 
 /// Files that need something damaged.

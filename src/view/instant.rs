@@ -86,6 +86,14 @@ impl View {
         shown.chain(self.lost.iter().map(|(source, _)| source.root.as_slice()))
     }
 
+    /// The parts that hold what stands at or below a path.
+    pub fn parts_at<'a>(&'a self, absolute: &[u8]) -> Vec<&'a Part> {
+        match self.parts.iter().find(|part| path::is_within(absolute, &part.source.root)) {
+            Some(part) => vec![part],
+            None => self.parts.iter().filter(|part| path::is_within(&part.source.root, absolute)).collect(),
+        }
+    }
+
     /// Whether a path leads to the root of a source without being one.
     pub fn is_above(&self, absolute: &[u8]) -> bool {
         self.roots().any(|root| root != absolute && path::is_within(root, absolute))

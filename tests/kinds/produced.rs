@@ -43,6 +43,31 @@ fn what_commands_print_is_captured_and_what_fails_is_no_backup() {
 }
 
 #[test]
+fn what_could_not_be_produced_is_a_finding_until_it_is() {
+    let commands = |more: &str| {
+        format!("[health]\nfree = \"1 MiB\"\n{DUMPS}[[source.command]]\nname = \"good\"\nrun = \"echo x\"\n{more}")
+    };
+    let bad = "[[source.command]]\nname = \"bad\"\nrun = \"echo y; test ! -e DIR/fail\"\n";
+    let world = World::new(&commands(bad));
+    std::fs::write(world.at("fail"), "").unwrap();
+    let (_, told) = world.good(3, &["snapshot"]);
+    assert!(told.contains("dumps: bad: it ended with status 1") && !told.contains("what was there before"), "{told}");
+    let (out, _) = world.good(1, &["health"]);
+    assert!(out.contains("/dumps: its data could not be produced when that was tried last, "), "{out}");
+    assert!(out.contains(": bad: it ended with status 1"), "{out}");
+    std::fs::remove_file(world.at("fail")).unwrap();
+    world.good(0, &["snapshot"]);
+    world.good(0, &["health"]);
+    std::fs::write(world.at("fail"), "").unwrap();
+    let (_, told) = world.good(3, &["snapshot"]);
+    assert!(told.contains("; what was there before of it still is"), "{told}");
+    world.good(1, &["health"]);
+    // A command that is taken out of the settings can fail no more.
+    world.settings(&commands(""));
+    world.good(0, &["health"]);
+}
+
+#[test]
 fn the_state_directory_is_captured_in_no_other_way() {
     let world = World::new(&format!("{DUMPS}[[source.command]]\nname = \"x\"\nrun = \"echo x\"\n"));
     world.good(0, &["snapshot"]);

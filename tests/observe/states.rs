@@ -61,6 +61,10 @@ fn a_running_service_tells_what_only_it_knows() {
     host.run(&["pause"], 0);
     assert_eq!(findings(&host, 3), ("degraded".into(), vec!["paused".into()]));
     host.run(&["resume"], 0);
+    host.run(&["pause", "2h"], 0);
+    let told = host.run(&["health"], 0);
+    assert!(told.starts_with("bygone OK - 1 source(s), 0 job(s), paused until 20"), "{told}");
+    host.run(&["resume"], 0);
     let text = host.read("bygone.toml");
     host.write("bygone.toml", &format!("{text}\n[[source]]\npath = {:?}\n", host.path("gone")));
     host.try_run(&["reload"]);

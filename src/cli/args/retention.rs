@@ -27,7 +27,8 @@ pub struct Show {
 const SIMULATE: &str = "\
 Show what the policies would keep and release of the history that there is, and what each rule costs.\n\n\
 A rule costs the content that would be released as well if it alone were taken away: what only snapshots need that nothing else \
-keeps. Content that two sources share goes when neither needs it. Nothing is changed.";
+keeps. So a rule costs nothing while a lock or a legal hold keeps the same instants: of how many that is so is said, and what they \
+take is among what more than one reason keeps. Content that two sources share goes when neither needs it. Nothing is changed.";
 
 /// `bygone retention simulate`.
 #[derive(Debug, Args)]

@@ -32,7 +32,7 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
         Some(Level::Degraded) => ("degraded", Outcome::Partial),
         Some(Level::Failing) => ("failing", Outcome::Failed),
     };
-    let summary = health::summary(&facts, &found);
+    let summary = health::summary(&facts, &found, &context.zone()?);
     if context.json {
         out.json(
             &json!({ "state": state, "summary": summary, "service": facts.service.is_some(), "findings": found }),
@@ -78,6 +78,7 @@ fn facts(context: &Context) -> Result<Facts, Failure> {
         Ok(at) => match (gather::sources(&context.config, &at), gather::stored(&at, now)) {
             (Ok(mut sources), stored) => {
                 observed::archiving(&context.config, &mut sources);
+                observed::producing(&context.config, &mut sources);
                 let mut facts = gather::quick(&context.config, &at, sources, now);
                 facts.trouble = facts.trouble.or(stored.as_ref().err().map(ToString::to_string));
                 facts.stored = stored.ok();

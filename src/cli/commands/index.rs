@@ -43,7 +43,7 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
     if context.json {
         out.json(&json!({ "index": at.index().path(), "snapshots": replayed.snapshots, "problems": problems }))?;
     } else if !context.quiet {
-        out.line(format_args!("made {} from {} snapshots", at.index().path().display(), replayed.snapshots))?;
+        out.line(format_args!("made {} from {} snapshot(s)", at.index().path().display(), replayed.snapshots))?;
         if !problems.is_empty() {
             out.line(format_args!(
                 "{} problem(s), named above: what could not be read does not show; `bygone verify` says more",

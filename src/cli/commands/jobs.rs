@@ -83,7 +83,7 @@ pub(super) fn print((out, zone): (&mut Out, &Zone), standing: &Standing) -> Resu
             .map_or_else(String::new, |ns| format!("; the recovery point is {} s behind", ns / 1_000_000_000));
         let (by, changes) = (&held.by, held.changes);
         out.line(format_args!(
-            "  held back   by {by} pressure, {}; {changes} changes wait{behind}",
+            "  held back   by {by} pressure, {}; {changes} change(s) wait{behind}",
             since(held.since_ns, zone)
         ))?;
     }

@@ -134,7 +134,7 @@ fn tell(context: &Context, done: &Maintained, out: &mut Out) -> Result<(), Failu
     ))?;
     let (from, to) = done.marked.moved;
     if from > 0 {
-        out.line(format_args!("made {from} packs into {to}"))?;
+        out.line(format_args!("made {from} pack(s) into {to}"))?;
     }
     out.line(format_args!(
         "marked {} pack(s), {}, and {} journal object(s)",

@@ -39,7 +39,10 @@ use crate::types::{
         zone::Zone,
     },
 };
-use crate::view::{instant::View, whose::Whose};
+use crate::view::{
+    instant::{Part, View},
+    whose::Whose,
+};
 
 /// How many attributes that could not be set are told one by one.
 const TOLD_MAX: usize = 20;
@@ -62,8 +65,8 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
         view.check(b"/").into_failure()?;
         return Err(nothing(context, &whose, &index, &when)?);
     }
-    tell_time(context, &view, &when, &zone)?;
     let paths = args.paths.iter().map(|p| clean(p)).collect::<Result<Vec<_>, _>>()?;
+    tell_time(context, &parts(&view, &paths), &when, &zone)?;
     let own = Whose::own(&at, &context.config.host).into_failure()?;
     let ask = Ask { context, args, at: &at, own, paths: &paths, index: &index, view: &view, when: &when };
     let mut plan = ask.plan(true)?;
@@ -95,13 +98,12 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
 
 /// What the audit trail tells of it.
 fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event + use<> {
-    let snapshots: Vec<Value> = ask
-        .view
-        .parts
-        .iter()
+    let snapshots: Vec<Value> = parts(ask.view, ask.paths)
+        .into_iter()
         .map(|p| json!({ "host": p.source.host, "source": bytes_value(&p.source.root), "snapshot": snapshot_value(&p.snapshot) }))
         .collect();
     let to = ask.args.to.as_ref().map(|dir| bytes_value(dir.as_os_str().as_bytes()));
+    let (in_place, delete) = (ask.args.in_place, ask.args.delete);
     let paths: Vec<Value> = ask.paths.iter().map(|p| bytes_value(p)).collect();
     let (at, done) = (ask.when.text.clone(), report.map(|r| counts_json(&r.done)));
     let problems = report.map(|r| r.problems.len());
@@ -110,10 +112,18 @@ fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event 
             .about("paths", paths)
             .detail("as_of", at)
             .detail("to", to)
+            .detail("in_place", in_place)
+            .detail("delete", delete)
             .detail("snapshots", snapshots)
             .detail("done", done)
             .detail("problems", problems)
     }
+}
+
+/// The parts of a view that hold what is restored, each once.
+fn parts<'a>(view: &'a View, paths: &[Vec<u8>]) -> Vec<&'a Part> {
+    let held: Vec<&Part> = paths.iter().flat_map(|path| view.parts_at(path)).collect();
+    view.parts.iter().filter(|part| held.contains(part)).collect()
 }
 
 /// The repository and the state are no place to restore to: what is restored there would be taken for theirs.
@@ -152,16 +162,16 @@ fn nothing(context: &Context, whose: &Whose, index: &Reader, when: &Resolved) ->
 }
 
 /// The instant that was understood, before anything is done.
-fn tell_time(context: &Context, view: &View, when: &Resolved, zone: &Zone) -> Result<(), Failure> {
+fn tell_time(context: &Context, parts: &[&Part], when: &Resolved, zone: &Zone) -> Result<(), Failure> {
     let mut out = context.out();
     if context.json {
-        let parts: Vec<Value> = view.parts.iter().map(|p| {
+        let parts: Vec<Value> = parts.iter().map(|p| {
             json!({ "source": path::show(&p.source.root), "number": p.snapshot.number.0, "time": show::exact_name(p.snapshot.time) })
         }).collect();
         out.json(&json!({ "at": when.text, "time_ns": when.instant.0, "latest": when.latest, "snapshots": parts }))?;
     } else if !context.quiet {
         out.line(format_args!("as of {}", when.text))?;
-        for part in &view.parts {
+        for part in parts {
             let time = show::show(part.snapshot.time, zone);
             out.line(format_args!("  {}: snapshot of {time} ({})", path::show(&part.source.root), zone.name()))?;
         }
@@ -346,7 +356,7 @@ fn tell_problems(context: &Context, out: &mut Out, problems: &[Problem]) -> Resu
         }
     }
     if untold > 0 {
-        tracing::error!("{untold} more attributes could not be set; --json names them all");
+        tracing::error!("{untold} more attribute(s) could not be set; --json names them all");
     }
     Ok(())
 }

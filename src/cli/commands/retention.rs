@@ -155,6 +155,20 @@ impl Planned {
         [(Reason::Newest, None)].into_iter().chain(no_rule).chain(lock).chain(held).chain(rules).collect()
     }
 
+    /// What no rule can do without keeps what this rule keeps too, whatever the rule says: locks and holds, and how many of its
+    /// instants each keeps.
+    fn anyway(&self, reason: &Reason) -> Vec<(Reason, usize)> {
+        if !matches!(reason, Reason::Rule(_)) {
+            return Vec::new();
+        }
+        let count = |other: &Reason| {
+            self.verdicts.iter().filter(|v| v.kept_by.contains(reason) && v.kept_by.contains(other)).count()
+        };
+        let others = self.reasons().into_iter().map(|(other, _)| other);
+        let others = others.filter(|other| matches!(other, Reason::Lock | Reason::Hold(_)));
+        others.map(|other| (count(&other), other)).filter(|(n, _)| *n > 0).map(|(n, other)| (other, n)).collect()
+    }
+
     /// How many instants a reason keeps, how many it alone, and what those cost.
     fn by(&self, reason: &Reason, costs: &Costs) -> (usize, usize, Bytes) {
         let kept = self.verdicts.iter().filter(|v| v.kept_by.contains(reason)).count();
@@ -169,7 +183,8 @@ fn tell(past: &Past, p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Re
     for (reason, window) in p.reasons() {
         let (kept, only, cost) = p.by(&reason, costs);
         let named = window.map_or_else(|| reason.to_string(), |window| format!("{reason} {window}"));
-        out.line(format_args!("    {named}: keeps {kept}, {only} of them alone; costs {}", bytes_text(cost)))?;
+        let anyway: String = p.anyway(&reason).iter().map(|(other, n)| anyway_text(other, *n, kept)).collect();
+        out.line(format_args!("    {named}: keeps {kept}, {only} of them alone; costs {}{anyway}", bytes_text(cost)))?;
     }
     for v in p.verdicts.iter().filter(|_| all) {
         let reasons: Vec<String> = v.kept_by.iter().map(ToString::to_string).collect();
@@ -177,6 +192,15 @@ fn tell(past: &Past, p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Re
         out.line(format_args!("    {}  {what}", past.show(v.moment.time)))?;
     }
     Ok(())
+}
+
+/// What keeps instants of a rule too, so that the rule costs nothing for them.
+fn anyway_text(other: &Reason, n: usize, kept: usize) -> String {
+    let other = if *other == Reason::Lock { "the lock".to_owned() } else { format!("the {other}") };
+    match n == kept {
+        true => format!("; {other} keeps all of them anyway"),
+        false => format!("; {other} keeps {n} of them anyway"),
+    }
 }
 
 fn tell_json(p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Result<(), Failure> {
@@ -190,8 +214,10 @@ fn tell_json(p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Result<(),
     }
     let reasons: Vec<Value> = p.reasons().into_iter().map(|(reason, window)| {
         let (kept, only, cost) = p.by(&reason, costs);
+        let anyway = p.anyway(&reason).into_iter().map(|(other, n)| json!({ "reason": other.to_string(), "keeps": n }));
         json!({
             "reason": reason.to_string(), "window": window, "keeps": kept, "keeps_alone": only, "costs": bytes_json(cost),
+            "kept_anyway_by": anyway.collect::<Vec<_>>(),
         })
     }).collect();
     out.json(&json!({

@@ -9,7 +9,7 @@ use crate::types::{
     snapshot::WRITER_MARK,
     time::Instant,
     when::{
-        show::{ago, show, show_second},
+        show::{ago, show, show_span},
         zone::Zone,
     },
 };
@@ -172,7 +172,7 @@ fn gaps(out: &mut Out, h: &History, zone: &Zone) -> Result<(), Failure> {
     }
     out.line(format_args!("  gaps        {}, {} in the last 7 days", thousands(h.gaps), thousands(h.gaps_recent)))?;
     for gap in &h.last_gaps {
-        let (from, to) = (show_second(Instant(gap.from_ns), zone), show_second(Instant(gap.to_ns), zone));
+        let (from, to) = show_span(Instant(gap.from_ns), Instant(gap.to_ns), zone);
         out.line(format_args!("    {from} to {to}  {}: {}", gap.path, path::show(gap.why.as_bytes())))?;
     }
     Ok(())

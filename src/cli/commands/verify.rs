@@ -10,21 +10,18 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::cli::trail;
 use crate::crypto::random;
-use crate::observe::verified::{self, Verification};
 use crate::repo::{
-    audit::event::{Event, Kind, Outcome as Ended},
+    audit::event::{Event, Kind},
     error::RepoError,
 };
-use crate::sys::{clock, process::Signals};
+use crate::sys::process::Signals;
 use crate::types::{path, snapshot::Tier};
 use crate::verify::{
     chains::Chains,
     check::{self, Options},
     report::{AffectedFile, Problem, Report},
+    told,
 };
-
-/// So many problems are told in the audit trail.
-const NOTED_MAX: usize = 20;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
@@ -41,7 +38,7 @@ pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
     let audit = trail::open(context, at.repo());
     let checked = check::verify(&at, &options, &*bar, &signals.flag()).into_failure();
     let event = |ended| match &checked {
-        Ok(report) => event(args, report, ended),
+        Ok(report) => told::event(&options, report, ended),
         Err(_) => Event::new(Kind::Verify, ended),
     };
     let outcome = match &checked {
@@ -51,42 +48,11 @@ pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
         Err(failure) => Err(Failure::new(failure.in_short())),
     };
     let outcome = trail::ended_and_stored(&audit, at.repo(), outcome, event);
-    if let Ok(report) = checked.as_ref()
-        && !report.stopped
-    {
-        note(at.dir(), report)?;
+    if let Ok(report) = &checked {
+        told::note(at.dir(), report).into_failure()?;
     }
     tell(context, &checked?)?;
     outcome
-}
-
-/// Notes it for those who watch how much was verified lately.
-fn note(dir: &std::path::Path, report: &Report) -> Result<(), Failure> {
-    let made = Verification {
-        at_ns: clock::now().0,
-        frames: report.frames,
-        read_frames: report.read_frames,
-        read_bytes: report.read_bytes,
-        problems: report.problems.len() as u64,
-        first: report.problems.first().map(|p| format!("{}: {}: {}", p.object, p.part, p.why)),
-    };
-    verified::note(dir, made).into_failure()
-}
-
-/// What the audit trail tells of it.
-fn event(args: &Verify, r: &Report, ended: Ended) -> Event {
-    let problems: Vec<String> =
-        r.problems.iter().take(NOTED_MAX).map(|p| format!("{}: {}: {}", p.object, p.part, p.why)).collect();
-    Event::new(Kind::Verify, ended)
-        .detail("data_read", args.read_data)
-        .detail("subset_percent", args.subset)
-        .detail("frames", r.frames)
-        .detail("read_frames", r.read_frames)
-        .detail("read_bytes", r.read_bytes)
-        .detail("snapshots", r.snapshots)
-        .detail("packs", r.packs)
-        .detail("problems", r.problems.len())
-        .detail("some_problems", problems)
 }
 
 fn tell(context: &Context, report: &Report) -> Result<(), Failure> {
@@ -106,7 +72,7 @@ fn tell(context: &Context, report: &Report) -> Result<(), Failure> {
 }
 
 fn as_text(p: &Problem) -> String {
-    let mut text = format!("{}: {}: {}", p.object, p.part, p.why);
+    let mut text = p.to_string();
     if !p.lost.is_empty() {
         text.push_str(&format!("\n  lost: {}", p.lost));
     }
@@ -146,17 +112,17 @@ fn as_json(p: &Problem) -> Value {
 
 fn summary(r: &Report) -> Vec<String> {
     let mut lines = vec![format!(
-        "checked {} key slot(s), {} pack(s) with {} frames, {} journal segment(s) with {} snapshots, {} versions of files",
+        "checked {} key slot(s), {} pack(s) with {} frame(s), {} journal segment(s) with {} snapshot(s), {} version(s) of files",
         r.slots, r.packs, r.frames, r.segments, r.snapshots, r.files
     )];
     match r.seed {
         Some(seed) => lines.push(format!(
-            "read {} frames, {}, chosen at random by the seed {seed}",
+            "read {} frame(s), {}, chosen at random by the seed {seed}",
             r.read_frames,
             show_size(r.read_bytes)
         )),
         None if r.read_frames > 0 => {
-            lines.push(format!("read all {} frames, {}", r.read_frames, show_size(r.read_bytes)));
+            lines.push(format!("read all {} frame(s), {}", r.read_frames, show_size(r.read_bytes)));
         }
         None => {}
     }

@@ -87,7 +87,7 @@ impl Message {
         let mut text = format!("{}\n\nrepository  {}\n", show(now, zone), facts.repository);
         if let Some(stored) = &facts.stored {
             text.push_str(&format!(
-                "  {} packs, {} bytes stored for {} bytes of versions\n",
+                "  {} pack(s), {} bytes stored for {} bytes of versions\n",
                 stored.packs, stored.pack_bytes, stored.version_bytes
             ));
         }
@@ -97,7 +97,7 @@ impl Message {
                 .seen_ns
                 .map_or_else(|| "never captured".into(), |ns| format!("captured {}", ago(Instant(ns), now)));
             text.push_str(&format!(
-                "  {}: {seen}; {} snapshots, {} gaps\n",
+                "  {}: {seen}; {} snapshot(s), {} gap(s)\n",
                 source.path, source.snapshots, source.gaps
             ));
         }

@@ -23,6 +23,12 @@ pub fn show_second(at: Instant, zone: &Zone) -> String {
     format!("{} {} {}", date(civil), clock(civil), offset_text(zone.offset(at)))
 }
 
+/// The ends of a span of time, to be read together: in seconds, or in milliseconds where they would read the same.
+pub fn show_span(from: Instant, to: Instant, zone: &Zone) -> (String, String) {
+    let seconds = (show_second(from, zone), show_second(to, zone));
+    if seconds.0 == seconds.1 { (show(from, zone), show(to, zone)) } else { seconds }
+}
+
 /// A file's time in local time with all its digits: `2025-09-20 14:30:05.123456789 +02:00`. Outside the years -9999 to
 /// 9999, which file systems can hold: `@253402300800.000000000`, in seconds since 1970.
 pub fn show_time(time: Time, zone: &Zone) -> String {
@@ -114,6 +120,15 @@ mod tests {
         assert_eq!(show_second(at, &kolkata), "2025-09-20 18:00:05 +05:30");
         let new_york = Zone::named("America/New_York").unwrap();
         assert_eq!(show_second(at, &new_york), "2025-09-20 08:30:05 -04:00");
+    }
+
+    #[test]
+    fn the_ends_of_a_span_are_told_apart() {
+        let span = |from, to| show_span(Instant(from), Instant(to), &Zone::utc());
+        let text = |from: &str, to: &str| (format!("1970-01-01 {from} +00:00"), format!("1970-01-01 {to} +00:00"));
+        assert_eq!(span(NS / 2, 2 * NS), text("00:00:00", "00:00:02"));
+        assert_eq!(span(NS, NS + NS / 2), text("00:00:01.000", "00:00:01.500"));
+        assert_eq!(span(NS - 1, NS), text("00:00:00", "00:00:01"));
     }
 
     #[test]

@@ -1,0 +1,87 @@
+//! What could not be produced when a source was produced last, kept in the state directory: whoever produces it notes it there, for those
+//! who watch.
+
+use crate::config::kinds::Kind;
+use crate::config::model::Source;
+use crate::produce::error::{Failure, ProduceError, Produced};
+use crate::sys::{clock, durable};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What could not be produced, and when that was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotProduced {
+    /// When it was tried last (ns).
+    pub at_ns: i64,
+    /// What failed; at least one.
+    pub parts: Vec<Part>,
+}
+
+/// A part that could not be produced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is; none where nothing at all was produced.
+    pub what: Option<String>,
+    /// Why not.
+    pub why: String,
+}
+
+/// Notes what producing came to; what was all produced needs no note.
+pub(super) fn note(
+    state: &Path,
+    source: &Source,
+    result: &Result<Produced, ProduceError>,
+) -> Result<(), durable::Error> {
+    let part = |f: &Failure| Part { what: Some(f.what.clone()), why: f.why.clone() };
+    let parts: Vec<Part> = match result {
+        Ok(produced) => produced.failures.iter().map(part).collect(),
+        Err(e) => vec![Part { what: None, why: e.to_string() }],
+    };
+    let path = file(state, source);
+    if parts.is_empty() {
+        return durable::remove(&path).map(drop);
+    }
+    let noted = NotProduced { at_ns: clock::now().0, parts };
+    let bytes = serde_json::to_vec(&noted).map_err(io::Error::from);
+    let bytes = bytes.map_err(|source| durable::Error::Io { doing: "write", path: path.clone(), source })?;
+    durable::replace(&path, &bytes, 0o600)
+}
+
+/// What of a source could not be produced when that was tried last, if anything. A command that the settings do not have any more
+/// counts no more.
+pub fn standing(state: &Path, source: &Source) -> Option<NotProduced> {
+    if !source.kind.is_produced() {
+        return None;
+    }
+    let path = file(state, source);
+    let read = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice::<NotProduced>(&bytes)?));
+    let mut noted = match read {
+        Ok(noted) => noted,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        Err(e) => {
+            tracing::warn!(
+                "cannot read {}, which is made anew when {} is produced: {e}",
+                path.display(),
+                source.path.display()
+            );
+            return None;
+        }
+    };
+    if let Kind::Command(outputs) = &source.kind {
+        noted.parts.retain(|part| part.what.as_ref().is_none_or(|what| outputs.iter().any(|o| o.name == *what)));
+    }
+    (!noted.parts.is_empty()).then_some(noted)
+}
+
+fn file(state: &Path, source: &Source) -> PathBuf {
+    beside(state, source, "json")
+}
+
+/// A file in the state directory that is for producing one source.
+pub(super) fn beside(state: &Path, source: &Source, ending: &str) -> PathBuf {
+    let hash = blake3::hash(source.path.as_os_str().as_encoded_bytes()).to_hex();
+    state.join(format!("producing-{}.{ending}", &hash[..16]))
+}
