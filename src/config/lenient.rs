@@ -38,8 +38,8 @@ pub(super) fn read<T: DeserializeOwned + Default>(text: &str) -> Lenient<T> {
             }
             Err(e) => e,
         };
-        // What was taken out may have left a rest that is none.
-        if wrong.is_empty() || (tell_all && is_toml(&text)) {
+        // What was taken out may have left a rest that is none, and may be what is missing now.
+        if wrong.is_empty() || (tell_all && is_toml(&text) && !e.message().starts_with("missing field")) {
             wrong.push((e.span(), e.message().trim_end().replace('\n', ", ")));
         }
         let Some(range) = e.span().and_then(|span| around(&text, &span)) else { break };

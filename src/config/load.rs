@@ -399,7 +399,7 @@ mod tests {
         assert!(loaded.problems.iter().all(|p| p.cure == SEE));
 
         // Of what is no TOML only the first is sure.
-        let loaded = read("state = \"/s\"\nhost = \"x\n[daemon]\nsocket = \"/r/c\"\nx = = 2\n[key");
+        let loaded = read("state = \"/s\"\nhost = \"x\n[daemon]\nsocket = \"/r/c\"");
         assert_eq!(loaded.problems.iter().map(|p| p.place.line).collect::<Vec<usize>>(), [2], "{:?}", loaded.problems);
         let config = &loaded.config;
         assert_eq!((config.state.as_path(), config.socket.as_path()), (Path::new("/s"), Path::new("/r/c")));
