@@ -82,8 +82,17 @@ fn a_wrong_configuration_is_told_with_its_place() {
     };
     write("[capture]\nquick = 1\n");
     let (status, out, told) = run(dir.path(), &["config", "check"]);
-    assert_eq!((status, out.as_str()), (1, ""));
-    assert!(told.starts_with("error: DIR/bygone.toml:2:1: unknown field `quick`"), "{told}");
+    assert_eq!((status, told.as_str()), (1, ""));
+    assert!(out.starts_with("DIR/bygone.toml:2:1: unknown field `quick`") && out.contains("\n  to do: "), "{out}");
+    let (status, _, told) = run(dir.path(), &["source", "list"]);
+    assert!(status == 1 && told.starts_with("error: DIR/bygone.toml:2:1: unknown field `quick`"), "{told}");
+    assert!(told.ends_with("\n  to do: correct it there; bygone.toml(5) explains every setting\n"), "{told}");
+    write("[capture]\nquick = 1\nlevel = \"a\"\n[[source]]\npath = \"b\"\n");
+    let (_, out, _) = run(dir.path(), &["config", "check"]);
+    let places: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("DIR/bygone.toml:")?.split(':').next()).collect();
+    assert_eq!(places, ["2", "3", "5"], "{out}");
+    let (_, _, told) = run(dir.path(), &["source", "list"]);
+    assert!(told.contains("; `bygone config check` names the 2 other problem(s) too\n"), "{told}");
     write("[[source]]\npath = \"/nonexistent/x\"\n");
     let (status, out, told) = run(dir.path(), &["config", "check"]);
     assert_eq!((status, told.as_str()), (1, ""));
@@ -121,6 +130,30 @@ fn statuses_tell_usage_from_failure() {
     assert!(told.starts_with("error: "), "an argument is no option: {told}");
     let wrong = bygone(dir.path(), &["source", "list"]).env("BYGONE_LOG", "a=b=c").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn what_init_says_of_the_settings_is_true() {
+    let dir = directory();
+    let at = |name: &str| dir.path().join(name);
+    let text = format!(
+        "repository = {:?}\nstate = {:?}\n[key]\nfile = {:?}\n[[source]]\npath = {:?}\n",
+        at("r"),
+        at("s"),
+        at("k"),
+        at("a")
+    );
+    std::fs::write(at("bygone.toml"), &text).unwrap();
+    let (status, out, told) = run(dir.path(), &["init"]);
+    assert_eq!((status, told.as_str()), (0, ""));
+    assert!(out.contains("\nthe settings DIR/bygone.toml name both already, and stay as they are\n"), "{out}");
+    assert!(out.ends_with("\nnext: `bygone snapshot` or `bygone watch` captures the 1 source(s) there\n"), "{out}");
+    assert_eq!(std::fs::read_to_string(at("bygone.toml")).unwrap(), text);
+    let (_, out, _) = run(dir.path(), &["--repo", at("r2").to_str().unwrap(), "init"]);
+    assert!(out.contains("\nwrote the settings DIR/bygone.toml\n"), "{out}");
+    std::fs::remove_file(at("bygone.toml")).unwrap();
+    let (_, out, _) = run(dir.path(), &["--repo", at("r3").to_str().unwrap(), "init"]);
+    assert!(out.contains("\nwrote the settings DIR/bygone.toml\nnext: `bygone source add DIRECTORY`"), "{out}");
 }
 
 #[test]

@@ -260,6 +260,82 @@ fn new_settings_are_taken_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_service_is_found_and_shown_though_its_settings_were_broken() {
+    let mut host = Host::new("");
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let line = host.with_source("a").lines().count() + 1;
+    // A value that can't be, and what is no TOML.
+    for (wrong, column) in [("exclude = 5", 11), ("exclude = [\"", 13)] {
+        host.configure(&format!("{}{wrong}\n", host.with_source("a")));
+        let place = format!("bygone.toml:{line}:{column}: ");
+        for command in ["status", "jobs"] {
+            let out = host.try_run(&[command]);
+            let told = String::from_utf8(out.stderr).unwrap();
+            assert_eq!(out.status.code(), Some(3), "{told}");
+            assert!(told.contains("the settings can't be used, and the service goes by those that it has"), "{told}");
+            assert!(told.contains(&place) && told.contains("to do: correct it there"), "{told}");
+            assert!(!told.contains("can't be told"), "{told}");
+            let text = String::from_utf8(out.stdout).unwrap();
+            assert!(command == "jobs" || text.contains("\nservice  process "), "{text}");
+        }
+        let out = host.try_run(&["health"]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(out.status.code() == Some(3) && text.contains(&place), "{text}");
+    }
+    host.configure(&format!("{}exclude = 5\n", host.with_source("a")));
+    assert!(host.end(TERM).success());
+    for command in ["status", "jobs", "health"] {
+        let told = host.fail(&[command], 1);
+        assert!(told.starts_with("error: ") && told.contains(&format!("bygone.toml:{line}:11: ")), "{told}");
+    }
+}
+
+#[test]
+fn a_repository_that_is_away_is_brought_back_and_not_made_anew() {
+    let host = Host::new("");
+    let repository = host.path("state/repository");
+    host.run(&["snapshot"]);
+    let away = host.path("away");
+    fs::rename(&repository, &away).unwrap();
+    let check = |found: &str| {
+        for args in [&["snapshot"][..], &["daemon"], &["status"], &["protect", host.path("a").to_str().unwrap()]] {
+            let told = host.fail(args, 1);
+            let known = told.contains("which this host has used, is not there: ") && told.contains(found);
+            assert!(known && told.contains("to do: bring it back: mount its disk"), "{args:?}: {told}");
+        }
+    };
+    check("there is no such directory");
+    fs::create_dir(&repository).unwrap();
+    check("the directory is empty");
+    let new = host.path("new");
+    let told = host.fail(&["--repo", new.to_str().unwrap(), "snapshot"], 1);
+    assert!(told.contains("holds no repository") && told.contains("to do: `bygone init` makes one"), "{told}");
+    fs::remove_dir(&repository).unwrap();
+    fs::rename(&away, &repository).unwrap();
+    host.run(&["snapshot"]);
+}
+
+#[test]
+fn who_unmounts_what_the_service_mounts_is_told_that_it_comes_back() {
+    if !is_root() {
+        return;
+    }
+    let mut host = Host::new("[mount]\nat = \"DIR/mnt\"\n");
+    let mount = host.path("mnt");
+    host.start();
+    host.until("the mount", |host| host.is_mounted(&mount));
+    let out = host.try_run(&["umount", mount.to_str().unwrap()]);
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success(), "{told}");
+    let pid = host.child.as_ref().unwrap().id();
+    assert!(told.contains(&format!("the service (process {pid}) mounts it there")), "{told}");
+    assert!(told.contains("take `at` out of [mount] in ") && told.contains("run `bygone reload`"), "{told}");
+    host.until("the mount again", |host| host.is_mounted(&mount));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
 fn a_job_that_was_missed_runs_once_and_is_listed() {
     let mut host = Host::new(
         "[schedule]\nzone = \"UTC\"\n[[job]]\nname = \"nightly\"\nrun = \"snapshot\"\nschedule = \"daily\"\n\

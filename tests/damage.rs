@@ -244,6 +244,8 @@ fn check(subject: &Subject, object: &str, how: Harm, case: &str, state: &str, al
     let may_be_silent = kind(object) == "keys" && matches!(how, Harm::Remove);
     assert!(named || may_be_silent, "{case}: verify names it: {:?}", report.problems);
     assert!(report.problems.iter().all(|p| !p.why.is_empty()), "{case}");
+    let twice = report.problems.iter().find(|p| p.object == object && p.why.contains(object));
+    assert!(twice.is_none(), "{case}: it is named twice: {twice:?}");
     let (right, errors) = subject.read_all();
     match kind(object) {
         "packs" => {

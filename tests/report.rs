@@ -138,7 +138,13 @@ fn it_says_what_there_is_to_say() {
     assert_eq!(before["restores"], serde_json::json!([]));
     assert_eq!(before["sources"][0]["recovery_points"], 0);
     let (status, _, told) = case.run(&["report", "compliance", "--from", "2090"]);
-    assert!(status == 1 && told.contains("no time at all"), "{told}");
+    assert!(status == 2 && told.contains("no time at all"), "{told}");
+    for args in
+        [&["list", "--since", "2025", "--until", "2024"][..], &["audit", "show", "--since", "2025", "--until", "2024"]]
+    {
+        let (status, _, told) = case.run(args);
+        assert!(status == 2 && told.contains("leave no time at all"), "{told}");
+    }
 
     // A trail that is not whole is the first thing to be told.
     let hosts = fs::read_dir(case.dir().join("repo/audit")).unwrap().next().unwrap().unwrap().path();

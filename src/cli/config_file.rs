@@ -14,6 +14,14 @@ use crate::sys::durable;
 /// Changes the text of the file by `edit` and writes it, if the result reads well and its sources do not overlap. The file
 /// and its directory are made if they are not there; permissions stay, and a link stays a link. The new settings.
 pub fn change(context: &Context, edit: impl FnOnce(&str) -> Result<String, EditError>) -> Result<Config, Failure> {
+    change_if_needed(context, edit).map(|(config, _)| config)
+}
+
+/// As [`change`], and whether anything was written: a text that says everything already stays as it is.
+pub fn change_if_needed(
+    context: &Context,
+    edit: impl FnOnce(&str) -> Result<String, EditError>,
+) -> Result<(Config, bool), Failure> {
     let path = target(&context.config.path)?;
     let old = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -26,8 +34,11 @@ pub fn change(context: &Context, edit: impl FnOnce(&str) -> Result<String, EditE
     if let Some(problem) = problems.into_iter().next() {
         return Err(Failure::new(problem.what).hint(problem.cure));
     }
-    write(&path, &new)?;
-    Ok(config)
+    let is_written = new == old && path.exists();
+    if !is_written {
+        write(&path, &new)?;
+    }
+    Ok((config, !is_written))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

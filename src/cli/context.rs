@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::args::top::Global;
 use super::out::Out;
-use super::outcome::{Explain as _, Failure};
-use crate::config::check::Problem;
-use crate::config::load;
+use super::outcome::{Explain as _, Failure, Outcome};
+use crate::config::check::{self, Problem};
+use crate::config::load::{self, Loaded};
 use crate::config::model::Config;
 use crate::config::places::{Places, Surroundings};
 use crate::types::{
@@ -28,6 +28,8 @@ pub struct Context {
     pub json: bool,
     /// Whether only what was asked for is printed.
     pub quiet: bool,
+    /// Why the settings are not all that the file says, where a command goes on without.
+    pub broken: Option<Failure>,
 }
 
 /// Whether a command can begin without the file that `--config` names.
@@ -39,21 +41,58 @@ pub enum Missing {
     Error,
 }
 
+/// What is wrong with the file.
+#[derive(Debug)]
+pub struct Problems {
+    /// Each, with what to do.
+    pub problems: Vec<Problem>,
+    /// Whether all of the file was read: where it was not, what is missing may not be missing.
+    pub whole: bool,
+}
+
 impl Context {
     /// Loads the settings. The default file need not be there; one that `--config` names has to, unless `missing` is fine.
     pub fn load(global: &Global, missing: Missing) -> Result<Context, Failure> {
-        let (context, problems) = Context::load_with_problems(global, missing)?;
-        match problems.into_iter().next() {
+        let (context, found) = Context::load_with_problems(global, missing)?;
+        match told(&found.problems) {
             None => Ok(context),
-            Some(p) => Err(Failure::new(format!("{}: {}", p.place, p.what)).hint(p.cure)),
+            Some(failure) => Err(failure),
         }
     }
 
+    /// As [`Context::load`], for a command that shows what a running service knows: of a file that is wrong as much as can be read,
+    /// by which that service may be found. [`Context::broken`] says what is wrong.
+    pub fn load_to_look(global: &Global) -> Result<Context, Failure> {
+        let (mut context, found) = Context::load_with_problems(global, Missing::Error)?;
+        context.broken = told(&found.problems);
+        if let Some(wrong) = check::zone(&context.config) {
+            context.config.mount.zone = None;
+            context.broken = context.broken.or_else(|| told(&[wrong]));
+        }
+        Ok(context)
+    }
+
+    /// Fails where the file is wrong, for what can't be done without all of it.
+    pub fn whole(&self) -> Result<(), Failure> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// How a command ends that a service answered: in part where the file is wrong, which is told.
+    pub fn looked(&self, outcome: Outcome) -> Outcome {
+        let Some(broken) = &self.broken else { return outcome };
+        tracing::error!(
+            "the settings can't be used, and the service goes by those that it has: {}",
+            broken.in_a_line()
+        );
+        outcome.and(Outcome::Partial)
+    }
+
     /// As [`Context::load`], with all values that cannot be named, and no failure.
-    pub fn load_with_problems(global: &Global, missing: Missing) -> Result<(Context, Vec<Problem>), Failure> {
+    pub fn load_with_problems(global: &Global, missing: Missing) -> Result<(Context, Problems), Failure> {
         let places = Places::of(&surroundings()).into_failure()?;
         let given = global.config.as_deref().map(absolute).transpose()?;
-        let (mut config, problems) = load::load_with_problems(given.as_deref(), &places).into_failure()?;
+        let Loaded { mut config, problems, whole } =
+            load::load_with_problems(given.as_deref(), &places).into_failure()?;
         if given.is_some() && missing == Missing::Error && !config.exists() {
             return Err(Failure::new(format!("there is no configuration {}", config.path.display()))
                 .hint("give --config a file that is there, or make one with `bygone init`"));
@@ -62,7 +101,8 @@ impl Context {
             config.repository = location(repo)?;
         }
         let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
-        Ok((Context { config, repository_named, places, json: global.json, quiet: global.quiet }, problems))
+        let (json, quiet) = (global.json, global.quiet);
+        Ok((Context { config, repository_named, places, json, quiet, broken: None }, Problems { problems, whole }))
     }
 
     /// The zone in which times are read and shown.
@@ -74,6 +114,16 @@ impl Context {
     pub fn out(&self) -> Out {
         Out::stdout()
     }
+}
+
+/// The first of the problems, and how many there are.
+fn told(problems: &[Problem]) -> Option<Failure> {
+    let first = problems.first()?;
+    let failure = Failure::new(format!("{}: {}", first.place, first.what));
+    Some(match problems.len() - 1 {
+        0 => failure.hint(&first.cure),
+        more => failure.hint(format!("{}; `bygone config check` names the {more} other problem(s) too", first.cure)),
+    })
 }
 
 /// What the process finds around it.

@@ -16,7 +16,7 @@ use crate::crypto::slots::Secret;
 use crate::index::tree::Reader;
 use crate::progress::Progress;
 use crate::repo::{
-    attach::Attached,
+    attach::{self, Attached},
     error::RepoError,
     open::Repository,
     replay::{self, Replayed},
@@ -84,20 +84,39 @@ fn remote_settings(remote: &Remote) -> BTreeMap<String, String> {
 
 /// The store of the settings, which holds a repository.
 pub fn store_of_repository(context: &Context) -> Result<Arc<dyn Store>, Failure> {
-    repository_in(store(context)?)
+    repository_in(context, store(context)?)
 }
 
-fn repository_in(store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Failure> {
+fn repository_in(context: &Context, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Failure> {
     match crate::repo::open::repository_id(&*store) {
         Ok(_) => Ok(store),
-        Err(e) => {
-            let failure = Failure::from_error(&e);
-            Err(match e {
-                RepoError::NoRepository { .. } => failure.hint("`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another"),
-                _ => failure,
-            })
-        }
+        Err(e @ RepoError::NoRepository { .. }) => Err(gone(context, &*store).unwrap_or_else(|| {
+            Failure::from_error(&e).hint(
+                "`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another",
+            )
+        })),
+        Err(e) => Err(Failure::from_error(&e)),
     }
+}
+
+/// What to say of a place without a repository at which this host had one: most likely its disk is not mounted, and a new
+/// repository in its place would hide that nothing goes to the old one any more.
+pub fn gone(context: &Context, store: &dyn Store) -> Option<Failure> {
+    let id = attach::known_at(&context.config.state, &store.location())?;
+    let entries = context.config.repository.dir().map(|dir| std::fs::read_dir(dir).map(Iterator::count));
+    let found = match entries {
+        Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => "there is no such directory",
+        Some(Ok(0)) => "the directory is empty",
+        _ => "it has no bygone.toml",
+    };
+    let failure = Failure::new(format!(
+        "the repository {} (id {id}), which this host has used, is not there: {found}",
+        store.location()
+    ));
+    Some(failure.hint(
+        "bring it back: mount its disk, or name the place to which it was moved with --repo or `repository` in the settings; \
+         only where it is lost for good and a new one is to take its place, `bygone init`",
+    ))
 }
 
 /// Opens the repository with the key of the settings.
@@ -111,7 +130,7 @@ pub fn repository_and_secret(context: &Context) -> Result<(Arc<Repository>, Secr
 }
 
 fn repository_with(context: &Context, reads: Reads) -> Result<(Arc<Repository>, Secret), Failure> {
-    let store = repository_in(store_with(context, reads)?)?;
+    let store = repository_in(context, store_with(context, reads)?)?;
     let secret = secret::obtain(&context.config.key, Purpose::Open)?;
     let repo = Repository::open(store, &secret).map_err(|e| {
         let failure = Failure::from_error(&e);
@@ -195,7 +214,7 @@ pub fn settle(at: &Attached) -> Outcome {
 /// What of a source is captured, with a hint for people where that can't be told.
 pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
     once::scope(&context.config, source).map_err(|e| match &e {
-        ScopeError::Patterns(e) => Failure::usage(e),
+        ScopeError::Patterns(e) => Failure::from_error(e).hint("`bygone config check` says where it stands"),
         ScopeError::Own { .. } => Failure::from_error(&e).hint("`bygone source remove` takes it off the list"),
         ScopeError::Io { .. } => Failure::from_error(&e),
     })

@@ -37,7 +37,7 @@ impl Outcome {
 }
 
 /// Why a command did not do what it was asked for: what failed, why, and what to do next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     outcome: Outcome,
     what: String,
@@ -88,6 +88,13 @@ impl Failure {
             }
         }
         told.join(": ")
+    }
+
+    /// All of it, on one line, for a log and for whoever asked a service.
+    pub fn in_a_line(&self) -> String {
+        let text = self.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        lines.join("; ").trim_start_matches("error: ").to_owned()
     }
 
     /// Tells it: as text, in lines of at most `width` characters if that is given, or as one line of JSON.

@@ -147,6 +147,18 @@ impl Past {
         }
     }
 
+    /// Refuses a time from `since` to `until` in which nothing can be.
+    pub fn refuse_no_time(&self, since: Instant, until: Instant) -> Result<(), Failure> {
+        if since <= until {
+            return Ok(());
+        }
+        let (since, until) = (self.show(since), self.show(until));
+        Err(Failure::usage(format!(
+            "--since and --until leave no time at all: it would begin at {since} and end at {until}"
+        ))
+        .hint("give an earlier --since or a later --until"))
+    }
+
     /// The view of a time; a failure where nothing had been captured by then.
     pub fn view(&self, time: &Resolved) -> Result<View, Failure> {
         let view = View::of(&self.index, &self.whose, time.instant)?;

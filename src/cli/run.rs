@@ -78,6 +78,7 @@ fn in_words(e: &clap::Error) -> Failure {
 fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
     process::bound_heap();
     let load = |missing| Context::load(&cli.global, missing);
+    let look = || Context::load_to_look(&cli.global);
     match &cli.command {
         Command::Completions(args) => completions::run(args),
         Command::Config(ConfigCommand::Check) => config_check::run(&cli.global),
@@ -85,10 +86,10 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Protect(args) => protect::run(load(Missing::Fine)?, args),
         Command::Init(args) => init::run(&load(Missing::Fine)?, args),
         Command::Key(command) => key::run(&load(Missing::Error)?, command),
-        Command::Health(_) => health::run(&load(Missing::Error)?),
-        Command::Metrics(args) => health::metrics(&load(Missing::Error)?, args),
+        Command::Health(_) => health::run(&look()?),
+        Command::Metrics(args) => health::metrics(&look()?, args),
         Command::Notify(command) => notices::run(&load(Missing::Error)?, command),
-        Command::Status(_) => status::run(&load(Missing::Error)?),
+        Command::Status(_) => status::run(&look()?),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
@@ -105,9 +106,9 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Reload(_) => daemon::reload(&load(Missing::Error)?),
         Command::Pause(args) => daemon::pause(&load(Missing::Error)?, args),
         Command::Resume(_) => daemon::resume(&load(Missing::Error)?),
-        Command::Jobs(_) => jobs::run(&load(Missing::Error)?),
+        Command::Jobs(_) => jobs::run(&look()?),
         Command::Job(command) => daemon::job(&load(Missing::Error)?, command),
-        Command::Umount(args) => umount::run(args),
+        Command::Umount(args) => umount::run(&cli.global, args),
         Command::Watch(args) => watch::run(&load(Missing::Error)?, args),
         Command::List(args) => list::run(&load(Missing::Error)?, args),
         Command::Log(args) => log::run(&load(Missing::Error)?, args),

@@ -12,7 +12,21 @@ use crate::daemon::protocol::{Answer, Ask, What};
 ///
 /// Somebody without settings of their own speaks to whichever service there is.
 pub fn ask(context: &Context, what: What, each: &mut dyn FnMut(Answer)) -> Result<Reached, Failure> {
-    let ask = Ask { settings: meant(context), repository: context.repository_named.clone(), what };
+    ask_one(context, (meant(context), context.repository_named.clone()), what, each)
+}
+
+/// As [`ask`], whatever settings the service has.
+pub fn ask_any(context: &Context, what: What, each: &mut dyn FnMut(Answer)) -> Result<Reached, Failure> {
+    ask_one(context, (None, None), what, each)
+}
+
+fn ask_one(
+    context: &Context,
+    (settings, repository): (Option<PathBuf>, Option<String>),
+    what: What,
+    each: &mut dyn FnMut(Answer),
+) -> Result<Reached, Failure> {
+    let ask = Ask { settings, repository, what };
     let own = context.config.socket.as_path();
     let system = Path::new(SYSTEM_SOCKET);
     for socket in [Some(own), Some(system).filter(|system| *system != own)].into_iter().flatten() {

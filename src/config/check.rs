@@ -109,7 +109,8 @@ pub fn own(config: &Config) -> Vec<Problem> {
     config.sources.iter().filter(|s| !s.in_state).filter_map(problem).collect()
 }
 
-fn zone(config: &Config) -> Option<Problem> {
+/// The time zone where there is none of its name.
+pub fn zone(config: &Config) -> Option<Problem> {
     let e = Zone::named(config.mount.zone.as_deref()?).err()?;
     let what = format!("[mount] zone: {e}");
     let (what, cure) = what.split_once("; ").unwrap_or((&what, "give a name such as Europe/Berlin"));

@@ -53,7 +53,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file says something that can't be understood.
-    #[error("{place}: {what}; bygone.toml(5) explains every setting")]
+    #[error("{place}: {what}")]
     Text {
         /// Where.
         place: Place,

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::{ConfigError, Place};
+use super::lenient::{self, Lenient};
 use super::limits::Limits;
 use super::model::{Capture, Compliance, Config, Daemon, JobSettings, KeyFrom, Mount, Remote, Scheduling};
 use super::places::{self, Places};
@@ -19,50 +20,72 @@ use super::values::{self, Absolute, RepositoryAt};
 use super::watched::{Channel, Health, Metrics, RawNotify};
 use crate::types::location::Location;
 
+/// What to do about a value of which its error says what it can be.
+pub(super) const SEE: &str = "correct it there; bygone.toml(5) explains every setting";
+
 /// Reads `path`, or the default place. A file that is not there has no settings: the result is all defaults; whether that
 /// will do for a path that somebody named is for the caller to say, by [`Config::exists`].
 pub fn load(path: Option<&Path>, places: &Places) -> Result<Config, ConfigError> {
     refuse(load_with_problems(path, places)?)
 }
 
+/// Settings as far as a file says them, and what is wrong with it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings; what can't be read has its default.
+    pub config: Config,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// Whether all of the file could be read, so that what [`Loaded::config`] lacks is not there.
+    pub whole: bool,
+}
+
 /// As [`load`], with all values that cannot be named beside the settings that have them, and no error.
-pub fn load_with_problems(path: Option<&Path>, places: &Places) -> Result<(Config, Vec<Problem>), ConfigError> {
+pub fn load_with_problems(path: Option<&Path>, places: &Places) -> Result<Loaded, ConfigError> {
     let path = path.unwrap_or(&places.config);
     match std::fs::read_to_string(path) {
-        Ok(text) => read(&text, path, places),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => read("", path, places),
+        Ok(text) => Ok(read(&text, path, places)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(read("", path, places)),
         Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
     }
 }
 
 /// Settings from `text`, the content of `path`. Values that cannot be are an error.
 pub fn parse(text: &str, path: &Path, places: &Places) -> Result<Config, ConfigError> {
-    refuse(read(text, path, places)?)
+    refuse(read(text, path, places))
 }
 
-fn refuse((config, problems): (Config, Vec<Problem>)) -> Result<Config, ConfigError> {
-    match problems.into_iter().next() {
-        None => Ok(config),
+fn refuse(loaded: Loaded) -> Result<Config, ConfigError> {
+    match loaded.problems.into_iter().next() {
+        None => Ok(loaded.config),
         Some(Problem { place, what, cure }) => Err(ConfigError::Text { place, what: format!("{what}; {cure}") }),
     }
 }
 
-fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem>), ConfigError> {
+fn read(text: &str, path: &Path, places: &Places) -> Loaded {
     let at = |span| Place::of(path, text, span);
-    let raw: Raw = toml::from_str(text)
-        .map_err(|e| ConfigError::Text { place: at(e.span()), what: e.message().trim_end().replace('\n', ", ") })?;
+    let Lenient { raw, text, wrong } = lenient::read::<Raw>(text);
+    let mut problems: Vec<Problem> =
+        wrong.into_iter().map(|(span, what)| Problem { place: at(span), what, cure: SEE.into() }).collect();
+    let whole = problems.is_empty();
     let capture = raw.capture.unwrap_or_default();
-    let mut problems = ranges::problems(&capture, |setting| at(ranges::span(text, "capture", setting)));
-    problems.extend(twice(&raw.job, &at));
+    let span = |table: &str, setting: &str| at(ranges::span(&text, table, setting));
+    // What is missing because it could not be read is no problem of its own.
+    let mut found = ranges::problems(&capture, |setting| span("capture", setting));
+    found.extend(twice(&raw.job, &at));
     let state = raw.state.map_or_else(|| places.state.clone(), |s| s.0);
-    let key = match raw.key {
-        None => KeyFrom::File(places.key.clone()),
-        Some(key) => {
-            let place = at(Some(key.span()));
-            key.into_inner().only().map_err(|what| ConfigError::Text { place, what })?
+    let key = raw.key.map(|key| (at(Some(key.span())), key.into_inner().only()));
+    let key = match key {
+        Some((_, Ok(key))) => key,
+        Some((place, Err(what))) => {
+            found.push(Problem { place, what, cure: "name the one place from which the key comes".into() });
+            KeyFrom::File(places.key.clone())
         }
+        None => KeyFrom::File(places.key.clone()),
     };
-    let channels = channels(raw.notify, &at)?;
+    let channels = channels(raw.notify, &at, &mut found);
+    let sources = source::sources(raw.source, &state, &at, &mut found);
+    problems.extend(found.into_iter().filter(|_| whole));
     let config = Config {
         path: path.to_owned(),
         repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
@@ -74,26 +97,27 @@ fn read(text: &str, path: &Path, places: &Places) -> Result<(Config, Vec<Problem
         remote: raw.remote,
         limits: raw.limits,
         mount: raw.mount,
-        mount_zone_at: at(ranges::span(text, "mount", "zone")),
-        mount_dir_at: at(ranges::span(text, "mount", "at")),
+        mount_zone_at: span("mount", "zone"),
+        mount_dir_at: span("mount", "at"),
         retention: raw.retention,
         compliance: raw.compliance,
         schedule: raw.schedule,
-        sources: source::sources(raw.source, &state, &at)?,
+        sources,
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
         metrics: raw.metrics,
         health: raw.health,
         channels,
         state,
     };
-    Ok((config, problems))
+    Loaded { config, problems, whole }
 }
 
-/// The channels of notifications; the error is at the one that can't be.
+/// The channels of notifications that can be; the others are problems.
 fn channels(
     raw: Vec<Spanned<RawNotify>>,
     at: &impl Fn(Option<std::ops::Range<usize>>) -> Place,
-) -> Result<Vec<Channel>, ConfigError> {
+    problems: &mut Vec<Problem>,
+) -> Vec<Channel> {
     let mut all: Vec<Channel> = Vec::new();
     for (n, raw) in raw.into_iter().enumerate() {
         let place = at(Some(raw.span()));
@@ -102,9 +126,12 @@ fn channels(
             true => Err(format!("there are two [[notify]] of the name {:?}", c.name)),
             false => Ok(c),
         });
-        all.push(channel.map_err(|what| ConfigError::Text { place, what })?);
+        match channel {
+            Ok(channel) => all.push(channel),
+            Err(what) => problems.push(Problem { place, what, cure: SEE.into() }),
+        }
     }
-    Ok(all)
+    all
 }
 
 /// The jobs whose name an earlier one has.
@@ -126,7 +153,7 @@ impl Config {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     repository: Option<RepositoryAt>,
@@ -348,10 +375,44 @@ mod tests {
     fn all_values_that_cannot_be_are_told_together() {
         let places = Places::of(&Surroundings { root: true, ..Surroundings::default() }).unwrap();
         let text = "[capture]\nquiet = \"9s\"\nthreads = 0\nlevel = 99\nlarge-file-share = -1\nbound = \"1s\"";
-        let (_, problems) = super::read(text, Path::new("/c.toml"), &places).unwrap();
+        let problems = super::read(text, Path::new("/c.toml"), &places).problems;
         let lines: Vec<usize> = problems.iter().map(|p| p.place.line).collect();
         assert_eq!(lines, [2, 3, 4, 5], "{problems:?}");
         assert_eq!(problems[2].what, "level is from 1 to 19");
+    }
+
+    #[test]
+    fn of_a_file_that_is_wrong_all_that_can_be_is_read_and_told() {
+        let around = Surroundings { root: true, host: "here".into(), ..Surroundings::default() };
+        let places = Places::of(&around).unwrap();
+        let read = |text: &str| super::read(text, Path::new("/c.toml"), &places);
+        let found = |loaded: &Loaded| {
+            loaded.problems.iter().map(|p| (p.place.line, p.place.column)).collect::<Vec<(usize, usize)>>()
+        };
+        let text = "state = \"/s\"\nhost = 5\n[capture]\nquite = [\n  1,\n]\nlevel = \"x\"\n[[source]]\nexclude = []\n\
+                    [source.retention]\ndaily = \"7d\"\n[[source]]\npath = \"a\"\n[what]\nx = 1\n[daemon]\nsocket = \"/r/c\"";
+        let loaded = read(text);
+        assert_eq!(found(&loaded), [(2, 8), (4, 1), (7, 9), (13, 8), (14, 2)], "{:?}", loaded.problems);
+        let config = &loaded.config;
+        assert_eq!((config.state.as_path(), config.socket.as_path()), (Path::new("/s"), Path::new("/r/c")));
+        assert!(!loaded.whole && config.host == "here" && config.sources.is_empty());
+        assert!(loaded.problems.iter().all(|p| p.cure == SEE));
+
+        // Of what is no TOML only the first is sure.
+        let loaded = read("state = \"/s\"\nhost = \"x\n[daemon]\nsocket = \"/r/c\"");
+        assert_eq!(loaded.problems.iter().map(|p| p.place.line).collect::<Vec<usize>>(), [2], "{:?}", loaded.problems);
+        let config = &loaded.config;
+        assert_eq!((config.state.as_path(), config.socket.as_path()), (Path::new("/s"), Path::new("/r/c")));
+
+        let loaded =
+            read("[key]\n[[notify]]\nname = \"n\"\n[[source]]\nkind = \"postgres\"\n[[source]]\npath = \"/b\"");
+        assert_eq!(
+            loaded.problems.iter().map(|p| p.place.line).collect::<Vec<usize>>(),
+            [1, 2, 4],
+            "{:?}",
+            loaded.problems
+        );
+        assert!(loaded.whole && loaded.config.sources.len() == 1);
     }
 
     #[test]

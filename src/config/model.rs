@@ -66,12 +66,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The directories that are bygone's own, with what they are: the state, and a repository that is a directory. Nothing in
     /// The zone in which times are read and shown, to people and by the mount: that of the settings, or the system's.
     pub fn zone(&self) -> Result<Zone, ZoneError> {
         self.mount.zone.as_deref().map_or_else(|| Ok(Zone::system()), Zone::named)
     }
 
+    /// The directories that are bygone's own, with what they are: the state, and a repository that is a directory. Nothing in
     /// them is ever captured.
     pub fn own_dirs(&self) -> Vec<(&'static str, &Path)> {
         let repository = self.repository.dir().map(|dir| ("repository", dir));

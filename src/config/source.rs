@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::error::{ConfigError, Place};
+use super::check::Problem;
+use super::error::Place;
 use super::kinds::{
     self, Atomic, CommandOutput, Hooks, Kind, KindWord, Postgres, PostgresMode, Produce, Sqlite, WalFrom, produced_dir,
 };
+use super::load::SEE;
 use super::model::Source;
 use super::retention::Retention;
 use super::values::{self, Absolute};
@@ -69,11 +71,15 @@ pub(super) fn sources(
     tables: Vec<Spanned<RawSource>>,
     state: &Path,
     at: &impl Fn(Option<Range<usize>>) -> Place,
-) -> Result<Vec<Source>, ConfigError> {
+    problems: &mut Vec<Problem>,
+) -> Vec<Source> {
     let mut sources = Vec::new();
     for table in tables {
-        let place = at(Some(table.span()));
-        sources.push(table.into_inner().into_source(state, place, at)?);
+        let whole = at(Some(table.span()));
+        match table.into_inner().into_source(state, whole, at) {
+            Ok(source) => sources.push(source),
+            Err((place, what)) => problems.push(Problem { place, what, cure: SEE.into() }),
+        }
     }
     let etc = Path::new("/etc");
     let covered = sources.iter().any(|s| etc.starts_with(&s.path));
@@ -90,7 +96,7 @@ pub(super) fn sources(
         };
         sources.push(etc);
     }
-    Ok(sources)
+    sources
 }
 
 impl RawSource {
@@ -99,8 +105,8 @@ impl RawSource {
         state: &Path,
         place: Place,
         at: &impl Fn(Option<Range<usize>>) -> Place,
-    ) -> Result<Source, ConfigError> {
-        let wrong = |what: String| ConfigError::Text { place: place.clone(), what };
+    ) -> Result<Source, (Place, String)> {
+        let wrong = |what: String| (place.clone(), what);
         if let Some(setting) = self.misplaced() {
             return Err(wrong(format!("the setting `{setting}` does not belong to a source of this kind")));
         }

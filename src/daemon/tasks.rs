@@ -217,7 +217,8 @@ fn mount(current: &Current, dir: &Path, place: &str) -> Planned {
             }
         }
         trail.mount(Kind::Unmount, Outcome::Done, &at);
-        Err("somebody unmounted it".into())
+        let to_do = "where it is not wanted, take `at` out of [mount] in the settings and run `bygone reload`";
+        Err(format!("somebody unmounted it, and it is mounted again; {to_do}").into())
     });
     let name = format!("mount {}", dir.display());
     Planned { name, print, source: None, mount: Some(dir.to_owned()), body }

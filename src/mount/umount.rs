@@ -96,7 +96,7 @@ fn is_ours_at(mount: &Mount, dir: &Path) -> bool {
 }
 
 /// The absolute path without symbolic links. Its last component is not touched: it may be a mount that nobody answers for.
-pub(super) fn resolve(dir: &Path) -> io::Result<PathBuf> {
+pub fn resolve(dir: &Path) -> io::Result<PathBuf> {
     let whole = std::path::absolute(dir)?;
     match (whole.parent(), whole.file_name()) {
         (Some(parent), Some(name)) => {

@@ -18,6 +18,9 @@ const INDEX: &str = "index.db";
 /// The file that is locked, shared, by everyone who uses the index, and alone by who makes it anew.
 const LOCK: &str = "index.lock";
 
+/// The file that says where the repository was when it was opened last.
+const LOCATION: &str = "location";
+
 /// A repository with this host's index of it, in a directory of its own below the state directory.
 pub struct Attached {
     repo: Arc<Repository>,
@@ -66,6 +69,7 @@ impl Attached {
         let index = Index::open(&path, repo.id())?;
         let place = place(&path).map_err(failed("look at", &path))?;
         let moment = Moment::open(&dir, clock)?;
+        note_location(&dir, &repo.store().location())?;
         Ok(Attached { repo, index, moment, dir, place, _lock: lock })
     }
 
@@ -112,6 +116,23 @@ fn state_dir(state: &Path, repo: &Repository) -> PathBuf {
 /// The directory below `state` of the repository with this id.
 pub fn state_dir_of(state: &Path, id: Id) -> PathBuf {
     state.join(id.to_string())
+}
+
+/// Notes where the repository of this state is, for a time when it is not there.
+fn note_location(dir: &Path, location: &str) -> Result<(), RepoError> {
+    let path = dir.join(LOCATION);
+    match std::fs::read_to_string(&path) {
+        Ok(noted) if noted == location => Ok(()),
+        _ => durable::replace(&path, location.as_bytes(), 0o600).map_err(failed("write", &path)),
+    }
+}
+
+/// The repository that this host opened last at `location`, by its state below `state`.
+pub fn known_at(state: &Path, location: &str) -> Option<Id> {
+    // A state that can't be looked at is one of which nothing is known.
+    let entries = std::fs::read_dir(state).ok()?.flatten();
+    let mut ids = entries.filter_map(|entry| Id::parse(entry.file_name().to_str()?));
+    ids.find(|id| std::fs::read_to_string(state_dir_of(state, *id).join(LOCATION)).is_ok_and(|noted| noted == location))
 }
 
 fn made(state: &Path, repo: &Repository) -> Result<PathBuf, RepoError> {

@@ -3,6 +3,7 @@
 use crate::chunk::compress::DecompressError;
 use crate::crypto::{random::RandomError, seal::OpenError, slots::SlotError};
 use crate::index::error::IndexError;
+use crate::repo::names;
 use crate::store::api::StoreError;
 use crate::types::wire::WireError;
 use std::io;
@@ -194,6 +195,17 @@ impl Damage {
 }
 
 impl RepoError {
+    /// What is wrong, for a text that names the object and its part already.
+    pub fn why_of(&self, object: &str, part: &str) -> String {
+        match self {
+            RepoError::Damaged { object: of, what, why, .. } if of == object && what == part => why.to_string(),
+            RepoError::Damaged { object: of, what, why, .. } if of == object => format!("{what}: {why}"),
+            RepoError::Store(e) => e.why_of(object),
+            RepoError::NoRepository { .. } if object == names::REPOSITORY => "it is missing".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the store did not answer, and everything may be well with what is in it.
     pub fn is_away(&self) -> bool {
         matches!(self, RepoError::Store(StoreError::Io { .. }))

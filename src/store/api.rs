@@ -68,6 +68,17 @@ fn shown_until(until: Option<Instant>) -> String {
 }
 
 impl StoreError {
+    /// What is wrong, for a text that names the object already.
+    pub fn why_of(&self, object: &str) -> String {
+        match self {
+            StoreError::Missing { name, .. } if name == object => "it is missing".to_owned(),
+            StoreError::Short { name, end, .. } if name == object => {
+                format!("it ends before byte {end}: it was cut short")
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the object is simply not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, StoreError::Missing { .. })

@@ -81,13 +81,17 @@ pub(super) fn check(
     let mut bad = HashMap::new();
     for (n, why) in found {
         let row = &frames[n];
-        let part = format!("frame {} at byte {}", row.frame.number, row.frame.offset);
-        report.problem(&names::pack(row.pack), part, why).advise(
+        report.problem(&names::pack(row.pack), part(row), why).advise(
             "put back a good copy of the object from another copy of the repository; the rest can be read and restored",
         );
         bad.insert(row.num, report.problems.len() - 1);
     }
     bad
+}
+
+/// What a frame is called in its pack.
+fn part(row: &FrameRow) -> String {
+    format!("frame {} at byte {}", row.frame.number, row.frame.offset)
 }
 
 fn read(repo: &Repository, batch: &[FrameRow]) -> Vec<(usize, String)> {
@@ -97,7 +101,7 @@ fn read(repo: &Repository, batch: &[FrameRow]) -> Vec<(usize, String)> {
     let wrong = |(n, row): (usize, &FrameRow)| {
         let why = match decoded.get(&row.num) {
             Some(Ok(raw)) => chunks(repo, raw, &row.frame.chunks)?,
-            Some(Err(e)) => e.to_string(),
+            Some(Err(e)) => e.why_of(&names::pack(row.pack), &part(row)),
             None => "it was not fetched".to_owned(),
         };
         Some((n, why))

@@ -150,7 +150,7 @@ impl Chain<'_> {
         let bytes = match repo.store().get(&name, SEGMENT_MAX) {
             Ok(bytes) => bytes,
             Err(e) => {
-                self.damaged(&name, "object", &e.to_string());
+                self.damaged(&name, "object", &e.why_of(&name));
                 return Ok(());
             }
         };
@@ -161,7 +161,7 @@ impl Chain<'_> {
             Ok(()) => {}
             Err(Stop::Index(e)) => return Err(e.into()),
             Err(Stop::Repo(RepoError::Damaged { what, why, .. })) => self.damaged(&name, &what, &why.to_string()),
-            Err(Stop::Repo(e)) => self.damaged(&name, "object", &e.to_string()),
+            Err(Stop::Repo(e)) => self.damaged(&name, "object", &e.why_of(&name, "object")),
         }
         Ok(())
     }

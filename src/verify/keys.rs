@@ -16,7 +16,7 @@ const SLOT_MAX: u64 = 64 << 10;
 pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoError> {
     if let Err(e) = open::check_description(repo) {
         report
-            .problem(names::REPOSITORY, "description", e)
+            .problem(names::REPOSITORY, "description", e.why_of(names::REPOSITORY, "description"))
             .lost("the repository can't be opened any more once this process ends")
             .advise("put back a good copy of bygone.toml, from another copy of the repository");
     }
@@ -26,7 +26,7 @@ pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoEr
             continue;
         };
         report.slots += 1;
-        let read = repo.store().get(&object.name, SLOT_MAX).map_err(|e| e.to_string());
+        let read = repo.store().get(&object.name, SLOT_MAX).map_err(|e| e.why_of(&object.name));
         let why = match read.and_then(|bytes| slots::describe_slot(&bytes).map_err(|e| e.to_string())) {
             Ok(info) if info.id == id => continue,
             Ok(info) => format!("it holds the slot {}, {}", info.id, path::show(info.label.as_bytes())),

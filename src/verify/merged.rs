@@ -29,7 +29,7 @@ pub(super) fn check(
         Ok(head) => head,
         Err(e) => {
             let lost = "the snapshots that it keeps: a new machine can't show them";
-            report.problem(&merged.name(), "head", e.to_string()).lost(lost).advise(TO_DO);
+            report.problem(&merged.name(), "head", e.why_of(&merged.name(), "head")).lost(lost).advise(TO_DO);
             return Ok(None);
         }
     };

@@ -45,7 +45,7 @@ fn collection(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
             Err(RepoError::Store(e)) if e.is_missing() => {}
             Err(e) => {
                 report
-                    .problem(&object.name, "object", e)
+                    .problem(&object.name, "object", e.why_of(&object.name, "object"))
                     .lost("nothing of any history; what it stated about collection")
                     .advise(
                         "put back a good copy of the object: until then nothing is collected. Without one, remove it while nothing \
@@ -78,7 +78,10 @@ fn holds(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
         "put back a good copy of the object from another copy of the repository; nothing is collected until then";
     let (object, why) = match force::cases(at.repo(), at.dir()) {
         Ok(_) => return Ok(()),
-        Err(HoldsError::Unreadable { object, source }) => (object, source.to_string()),
+        Err(HoldsError::Unreadable { object, why }) => {
+            let why = why.why_of(&object, "legal hold");
+            (object, why)
+        }
         Err(HoldsError::Gone { object }) => (object, "it is missing".to_owned()),
         Err(HoldsError::Store(e)) => return Err(e.into()),
         Err(e) => (HOLDS.to_owned(), e.to_string()),

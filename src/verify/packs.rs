@@ -102,7 +102,7 @@ impl Check<'_> {
     }
 
     fn header(&self, name: &str, id: Id) -> Result<(), String> {
-        let bytes = self.repo.store().get_range(name, 0, header::LEN).map_err(|e| e.to_string())?;
+        let bytes = self.repo.store().get_range(name, 0, header::LEN).map_err(|e| e.why_of(name))?;
         match header::read(&bytes, ObjectKind::Pack) {
             Ok(found) if found == id => Ok(()),
             Ok(found) => Err(format!("it is the pack {found} under another name")),
@@ -113,9 +113,9 @@ impl Check<'_> {
     fn table(&self, name: &str, id: Id, len: u64) -> Result<Vec<Frame>, String> {
         let store = self.repo.store();
         let start = len.checked_sub(FOOTER_LEN as u64).ok_or("it is too short to have one")?;
-        let footer = store.get_range(name, start, FOOTER_LEN).map_err(|e| e.to_string())?;
+        let footer = store.get_range(name, start, FOOTER_LEN).map_err(|e| e.why_of(name))?;
         let table_len = pack::table_len(&footer, len).map_err(|e| e.to_string())?;
-        let mut sealed = store.get_range(name, start - table_len, table_len as usize).map_err(|e| e.to_string())?;
+        let mut sealed = store.get_range(name, start - table_len, table_len as usize).map_err(|e| e.why_of(name))?;
         pack::read_table(self.repo.keys(), id, &mut sealed).map_err(|e| e.to_string())
     }
 

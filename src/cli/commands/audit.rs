@@ -50,6 +50,7 @@ fn show_entries(context: &Context, args: &AuditShow) -> Result<Outcome, Failure>
     let past = Past::open(context)?;
     let since = args.since.as_deref().map(|text| past.time_from(text)).transpose()?.unwrap_or(Instant(i64::MIN));
     let until = args.until.as_deref().map(|text| past.time(text)).transpose()?.map_or(Instant(i64::MAX), |t| t.instant);
+    past.refuse_no_time(since, until)?;
     let trail = checked(context, past.at.repo())?;
     let mut out = context.out();
     for stored in &trail.entries {

@@ -3,18 +3,20 @@
 use serde_json::{Value, json};
 
 use crate::cli::args::top::Global;
-use crate::cli::context::{Context, Missing};
+use crate::cli::context::{Context, Missing, Problems};
 use crate::cli::outcome::{Failure, Outcome};
 use crate::config::check::{self, Problem};
 use crate::config::model::Config;
 
-/// Prints everything wrong with the settings, or that nothing is. Fails if there is something; what can't be read as settings
-/// at all is the failure, and tells of its first error only.
+/// Prints everything wrong with the settings, or that nothing is. Fails if there is something. Of what is no TOML only the first error
+/// is told, and settings that were not all read are not compared with the file system.
 pub fn run(global: &Global) -> Result<Outcome, Failure> {
-    let (context, mut problems) = Context::load_with_problems(global, Missing::Error)?;
+    let (context, Problems { mut problems, whole }) = Context::load_with_problems(global, Missing::Error)?;
     let config = &context.config;
-    problems.extend(check::check(config));
-    problems.extend(check::unknown_names(config));
+    if whole {
+        problems.extend(check::check(config));
+        problems.extend(check::unknown_names(config));
+    }
     let mut out = context.out();
     if context.json {
         out.json(&as_json(config, &problems))?;

@@ -47,7 +47,8 @@ struct Line {
 
 impl Line {
     fn with(&self, config: &Config) -> Result<Context, Failure> {
-        let context = Context::load(&self.global, Missing::Fine)?;
+        // The settings are given: that the file has been broken since then changes nothing.
+        let (context, _) = Context::load_with_problems(&self.global, Missing::Fine)?;
         Ok(Context { config: config.clone(), ..context })
     }
 
@@ -60,44 +61,36 @@ impl Line {
 
 impl Host for Line {
     fn load(&self) -> Result<Config, String> {
-        Context::load(&self.global, Missing::Error).map(|context| context.config).map_err(in_a_line)
+        Context::load(&self.global, Missing::Error).map(|context| context.config).map_err(|e| e.in_a_line())
     }
 
     fn open(&self, config: &Config) -> Result<Arc<Attached>, String> {
-        self.opened(config, Reads::Cached).map_err(in_a_line)
+        self.opened(config, Reads::Cached).map_err(|e| e.in_a_line())
     }
 
     fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String> {
-        self.opened(config, Reads::Fresh).map_err(in_a_line)
+        self.opened(config, Reads::Fresh).map_err(|e| e.in_a_line())
     }
 
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String> {
-        self.with(config).and_then(|context| status::standing(&context, at)).map_err(in_a_line)
+        self.with(config).and_then(|context| status::standing(&context, at)).map_err(|e| e.in_a_line())
     }
 
     fn audit(&self, config: &Config, at: &Arc<Attached>) -> Result<Audit, String> {
-        self.with(config).map(|context| trail::open(&context, at.repo())).map_err(in_a_line)
+        self.with(config).map(|context| trail::open(&context, at.repo())).map_err(|e| e.in_a_line())
     }
 
     fn note_policy(&self, config: &Config, at: &Arc<Attached>, audit: &Audit) {
         match self.with(config) {
             // An entry that can't be written has been told.
             Ok(context) => drop(trail::note_policy(&context, at.repo(), audit)),
-            Err(e) => tracing::error!("the rules of retention are not in the audit trail: {}", in_a_line(e)),
+            Err(e) => tracing::error!("the rules of retention are not in the audit trail: {}", e.in_a_line()),
         }
     }
 
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
-}
-
-/// A failure as one line, for a log and for whoever asked the service.
-#[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
-fn in_a_line(failure: Failure) -> String {
-    let text = failure.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    lines.join("; ").trim_start_matches("error: ").to_owned()
 }
 
 /// `bygone reload`.

@@ -16,7 +16,7 @@ use crate::daemon::{
 use crate::observe::{
     facts::Facts,
     gather,
-    health::{self, Level},
+    health::{self, Finding, Level, Sort},
     metrics,
 };
 use crate::sys::{clock, durable};
@@ -24,7 +24,15 @@ use crate::sys::{clock, durable};
 /// Runs `bygone health`.
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
     let facts = facts(context)?;
-    let found = health::findings(&facts, &context.config.health);
+    let mut found = health::findings(&facts, &context.config.health);
+    found.extend(context.broken.as_ref().map(|broken| Finding {
+        key: "settings".to_owned(),
+        level: Level::Degraded,
+        sort: Sort::Failure,
+        about: context.config.path.display().to_string(),
+        why: format!("the file can't be used, and the service goes by the settings that it has: {}", broken.in_short()),
+        to_do: "correct the file, and run `bygone reload`; `bygone config check` names all that is wrong".to_owned(),
+    }));
     let mut out = context.out();
     let level = found.first().map(|worst| worst.level);
     let (state, outcome) = match level {
@@ -56,11 +64,11 @@ pub fn metrics(context: &Context, args: &Metrics) -> Result<Outcome, Failure> {
         let mut out = context.out();
         out.bytes(text.as_bytes())?;
         out.finish()?;
-        return Ok(Outcome::Done);
+        return Ok(context.looked(Outcome::Done));
     };
     // Whoever collects it may be another user.
     durable::replace(&absolute(path)?, text.as_bytes(), 0o644).into_failure()?;
-    Ok(Outcome::Done)
+    Ok(context.looked(Outcome::Done))
 }
 
 /// As the service has them, or as they are seen without one. What can't be opened is a fact too.
@@ -72,6 +80,7 @@ fn facts(context: &Context) -> Result<Facts, Failure> {
     {
         return Ok(*facts);
     }
+    context.whole()?;
     service::ended(asked?)?;
     let now = clock::now();
     let mut facts = match open::attached(context) {

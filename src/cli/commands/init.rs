@@ -18,20 +18,29 @@ use crate::types::ids::Id;
 /// Runs it.
 pub fn run(context: &Context, args: &Init) -> Result<Outcome, Failure> {
     let from = secret::given(&args.key)?.unwrap_or_else(|| context.config.key.clone());
-    let id = make(context, &from, &args.label)?;
+    let Made { id, wrote, sources } = make(context, &from, &args.label)?;
     let mut out = context.out();
     if context.json {
         out.json(&json!({
             "repository": context.config.repository, "id": id.to_string(), "settings": context.config.path,
-            "key": from,
+            "key": from, "settings_written": wrote,
         }))?;
     } else if !context.quiet {
         out.line(format_args!("made the repository {} (id {id})", context.config.repository))?;
         for line in key_lines(&from) {
             out.line(line)?;
         }
-        out.line(format_args!("wrote the settings {}", context.config.path.display()))?;
-        out.line("next: `bygone source add DIRECTORY`, then `bygone snapshot` or `bygone watch`")?;
+        let settings = context.config.path.display();
+        match wrote {
+            true => out.line(format_args!("wrote the settings {settings}"))?,
+            false => out.line(format_args!("the settings {settings} name both already, and stay as they are"))?,
+        }
+        match sources {
+            0 => out.line("next: `bygone source add DIRECTORY`, then `bygone snapshot` or `bygone watch`")?,
+            n => {
+                out.line(format_args!("next: `bygone snapshot` or `bygone watch` captures the {n} source(s) there"))?
+            }
+        }
     }
     out.finish()?;
     Ok(Outcome::Done)
@@ -51,8 +60,18 @@ pub fn key_lines(from: &KeyFrom) -> Vec<String> {
     }
 }
 
+/// What was made.
+pub struct Made {
+    /// The id of the repository.
+    pub id: Id,
+    /// Whether the settings were written: those that name it and its key already stay as they are.
+    pub wrote: bool,
+    /// How many sources the settings have.
+    pub sources: usize,
+}
+
 /// Makes the repository of the settings with its first key, and writes both into the settings.
-pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Id, Failure> {
+pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Made, Failure> {
     let what = || format!("cannot make the repository {}", context.config.repository);
     let store = open::store(context)?;
     match crate::repo::open::repository_id(&*store) {
@@ -71,11 +90,11 @@ pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Id, Failur
     let (secret, kind) = first_secret(from, id)?;
     Repository::create(store.clone(), &secret, kind, label, clock::now(), id).explain(what)?;
     store.settle().explain(what)?;
-    config_file::change(context, |text| {
+    let (config, wrote) = config_file::change_if_needed(context, |text| {
         let text = edit::set_repository(text, &context.config.repository)?;
         edit::set_key(&text, from)
     })?;
-    Ok(id)
+    Ok(Made { id, wrote, sources: config.sources.len() })
 }
 
 /// A directory with other things in it is none for a repository.

@@ -83,6 +83,7 @@ fn items<'a>(past: &Past, args: &List, sources: &'a [Source]) -> Result<Vec<(&'a
     let bound = |text: &Option<String>| text.as_deref().map(|text| past.time(text)).transpose();
     let since = bound(&args.since)?.map_or(Instant(i64::MIN), |t| Instant(t.instant.0.saturating_add(1)));
     let until = bound(&args.until)?.map_or(Instant(i64::MAX), |t| t.instant);
+    past.refuse_no_time(since, until)?;
     let end = Instant(until.0.saturating_add(1));
     let mut items = Vec::new();
     for source in sources {

@@ -18,7 +18,7 @@ pub fn run(context: &Context, command: &Notify) -> Result<Outcome, Failure> {
         let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
         return Err(match (name, names.is_empty()) {
             (Some(name), false) => {
-                Failure::usage(format!("there is no channel {name:?}")).hint(format!("there are: {}", names.join(", ")))
+                Failure::new(format!("there is no channel {name:?}")).hint(format!("there are: {}", names.join(", ")))
             }
             _ => Failure::new("the settings have no [[notify]]").hint("bygone.toml(5) says how to write one"),
         });

@@ -68,6 +68,9 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
     let made = found.is_err();
     match found {
         Err(RepoError::NoRepository { .. }) => {
+            if let Some(gone) = open::gone(&context, &*store) {
+                return Err(gone);
+            }
             let from = context.config.key.clone();
             init::make(&context, &from, "first")?;
             let made = format!("made a repository: {}", context.config.repository);

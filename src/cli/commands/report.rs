@@ -7,7 +7,7 @@ use crate::cli::past::Past;
 use crate::cli::trail;
 use crate::repo::audit::event::{Event, Kind, Outcome as Ended, bytes_value};
 use crate::report::{
-    gather::{Ask, gather},
+    gather::{Ask, ReportError, gather},
     page::page,
 };
 use crate::sys::{clock, durable};
@@ -27,7 +27,10 @@ fn compliance(context: &Context, args: &Compliance) -> Result<Outcome, Failure> 
     let audit = trail::open(context, past.at.repo());
     let config = &context.config;
     let ask = Ask { at: &past.at, config, who: audit.who(), from, to, now, zone: &past.zone };
-    let report = gather(&ask).into_failure()?;
+    let report = gather(&ask).map_err(|e| match e {
+        ReportError::NoTime { .. } => Failure::usage(e),
+        e => Failure::from_error(&e),
+    })?;
     let text = match context.json {
         true => serde_json::to_string(&report).explain(|| "cannot write the report as JSON")? + "\n",
         false => page(&report, &past.zone),

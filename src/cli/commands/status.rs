@@ -188,9 +188,13 @@ pub(super) struct Beat {
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
     let asked = by_service(context);
     match &asked {
-        Ok(Some((service, Ok(status)))) => return tell(context, status, Some(service), Outcome::Done),
-        Ok(Some((service, Err(trouble)))) => return service_alone(context, service, trouble),
-        _ => {}
+        Ok(Some((service, Ok(status)))) => {
+            return tell(context, status, Some(service), Outcome::Done).map(|outcome| context.looked(outcome));
+        }
+        Ok(Some((service, Err(trouble)))) => {
+            return service_alone(context, service, trouble).map(|outcome| context.looked(outcome));
+        }
+        _ => context.whole()?,
     }
     let at = match (open::attached(context), asked) {
         (Ok(at), Ok(_)) => at,

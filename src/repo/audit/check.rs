@@ -96,9 +96,10 @@ impl Check {
             let read = match entry::read(repo, &place) {
                 Ok(stored) => Ok(stored),
                 Err(e @ RepoError::Damaged { .. }) => {
-                    Err(format!("it was altered, or put in the place of another: {e}"))
+                    let why = e.why_of(&object.name, "entry");
+                    Err(format!("it was altered, or put in the place of another: {why}"))
                 }
-                Err(e) if e.is_damage() => Err(format!("it can't be read: {e}")),
+                Err(e) if e.is_damage() => Err(format!("it can't be read: {}", e.why_of(&object.name, "entry"))),
                 Err(e) => return Err(e),
             };
             self.there.insert(place, read);

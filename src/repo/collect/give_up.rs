@@ -67,7 +67,7 @@ pub fn unreadable(at: &Attached, source: &Source, progress: &dyn Progress) -> Re
     if let Some(newest) = take::newest(listed.iter().map(|o| o.name.as_str())).pop() {
         let flaw = match merged::read_head(at.repo(), &newest) {
             Ok(head) => proof::read_through(at.repo(), &newest, &head, progress).map(|f| (f.object, f.why)),
-            Err(e) if e.is_damage() => Some((newest.name(), e.to_string())),
+            Err(e) if e.is_damage() => Some((newest.name(), e.why_of(&newest.name(), "head"))),
             Err(e) => return Err(e),
         };
         // Of one that the index has taken nothing is lost here: maintaining writes it again.

@@ -36,7 +36,8 @@ pub fn read_through(repo: &Repository, merged: &Merged, head: &MergedHead, progr
             segment::read(repo.keys(), &location, &name, &bytes, |item| chain.item(&name, item))
         });
         if let Err(e) = read {
-            return Some(Flaw { object: name, part: "object", why: e.to_string(), taken: chain.taken });
+            let why = e.why_of(&name, "object");
+            return Some(Flaw { object: name, part: "object", why, taken: chain.taken });
         }
     }
     (chain.chain != head.chain || chain.taken != head.kept.len() as u64).then(|| Flaw {

@@ -10,14 +10,15 @@ use std::io;
 pub enum HoldsError {
     /// An object that holds one can't be read.
     #[error(
-        "the legal hold in the object {object} can't be read, so nothing may be collected: {source}; restore the object from a copy, \
-         or use the newer program that wrote it"
+        "the legal hold in the object {object} can't be read, so nothing may be collected: {}; restore the object from a copy, \
+         or use the newer program that wrote it",
+        why.why_of(object, "")
     )]
     Unreadable {
         /// The object.
         object: String,
         /// Why.
-        source: Box<RepoError>,
+        why: Box<RepoError>,
     },
     /// An object that this host has seen is gone.
     #[error(

@@ -114,7 +114,7 @@ impl HoldEvent {
 
     /// Reads the event in the object of this name. An error names the object.
     pub(super) fn read(repo: &Repository, name: &str) -> Result<HoldEvent, HoldsError> {
-        let unreadable = |source| HoldsError::Unreadable { object: name.to_owned(), source: Box::new(source) };
+        let unreadable = |why| HoldsError::Unreadable { object: name.to_owned(), why: Box::new(why) };
         let plain = sealed::read(repo, ObjectKind::Hold, name).map_err(unreadable)?;
         let wrong = |what: String| unreadable(repo.damaged(name, "content", Damage::other(what)));
         let Versioned { version } = serde_json::from_slice(&plain).map_err(|e| wrong(e.to_string()))?;
