@@ -17,7 +17,8 @@ use crate::progress::Progress;
 use crate::repo::{
     collect::attend,
     ingest::{Claims, Ingest},
-    write::{RecordWriter, SourceWriter},
+    recording::RecordWriter,
+    write::SourceWriter,
 };
 use crate::sys::{dir, stat};
 use crate::types::{

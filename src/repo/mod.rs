@@ -21,6 +21,7 @@ mod own;
 pub mod pack;
 mod parts;
 pub mod record;
+pub mod recording;
 pub mod replay;
 mod sealed;
 pub mod segment;

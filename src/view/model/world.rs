@@ -4,11 +4,7 @@ use crate::crypto::slots::{Secret, SlotKind};
 use crate::index::apply::PATIENT;
 use crate::progress;
 use crate::repo::{
-    attach::Attached,
-    ingest::Claims,
-    open::Repository,
-    replay,
-    write::{RecordWriter, SourceWriter},
+    attach::Attached, ingest::Claims, open::Repository, recording::RecordWriter, replay, write::SourceWriter,
 };
 use crate::store::local::LocalStore;
 use crate::sys::clock::ManualClock;
