@@ -5,7 +5,7 @@ use crate::index::error::IndexError;
 use crate::repo::{
     attach::Attached,
     audit::{check, error::AuditError, event::Kind, who::Who},
-    holds::{error::HoldsError, force},
+    holds::{error::HoldsError, force, touched},
 };
 use crate::report::{
     findings,
@@ -13,7 +13,7 @@ use crate::report::{
     sources, trail,
 };
 use crate::types::{
-    hold::{Hold, Scope, Shown},
+    hold::Scope,
     path,
     time::Instant,
     when::{show, zone::Zone},
@@ -118,23 +118,12 @@ fn holds(ask: &Ask<'_>) -> Result<Vec<HoldRow>, ReportError> {
             owner: text(&p.hold.owner),
             reason: text(&p.hold.reason),
             scope: scope(&p.hold.scope, ask.zone),
-            touches: touches(ask, &p.hold)?,
+            touches: touched::count(&ask.at.reader()?, &p.hold)?,
             placed: When(p.event.time),
             until: p.hold.until.map(When),
         })
     })
     .collect()
-}
-
-fn touches(ask: &Ask<'_>, hold: &Hold) -> Result<u64, ReportError> {
-    let reader = ask.at.reader()?;
-    let mut count = 0;
-    for source in reader.sources()? {
-        let all = reader.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1)?;
-        let shown = |n: usize| Shown { from: all[n].time, next: all.get(n + 1).map(|next| next.time) };
-        count += (0..all.len()).filter(|n| hold.touches(shown(*n), &source)).count() as u64;
-    }
-    Ok(count)
 }
 
 fn scope(scope: &Scope, zone: &Zone) -> String {

@@ -18,7 +18,7 @@ use crate::repo::{
     holds::{
         event::{Deed, HoldEvent},
         force::{self, Case},
-        write,
+        touched, write,
     },
 };
 use crate::sys::clock;
@@ -73,7 +73,7 @@ fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     let placed = write::place(past.at.repo(), &hold, audit.who(), now).into_failure();
     // From now on this host misses it where it is not there.
     let known = force::in_force(past.at.repo(), past.at.dir()).into_failure().map(drop);
-    let touched = touched(&past, &hold)?;
+    let touched = touched::count(&past.index, &hold)?;
     let never = hold_export::never_captured(&past, &hold.scope.paths)?;
     drop(settled);
     let event = |ended| {
@@ -137,15 +137,6 @@ fn known_host(context: &Context, past: &Past, wanted: &str) -> Result<String, Fa
     let known: Vec<String> = known.into_iter().collect();
     Err(Failure::new(format!("no host {wanted:?} has captured anything into this repository"))
         .hint(format!("there are {}", known.join(", "))))
-}
-
-/// How many snapshots a hold touches, of all hosts.
-fn touched(past: &Past, hold: &Hold) -> Result<usize, Failure> {
-    let mut count = 0;
-    for source in past.index.sources()? {
-        count += hold_export::touched(past, std::slice::from_ref(hold), &source)?.len();
-    }
-    Ok(count)
 }
 
 fn list(context: &Context, args: &HoldList) -> Result<Outcome, Failure> {

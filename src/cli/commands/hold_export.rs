@@ -26,7 +26,7 @@ use crate::repo::{
         event::{Event, Kind, Outcome as Ended, bytes_value},
         who::Who,
     },
-    holds::{force::Case, write},
+    holds::{force::Case, touched::touched, write},
 };
 use crate::restore::{
     act,
@@ -96,24 +96,6 @@ fn refuse_full(to: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A snapshot that is touched, and the paths of it that are in scope.
-pub(super) type Touched = (Snapshot, BTreeSet<Vec<u8>>);
-
-/// The snapshots of a source that any of the holds touches, each with the paths that are in scope.
-pub(super) fn touched(past: &Past, holds: &[Hold], source: &Source) -> Result<Vec<Touched>, Failure> {
-    let all = past.index.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), i64::MAX as usize)?;
-    let mut found = Vec::new();
-    for (n, snapshot) in all.iter().enumerate() {
-        let shown = Shown { from: snapshot.time, next: all.get(n + 1).map(|next| next.time) };
-        let touching = holds.iter().filter(|hold| hold.touches(shown, source));
-        let paths: BTreeSet<Vec<u8>> = touching.flat_map(|hold| within(hold, source)).collect();
-        if !paths.is_empty() {
-            found.push((snapshot.clone(), paths));
-        }
-    }
-    Ok(found)
-}
-
 /// Those of some paths that lie in sources and at which nothing was ever captured.
 pub(super) fn never_captured(past: &Past, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
     let sources = past.index.sources()?;
@@ -129,14 +111,6 @@ pub(super) fn never_captured(past: &Past, paths: &[Vec<u8>]) -> Result<Vec<Vec<u
         }
     }
     Ok(never)
-}
-
-/// The paths of a source that a hold is about.
-fn within(hold: &Hold, source: &Source) -> Vec<Vec<u8>> {
-    if hold.scope.paths.iter().any(|p| path::is_within(&source.root, p)) || hold.scope.paths.is_empty() {
-        return vec![source.root.clone()];
-    }
-    hold.scope.paths.iter().filter(|p| path::is_within(p, &source.root)).cloned().collect()
 }
 
 /// An export as it goes on.
@@ -161,7 +135,7 @@ impl Export<'_> {
         for source in self.past.index.sources()? {
             self.note_lost(&source, &holds)?;
             let mut before: BTreeMap<Vec<u8>, View> = BTreeMap::new();
-            for (snapshot, paths) in touched(self.past, &holds, &source)? {
+            for (snapshot, paths) in touched(&self.past.index, &holds, &source)? {
                 let part = Part { source: source.clone(), snapshot: snapshot.clone() };
                 let view = View { at: snapshot.time, parts: vec![part], lost: Vec::new() };
                 let nothing = View { at: snapshot.time, parts: Vec::new(), lost: Vec::new() };

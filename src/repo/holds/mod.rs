@@ -3,4 +3,5 @@
 pub mod error;
 pub mod event;
 pub mod force;
+pub mod touched;
 pub mod write;
