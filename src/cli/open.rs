@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::repo::{
     attach::{self, Attached},
     error::RepoError,
+    names::REPOSITORY,
     open::Repository,
     replay::{self, Replayed},
     write,
@@ -52,7 +53,7 @@ pub fn store(context: &Context) -> Result<Arc<dyn Store>, Failure> {
 
 fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure> {
     let url = match &context.config.repository {
-        Location::Dir(dir) => return Ok(Arc::new(LocalStore::open(dir))),
+        Location::Dir(dir) => return Ok(Arc::new(LocalStore::anchored(dir, REPOSITORY))),
         Location::Bucket(url) => url,
     };
     let remote = &context.config.remote;

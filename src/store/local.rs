@@ -5,24 +5,88 @@ use crate::sys::{buffer::Buffer, durable};
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// A directory whose files are the objects. A put writes a temporary file beside its target, syncs it, renames it
 /// without replacing, and syncs the directory.
 pub struct LocalStore {
     root: PathBuf,
+    anchor: Option<Anchor>,
+}
+
+/// An object by which a store knows itself again: where its disk is unmounted, another directory has its place.
+struct Anchor {
+    name: String,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// The store as it was seen first.
+struct Seen {
+    /// The device and inode of its root.
+    place: (u64, u64),
+    /// The bytes of the object.
+    bytes: Vec<u8>,
 }
 
 impl LocalStore {
     /// A store in `root`, which exists.
     pub fn open(root: &Path) -> LocalStore {
-        LocalStore { root: root.to_owned() }
+        LocalStore { root: root.to_owned(), anchor: None }
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
-        if is_object_name(name) { Ok(self.root.join(name)) } else { Err(StoreError::Name { name: name.to_owned() }) }
+    /// The same of a directory whose disk may be taken away: once it has had the object `anchor`, nothing is read from or written to
+    /// what does not have it.
+    pub fn anchored(root: &Path, anchor: &str) -> LocalStore {
+        let anchor = Anchor { name: anchor.to_owned(), seen: Mutex::default() };
+        LocalStore { root: root.to_owned(), anchor: Some(anchor) }
+    }
+
+    /// Where an object is, or is to be.
+    fn path(&self, doing: &'static str, name: &str) -> Result<PathBuf, StoreError> {
+        if !is_object_name(name) {
+            return Err(StoreError::Name { name: name.to_owned() });
+        }
+        self.is_there().map_err(|source| self.io(doing, name, source))?;
+        Ok(self.root.join(name))
+    }
+
+    /// An error unless this is the store that it was.
+    fn is_there(&self) -> io::Result<()> {
+        let Some(Anchor { name, seen }) = &self.anchor else { return Ok(()) };
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = fs::metadata(&self.root).map(|meta| (meta.dev(), meta.ino())).ok();
+        match &mut *seen {
+            Some(seen) if place == Some(seen.place) => Ok(()),
+            Some(seen) => match (fs::read(self.root.join(name)), place) {
+                // It is back, and its disk may have another number.
+                (Ok(bytes), Some(place)) if bytes == seen.bytes => {
+                    seen.place = place;
+                    Ok(())
+                }
+                (Ok(_), _) => {
+                    Err(io::Error::other("another repository is in its place; put back the one that was there"))
+                }
+                (Err(_), Some(_)) => Err(io::Error::other(
+                    "the repository is not there any more: another directory is in its place; mount its disk again",
+                )),
+                (Err(_), None) => Err(io::Error::other(
+                    "the repository is not there any more: there is no such directory; mount its disk again",
+                )),
+            },
+            none => {
+                if let (Some(place), Ok(bytes)) = (place, fs::read(self.root.join(name))) {
+                    *none = Some(Seen { place, bytes });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn io(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
+        StoreError::Io { store: self.location(), doing, name: name.to_owned(), source }
     }
 
     fn error(&self, doing: &'static str, name: &str, source: io::Error) -> StoreError {
@@ -63,7 +127,7 @@ impl Store for LocalStore {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(name)?;
+        let path = self.path("write", name)?;
         tracing::debug!("writing {name}: {} B", bytes.len());
         match durable::write_new(&path, bytes, 0o600) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -87,7 +151,7 @@ impl Store for LocalStore {
             file.by_ref().take(max).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        read(self.path(name)?).map_err(|e| self.error("read", name, e))
+        read(self.path("read", name)?).map_err(|e| self.error("read", name, e))
     }
 
     fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError> {
@@ -98,7 +162,7 @@ impl Store for LocalStore {
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
         };
-        read(self.path(name)?).map_err(|e: io::Error| match e.kind() {
+        read(self.path("read", name)?).map_err(|e: io::Error| match e.kind() {
             io::ErrorKind::UnexpectedEof => {
                 StoreError::Short { store: self.location(), name: name.to_owned(), end: offset + len as u64 }
             }
@@ -108,8 +172,11 @@ impl Store for LocalStore {
 
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
         let dir = match prefix.strip_suffix('/') {
-            Some(dir) => self.path(dir)?,
-            None if prefix.is_empty() => self.root.clone(),
+            Some(dir) => self.path("list", dir)?,
+            None if prefix.is_empty() => {
+                self.is_there().map_err(|source| self.io("list", prefix, source))?;
+                self.root.clone()
+            }
             None => return Err(StoreError::Name { name: prefix.to_owned() }),
         };
         let mut out = Vec::new();
@@ -122,7 +189,7 @@ impl Store for LocalStore {
     }
 
     fn delete(&self, name: &str) -> Result<(), StoreError> {
-        match durable::remove(&self.path(name)?) {
+        match durable::remove(&self.path("delete", name)?) {
             // Whether it, or its directory, was there makes no difference.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map(drop).map_err(|e| self.error("delete", name, e.into())),
@@ -130,7 +197,7 @@ impl Store for LocalStore {
     }
 
     fn size(&self, name: &str) -> Result<u64, StoreError> {
-        let meta = fs::metadata(self.path(name)?).map_err(|e| self.error("read", name, e))?;
+        let meta = fs::metadata(self.path("read", name)?).map_err(|e| self.error("read", name, e))?;
         Ok(meta.len())
     }
 }

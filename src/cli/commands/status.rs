@@ -292,7 +292,11 @@ fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Fail
         Err(e) if e.is_away() => Err(away(at, &e, now)),
         Err(e) => return Err(e).explain(what),
     };
-    let slots = list_slots(at.repo().store()).explain(what)?;
+    let slots = match list_slots(at.repo().store()) {
+        // That it is away is told.
+        Err(e) if e.is_away() && measure.is_err() => Vec::new(),
+        slots => slots.explain(what)?,
+    };
     let reader = at.reader().explain(what)?;
     let sources = sources(context, at, &reader, now)?;
     let stored = reader.stored().explain(what)?;

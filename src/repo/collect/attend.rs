@@ -107,6 +107,16 @@ pub fn host_id(at: &Attached) -> Result<Option<Id>, RepoError> {
     }
 }
 
+/// Gives this host an id. Others may be doing so at the same moment, for other sources: there is one, whoever was first.
+fn new_host_id(at: &Attached) -> Result<Id, RepoError> {
+    let path = at.dir().join(HOST);
+    match durable::write_new(&path, format!("{}\n", random::id()?).as_bytes(), 0o600) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(state("write", &path, e.into())),
+        _ => {}
+    }
+    host_id(at)?.ok_or_else(|| state("read", &path, std::io::Error::other("it was removed; try again")))
+}
+
 /// This host is a new one from now on.
 fn forget_host(at: &Attached) -> Result<(), RepoError> {
     for name in [KNOWN, HOST] {
@@ -131,12 +141,7 @@ pub fn known(at: &Attached) -> Result<Option<String>, RepoError> {
 pub fn register(at: &Attached, host: &str) -> Result<bool, RepoError> {
     let id = match host_id(at)? {
         Some(id) => id,
-        None => {
-            let (id, path) = (random::id()?, at.dir().join(HOST));
-            durable::replace(&path, format!("{id}\n").as_bytes(), 0o600)
-                .map_err(|e| state("write", &path, e.into()))?;
-            id
-        }
+        None => new_host_id(at)?,
     };
     let present = attend(at)?;
     let name = match present.hosts.get(&id) {
