@@ -80,6 +80,27 @@ fn beside(one: impl FnOnce(), other: impl Fn(u32) + Sync) {
 }
 
 #[test]
+fn a_host_is_one_also_where_its_first_captures_go_on_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::new(dir.path(), "a");
+    let settings = host.dir.join("a.toml");
+    let sources: Vec<String> = (0..6).map(|n| host.dir.join(format!("more-{n}")).display().to_string()).collect();
+    let mut text = fs::read_to_string(&settings).unwrap();
+    for source in &sources {
+        fs::create_dir(source).unwrap();
+        text.push_str(&format!("[[source]]\npath = {source:?}\n"));
+    }
+    fs::write(&settings, text).unwrap();
+    host.ok(&["init"]);
+    thread::scope(|scope| sources.iter().for_each(|source| drop(scope.spawn(|| host.ok(&["snapshot", source])))));
+    let hosts = fs::read_dir(host.dir.join("repo/gc")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let ids: std::collections::BTreeSet<String> =
+        hosts.filter(|name| name.starts_with("host-")).map(|name| name[5..37].to_owned()).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    host.ok(&["maintain", "--thorough"]);
+}
+
+#[test]
 fn one_collects_while_another_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = two(dir.path());

@@ -204,6 +204,104 @@ fn a_new_machine_misses_what_was_rolled_back() {
     }
 }
 
+/// A protected directory with two snapshots, and the record of the newest.
+struct Lab {
+    temp: tempfile::TempDir,
+    newest: std::path::PathBuf,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().canonicalize().unwrap();
+        let text = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        durable::replace(&dir.join("bygone.toml"), format!("state = {:?}\n", dir.join("state")).as_bytes(), 0o600)
+            .unwrap();
+        fs::create_dir(dir.join("a")).unwrap();
+        run(&dir, &["init", "--repo", &text("repo"), "--key-file", &text("key")]);
+        run(&dir, &["source", "add", &text("a")]);
+        for n in 1..3 {
+            fs::write(dir.join("a/f"), format!("{n}")).unwrap();
+            run(&dir, &["snapshot"]);
+        }
+        let mut segments: Vec<_> = walk(&dir.join("repo/journal"));
+        segments.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
+        Lab { newest: segments.pop().unwrap(), temp }
+    }
+
+    fn ended(&self, args: &[&str]) -> (i32, String) {
+        let dir = self.temp.path();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+        let command = command.arg("--config").arg(dir.join("bygone.toml")).args(args).env_clear().env("HOME", dir);
+        let out = command.stdin(Stdio::null()).output().unwrap();
+        (out.status.code().unwrap(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    }
+
+    #[track_caller]
+    fn ends(&self, args: &[&str], status: i32, says: &str) {
+        let (ended, told) = self.ended(args);
+        assert!(ended == status && told.contains(says), "{args:?}: {ended}: {told}");
+    }
+}
+
+#[test]
+fn a_newest_record_that_is_lost_is_written_again_and_capture_goes_on() {
+    let lab = Lab::new();
+    let kept = fs::read(&lab.newest).unwrap();
+    fs::remove_file(&lab.newest).unwrap();
+    lab.ends(&["snapshot"], 1, "`bygone maintain`, which writes it again");
+    lab.ends(&["maintain"], 0, "");
+    fs::write(lab.temp.path().join("a/f"), "3").unwrap();
+    lab.ends(&["snapshot"], 0, "1 changed");
+    lab.ends(&["verify"], 0, "no problem");
+    // It was put back after all: it is part of what was written again.
+    fs::write(&lab.newest, kept).unwrap();
+    lab.ends(&["verify"], 0, "no problem");
+    lab.ends(&["index", "rebuild"], 0, "from 3 snapshot(s)");
+    fs::write(lab.temp.path().join("a/f"), "4").unwrap();
+    lab.ends(&["snapshot"], 0, "1 changed");
+    lab.ends(&["verify", "--read-data"], 0, "no problem");
+}
+
+#[test]
+fn an_index_that_was_made_anew_forgets_no_loss() {
+    let lab = Lab::new();
+    fs::remove_file(&lab.newest).unwrap();
+    let named = "the audit trail names snapshot 2 of";
+    lab.ends(&["index", "rebuild"], 3, "ends with snapshot 1");
+    fs::write(lab.temp.path().join("a/f"), "3").unwrap();
+    lab.ends(&["snapshot"], 3, named);
+    lab.ends(&["maintain"], 1, named);
+    lab.ends(&["verify"], 3, named);
+    let source = lab.temp.path().canonicalize().unwrap().join("a");
+    lab.ends(&["maintain", "--give-up", source.to_str().unwrap()], 0, "snapshot 2 of");
+    lab.ends(&["maintain"], 0, "");
+    lab.ends(&["verify"], 0, "no problem");
+}
+
+#[test]
+fn a_repository_that_was_set_back_is_accepted_by_a_person() {
+    let lab = Lab::new();
+    let dir = lab.temp.path();
+    let (repo, old) = (dir.join("repo"), dir.join("old"));
+    assert!(Command::new("cp").arg("-a").arg(&repo).arg(&old).status().unwrap().success());
+    fs::write(dir.join("a/f"), "3").unwrap();
+    lab.ends(&["snapshot"], 0, "1 changed");
+    fs::remove_dir_all(&repo).unwrap();
+    fs::rename(&old, &repo).unwrap();
+    lab.ends(&["audit", "verify"], 3, "this host has seen it");
+    lab.ends(&["index", "rebuild"], 3, "ends with snapshot 2");
+    lab.ends(&["audit", "verify", "--accept"], 0, "all accepted");
+    lab.ends(&["audit", "verify"], 0, "accepted: audit/");
+    lab.ends(&["verify"], 3, "names snapshot 3 of");
+    let source = dir.canonicalize().unwrap().join("a");
+    lab.ends(&["maintain", "--give-up", source.to_str().unwrap()], 0, "snapshot 3 of");
+    lab.ends(&["snapshot"], 0, "");
+    lab.ends(&["maintain"], 0, "");
+    lab.ends(&["verify", "--read-data"], 0, "no problem");
+    lab.ends(&["audit", "show"], 0, "audit-accept done");
+}
+
 fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

@@ -228,11 +228,9 @@ impl Findings {
         let Some(absent) = &s.absent else { return };
         let level = if s.torn { Level::Failing } else { Level::Degraded };
         let mut why = format!("the repository has lost records of it, which this host's index still has: {absent}");
-        let mut to_do = "`bygone maintain` writes them again from the index; find out who or what removed them";
+        let to_do = "`bygone maintain` writes them again from the index; find out who or what removed them";
         if s.torn {
             why.push_str(". What was captured since then needs them");
-            to_do = "`bygone snapshot`, which makes a full one, then `bygone maintain`, which writes them again from the index; find out \
-                     who or what removed them";
         }
         self.add((&format!("source {} absent", s.path), level, Sort::Failure), &s.path, why, to_do);
     }

@@ -93,8 +93,9 @@ fn note(at: &Attached, source: &Source, found: Found, absent: Option<Absent>) ->
         && !known.iter().any(|k| (k.first, k.last, &k.what) == (*first, *last, what))
     {
         tracing::error!(
-            "the repository has lost records of {}, which this host's index still has: snapshots {first} to {last}, {what}. The next \
-             snapshot is a full one, which does without them, and `bygone maintain` writes them again from the index",
+            "the repository has lost records of {}, which this host's index still has: snapshots {first} to {last}, {what}. `bygone \
+             maintain` writes them again from the index; a snapshot before that is a full one, which does without them, or is refused \
+             where the newest is among them",
             crate::types::path::show(&source.root)
         );
     }

@@ -63,8 +63,8 @@ pub enum RepoError {
     /// The journal lacks a record that this host knows.
     #[error(
         "the repository {location} is older than what this host knows of it: {segment}, with snapshot {number}, is missing. It was \
-         rolled back, or damaged; nothing is captured until that is cleared up. Put the newer repository back, or run `bygone \
-         index rebuild` to go on from what is there"
+         rolled back, or damaged; nothing is captured until that is cleared up. Put the newer repository back; or run `bygone \
+         maintain`, which writes it again from this host's index; or, to go on without it, `bygone index rebuild`, which forgets it"
     )]
     RolledBack {
         /// Where the store is.

@@ -8,7 +8,7 @@ use crate::index::{
 use crate::repo::{
     absent,
     attach::Attached,
-    collect::{attend, mend},
+    collect::{attend, mend, merged, take},
     error::RepoError,
     ingest::{Avoid, Claims},
     moment::Sealing,
@@ -130,7 +130,8 @@ impl SourceWriter {
         }
         own.adopt(&head.epoch, others.as_ref());
         let epoch = match &others {
-            Some(others) => next_epoch(others)?,
+            // Also where the run of its last record is not there any more: the journal is read in their order.
+            Some(others) => next_epoch(others.iter().chain([&head.epoch]))?,
             None => epoch_after(&head)?,
         };
         own.add(epoch.as_str())?;
@@ -238,6 +239,7 @@ impl SourceWriter {
         let segment = Segment { source: self.source.id, epoch, seq: head.seq };
         match self.at.repo().store().size(&segment.name()) {
             Ok(_) => Ok(()),
+            Err(e) if e.is_missing() && self.is_merged()? => Ok(()),
             Err(e) if e.is_missing() => Err(RepoError::RolledBack {
                 location: self.at.repo().store().location(),
                 segment: segment.name(),
@@ -245,6 +247,15 @@ impl SourceWriter {
             }),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Whether a merged history states the last record: one that was written again, since the record had been lost.
+    fn is_merged(&self) -> Result<bool, RepoError> {
+        let objects = self.at.repo().store().list(&names::journal(self.source.id))?;
+        let newest = take::newest(objects.iter().map(|object| object.name.as_str())).pop();
+        let Some(newest) = newest else { return Ok(false) };
+        let upto = merged::read_head(self.at.repo(), &newest)?.upto;
+        Ok((upto.number, upto.hash) == (self.head.number, self.head.hash))
     }
 
     /// How far its history goes.
@@ -430,8 +441,8 @@ fn end_of(reader: &Reader, source: &Source) -> Result<(Head, Option<Lost>), Repo
     })
 }
 
-fn next_epoch(there: &HashSet<String>) -> Result<Epoch, RepoError> {
-    let last = there.iter().filter_map(|text| Epoch::parse(text)).map(|epoch| epoch.number()).max();
+fn next_epoch<'a>(there: impl Iterator<Item = &'a String>) -> Result<Epoch, RepoError> {
+    let last = there.filter_map(|text| Epoch::parse(text)).map(|epoch| epoch.number()).max();
     let number = last.map_or(Some(1), |n| n.checked_add(1)).ok_or(RepoError::Full("runs of a source's writer"))?;
     Ok(Epoch::new(number, random::bytes()?))
 }

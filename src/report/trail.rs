@@ -2,7 +2,7 @@
 
 use crate::repo::audit::{
     check::{Problem, Trail},
-    entry::Entry,
+    entry::{ACCEPTED, Entry},
     event::{Kind, value_bytes},
     named,
 };
@@ -80,6 +80,12 @@ fn what(entry: &Entry) -> String {
         Some(Kind::HoldRelease) => format!("released the hold {}", about("case").unwrap_or_default()),
         Some(Kind::HoldExport) => format!("handed over what the hold {} touches", about("case").unwrap_or_default()),
         Some(Kind::AuditExport) => "handed over the audit trail".to_owned(),
+        Some(Kind::AuditAccept) => {
+            format!(
+                "accepted that entries of the audit trail are missing or altered: {}",
+                detail(ACCEPTED).unwrap_or_default()
+            )
+        }
         Some(Kind::KeyAdd) => {
             format!("added the key {} ({})", about("key").unwrap_or_default(), detail("kind").unwrap_or_default())
         }

@@ -201,3 +201,50 @@ impl Store for LocalStore {
         Ok(meta.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_place_of_an_unmounted_store_is_neither_read_nor_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("r"), dir.path().join("away"));
+        let made = |root: &Path, anchor: &[u8]| {
+            fs::create_dir(root).unwrap();
+            LocalStore::open(root).put("anchor", anchor).unwrap();
+        };
+        made(&root, b"one");
+        let store = LocalStore::anchored(&root, "anchor");
+        store.put("a/b", b"x").unwrap();
+        let refused = |store: &LocalStore, says: &str| {
+            let all = [
+                store.put("a/c", b"x").unwrap_err(),
+                store.get("a/b", 9).unwrap_err(),
+                store.list("a/").unwrap_err(),
+                store.list("").unwrap_err(),
+                store.delete("a/b").unwrap_err(),
+                store.size("a/b").unwrap_err(),
+            ];
+            for e in all {
+                assert!(!e.is_missing() && e.to_string().contains(says), "{e}");
+            }
+        };
+        fs::rename(&root, &away).unwrap();
+        refused(&store, "there is no such directory");
+        fs::create_dir(&root).unwrap();
+        refused(&store, "another directory is in its place");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        fs::remove_dir(&root).unwrap();
+        made(&root, b"two");
+        refused(&store, "another repository is in its place");
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&away, &root).unwrap();
+        assert_eq!(store.get("a/b", 9).unwrap(), b"x");
+        // A copy of it on another disk is the same repository.
+        made(&away, b"one");
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&away, &root).unwrap();
+        store.put("a/c", b"x").unwrap();
+    }
+}

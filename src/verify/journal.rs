@@ -29,6 +29,9 @@ use std::{
 const TO_DO: &str = "keep this host's state directory: its index still shows this history, and `bygone maintain` writes it again from \
                      there; or put back a good copy of the object from another copy of the repository";
 
+const TO_DO_UNSEEN: &str = "put back a good copy of the object from another copy of the repository, or run `bygone maintain` on a host \
+                            whose index has seen it; where neither will ever be, `bygone maintain --give-up SOURCE` lets it go";
+
 /// Checks every journal.
 pub(super) fn check(
     repo: &Repository,
@@ -179,14 +182,21 @@ impl Chain<'_> {
     fn damaged(&mut self, name: &str, part: &str, why: &str) {
         self.open = None;
         self.told = true;
-        let lost = match self.seen.iter().find(|row| row.name == name) {
-            Some(SegmentRow { first, last, count, .. }) => format!(
-                "the records of {count} snapshot(s), {first} to {last}; a new machine can't show them, nor those after them up to \
-                 the next differential or full that does not need them"
+        let (lost, to_do) = match self.seen.iter().find(|row| row.name == name) {
+            Some(SegmentRow { first, last, count, .. }) => (
+                format!(
+                    "the records of {count} snapshot(s), {first} to {last}; a new machine can't show them, nor those after them up to \
+                     the next differential or full that does not need them"
+                ),
+                TO_DO,
             ),
-            None => "a record, or a part of one, that this host has not seen; what needs it can't be shown".into(),
+            None => (
+                "a record, or a part of one, that this host's index does not have; what needs it can't be shown"
+                    .to_owned(),
+                TO_DO_UNSEEN,
+            ),
         };
-        self.report.problem(name, part, why).lost(lost).advise(TO_DO);
+        self.report.problem(name, part, why).lost(lost).advise(to_do);
     }
 
     fn item(&mut self, segment: &Segment, name: &str, item: &[u8]) -> Result<(), Stop> {

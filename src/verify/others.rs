@@ -1,14 +1,8 @@
 //! What collection states, legal holds and the audit trail.
 
-use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
-    audit::{
-        self,
-        error::AuditError,
-        named::{self, Named as Snapshot},
-        witness,
-    },
+    audit::{self, check::Trail, error::AuditError, witness},
     collect::{
         attend, locks,
         statement::{self, Named},
@@ -16,7 +10,6 @@ use crate::repo::{
     error::RepoError,
     holds::{error::HoldsError, force},
     names::{self, COLLECTION, HOLDS},
-    replay,
 };
 use crate::verify::report::Report;
 
@@ -99,23 +92,25 @@ fn trail(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
             return Ok(());
         }
     };
-    for problem in trail.problems {
+    for problem in &trail.problems {
         report
-            .problem(&problem.object, "audit trail", problem.what)
+            .problem(&problem.object, "audit trail", &problem.what)
             .lost("what the entry told")
             .advise("`bygone audit verify` says when it was written; put back a good copy of the object");
     }
-    named_snapshots(at, named::all(trail.entries.iter().map(|stored| &stored.entry)), report)
+    named_snapshots(at, &trail, report)
 }
 
 /// What the trail names of the journals.
-fn named_snapshots(at: &Attached, named: Vec<Snapshot>, report: &mut Report) -> Result<(), RepoError> {
-    let mut missing = at.reader()?.hold(|reader| witness::missing(reader, named))?;
-    if !missing.is_empty() {
-        // The trail was read last: what was captured before it was.
-        replay::catch_up(at, &Quiet)?;
-        missing = at.reader()?.hold(|reader| witness::missing(reader, missing))?;
-    }
+fn named_snapshots(at: &Attached, trail: &Trail, report: &mut Report) -> Result<(), RepoError> {
+    let missing = match witness::missing_of(at, trail) {
+        Ok(missing) => missing,
+        Err(AuditError::Repo(e)) => return Err(e),
+        Err(e) => {
+            report.problem(names::AUDIT, "audit trail", e.to_string());
+            return Ok(());
+        }
+    };
     for named in missing {
         report
             .problem(names::JOURNAL, "history", witness::why(&named))

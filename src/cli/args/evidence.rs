@@ -136,7 +136,7 @@ pub enum Audit {
     Show(AuditShow),
     /// Check that nothing of the record was altered or removed
     #[command(long_about = AUDIT_VERIFY)]
-    Verify,
+    Verify(AuditVerify),
     /// Write the record out, so that others can check it
     #[command(long_about = AUDIT_EXPORT)]
     Export(AuditExport),
@@ -145,7 +145,17 @@ pub enum Audit {
 const AUDIT_VERIFY: &str = "\
 Check that nothing of the record was altered or removed.\n\n\
 Reads every entry and follows every link between them, and compares them with what this host has seen. What is wrong is named: the \
-object, the number of the entry, and the time in which it was written. Exit status 3 says that something is wrong.";
+object, the number of the entry, and the time in which it was written. Exit status 3 says that something is wrong.\n\n\
+What will not be mended, since the repository was set back to an older copy or entries are lost for good, is accepted with --accept: it \
+stands in the trail from then on, is shown as accepted, and is no problem any more.";
+
+/// `bygone audit verify`.
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// Accept what is wrong now, for good; it stands in the trail
+    #[arg(long)]
+    pub accept: bool,
+}
 
 const AUDIT_EXPORT: &str = "\
 Write the record out, so that others can check it.\n\n\

@@ -1,10 +1,11 @@
 //! `bygone audit show`, `verify` and `export`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::cli::args::evidence::{Audit, AuditExport, AuditShow};
+use crate::cli::args::evidence::{Audit, AuditExport, AuditShow, AuditVerify};
 use crate::cli::context::{Context, absolute};
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
@@ -15,7 +16,7 @@ use crate::repo::{
     attach::state_dir_of,
     audit::{
         check::{self, Problem, Trail},
-        entry::Stored,
+        entry::{self, Stored},
         event::{Event, Kind, Outcome as Ended, bytes_value, value_bytes},
     },
     error::RepoError,
@@ -29,7 +30,7 @@ use crate::types::{path, time::Instant, when::show};
 pub fn run(context: &Context, command: &Audit) -> Result<Outcome, Failure> {
     match command {
         Audit::Show(args) => show_entries(context, args),
-        Audit::Verify => verify(context),
+        Audit::Verify(args) => verify(context, args),
         Audit::Export(args) => export(context, args),
     }
 }
@@ -101,7 +102,7 @@ fn value_words(value: &Value) -> String {
     }
 }
 
-fn verify(context: &Context) -> Result<Outcome, Failure> {
+fn verify(context: &Context, args: &AuditVerify) -> Result<Outcome, Failure> {
     let repo = open::repository(context)?;
     let mut trail = checked(context, &repo)?;
     if trail.entries.is_empty() && trail.problems.is_empty() {
@@ -117,23 +118,49 @@ fn verify(context: &Context) -> Result<Outcome, Failure> {
             });
         }
     }
+    let accepts = args.accept && !trail.problems.is_empty();
+    if accepts {
+        accept(context, &repo, &trail.problems)?;
+        trail.accepted.append(&mut trail.problems);
+    }
     let mut out = context.out();
-    for problem in &trail.problems {
+    for (problem, accepted) in both(&trail) {
         match context.json {
-            true => out.json(&problem_json(problem))?,
+            true => out.json(&problem_json(problem, accepted))?,
+            false if accepted => out.line(format_args!("accepted: {}", problem_words(problem)))?,
             false => out.line(problem_words(problem))?,
         }
     }
     if context.json {
-        out.json(&json!({ "entries": trail.entries.len(), "runs": trail.runs, "problems": trail.problems.len() }))?;
+        out.json(&json!({
+            "entries": trail.entries.len(), "runs": trail.runs, "problems": trail.problems.len(),
+            "accepted": trail.accepted.len(),
+        }))?;
     } else if !context.quiet {
         let (entries, runs, problems) = (trail.entries.len(), trail.runs, trail.problems.len());
-        let found =
-            if problems == 0 { "nothing is altered or missing".into() } else { format!("{problems} problem(s)") };
+        let found = match (problems, trail.accepted.len()) {
+            (0, 0) => "nothing is altered or missing".to_owned(),
+            (0, n) => format!("{n} problem(s), all accepted"),
+            (n, _) => format!("{n} problem(s)"),
+        };
         out.line(format_args!("checked {entries} entries of {runs} runs of programs: {found}"))?;
     }
     out.finish()?;
     Ok(if trail.problems.is_empty() { Outcome::Done } else { Outcome::Partial })
+}
+
+/// What is wrong, and whether it is accepted.
+fn both(trail: &Trail) -> impl Iterator<Item = (&Problem, bool)> {
+    let open = trail.problems.iter().map(|problem| (problem, false));
+    open.chain(trail.accepted.iter().map(|problem| (problem, true)))
+}
+
+/// Writes down that what is wrong will not be mended.
+fn accept(context: &Context, repo: &Arc<Repository>, problems: &[Problem]) -> Result<(), Failure> {
+    let names: Vec<&str> = problems.iter().map(|problem| problem.object.as_str()).collect();
+    let audit = trail::open(context, repo);
+    let event = Event::new(Kind::AuditAccept, Ended::Done).detail(entry::ACCEPTED, names);
+    audit.record_durably(event).explain(|| "nothing is accepted, since it could not be written into the audit trail")
 }
 
 /// A problem in one line: the object, the number of the entry, what is wrong, and when it was written.
@@ -149,9 +176,9 @@ pub fn problem_words(p: &Problem) -> String {
     format!("{}:{number} {}{at}", path::show(p.object.as_bytes()), path::show(p.what.as_bytes()))
 }
 
-fn problem_json(p: &Problem) -> Value {
+fn problem_json(p: &Problem, accepted: bool) -> Value {
     json!({
-        "object": p.object, "entry": p.number, "what": p.what,
+        "accepted": accepted, "object": p.object, "entry": p.number, "what": p.what,
         "after": p.after.map(show::exact_name), "before": p.before.map(show::exact_name),
     })
 }

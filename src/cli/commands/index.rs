@@ -9,7 +9,7 @@ use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
-use crate::repo::{attach::Attached, error::RepoError};
+use crate::repo::{attach::Attached, audit::witness, error::RepoError};
 use crate::sys::clock::SystemClock;
 use crate::types::{
     path,
@@ -39,11 +39,17 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
         let shrunk = shrunk(&before.unwrap_or_default(), &heads(&at).into_failure()?);
         shrunk.iter().for_each(|problem| tracing::error!("{problem}"));
         problems.extend(shrunk);
+        for named in witness::check_anew(&at).into_failure()? {
+            let why = format!("{}; `bygone verify` says what to do", witness::why(&named));
+            tracing::error!("{why}");
+            problems.push(why);
+        }
     }
+    let snapshots = count(&at).into_failure()?;
     if context.json {
-        out.json(&json!({ "index": at.index().path(), "snapshots": replayed.snapshots, "problems": problems }))?;
+        out.json(&json!({ "index": at.index().path(), "snapshots": snapshots, "problems": problems }))?;
     } else if !context.quiet {
-        out.line(format_args!("made {} from {} snapshot(s)", at.index().path().display(), replayed.snapshots))?;
+        out.line(format_args!("made {} from {} snapshot(s)", at.index().path().display(), snapshots))?;
         if !problems.is_empty() {
             out.line(format_args!(
                 "{} problem(s), named above: what could not be read does not show; `bygone verify` says more",
@@ -53,6 +59,13 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
     }
     out.finish()?;
     Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Partial })
+}
+
+/// The snapshots of all sources.
+fn count(at: &Attached) -> Result<u64, RepoError> {
+    let index = at.reader()?;
+    let count = |source: Source| index.snapshot_count(source.num);
+    Ok(index.sources()?.into_iter().map(count).sum::<Result<u64, _>>()?)
 }
 
 /// The newest snapshot of each source that the index knows.

@@ -41,6 +41,8 @@ pub struct Trail {
     pub runs: u64,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// What is wrong and somebody has accepted, as an entry tells.
+    pub accepted: Vec<Problem>,
 }
 
 /// What one entry or this host says of another one.
@@ -78,10 +80,13 @@ pub fn check(repo: &Repository, dir: &Path) -> Result<Trail, AuditError> {
     let runs = runs.len() as u64;
     let mut entries: Vec<Stored> = check.there.into_values().filter_map(Result::ok).collect();
     entries.sort_by(|a, b| (a.entry.time_ns, &a.place).cmp(&(b.entry.time_ns, &b.place)));
-    if check.problems.is_empty() {
+    let names = entries.iter().flat_map(|stored| entry::accepted(&stored.entry)).collect::<BTreeSet<String>>();
+    let (accepted, problems): (Vec<Problem>, Vec<Problem>) =
+        check.problems.into_iter().partition(|problem| names.contains(&problem.object));
+    if problems.is_empty() {
         state.update(|known| known.take(&entries))?;
     }
-    Ok(Trail { entries, runs, problems: check.problems.into_iter().collect() })
+    Ok(Trail { entries, runs, problems, accepted })
 }
 
 impl Check {

@@ -88,6 +88,15 @@ pub struct Stored {
     pub entry: Entry,
 }
 
+/// The detail of an entry in which the names of entries stand that are missing or altered, and accepted to be.
+pub const ACCEPTED: &str = "accepted_entries";
+
+/// The names of the entries that are missing or altered and that this one says are accepted to be.
+pub fn accepted(entry: &Entry) -> Vec<String> {
+    let names = entry.details.get(ACCEPTED).and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+}
+
 /// The hash of an entry's text: BLAKE3 without a key, so that whoever has the text can compute it.
 pub fn hash(text: &[u8]) -> Hash {
     Hash(*blake3::hash(text).as_bytes())

@@ -40,6 +40,8 @@ pub enum Kind {
     Maintain,
     /// The trail itself was handed over.
     AuditExport,
+    /// Somebody has accepted that entries of the trail are missing or altered.
+    AuditAccept,
     /// A report was made.
     Report,
     /// The service was told to pause, to go on, to end a job, or to take other settings.
@@ -48,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -66,6 +68,7 @@ impl Kind {
         Kind::Failure,
         Kind::Maintain,
         Kind::AuditExport,
+        Kind::AuditAccept,
         Kind::Report,
         Kind::Control,
     ];
@@ -90,6 +93,7 @@ impl Kind {
             Kind::Failure => "failure",
             Kind::Maintain => "maintain",
             Kind::AuditExport => "audit-export",
+            Kind::AuditAccept => "audit-accept",
             Kind::Report => "report",
             Kind::Control => "control",
         }

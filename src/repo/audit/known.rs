@@ -18,16 +18,18 @@ use crate::types::{
 };
 use data_encoding::BASE64;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
 
 /// The file. One line a run: run, number, hash, time, and the number up to which other entries name it or `-`; and one a snapshot
-/// that the trail names: `snapshot`, host and root in base64, number, hash, time.
+/// that the trail names: `snapshot`, or `found`, host and root in base64, number, hash, time.
 const FILE: &str = "audit.known";
-/// What a line about a snapshot begins with.
-const SNAPSHOT: &str = "snapshot ";
+/// What a line about a snapshot begins with that is named, and not found yet.
+const NAMED: &str = "snapshot ";
+/// The same where it was found.
+const FOUND: &str = "found ";
 /// The file whose lock is held while that one changes.
 const LOCK: &str = "audit.lock";
 
@@ -46,16 +48,52 @@ pub(super) struct Newest {
 pub(super) struct Known {
     /// The runs.
     pub(super) runs: BTreeMap<Run, Newest>,
-    /// The snapshots that the trail names, without those that were found in the journals since.
-    pub(super) named: BTreeSet<Named>,
+    /// The snapshots that the trail names, and whether each was found in the journals: of those that were found in the journals, the newest of each source only, since an index may
+    /// be made anew from less than there was.
+    pub(super) named: BTreeMap<Named, bool>,
 }
 
 impl Known {
-    /// Takes an entry in, and which entries it names. Which snapshots it names, its writer has seen.
-    pub(super) fn add(&mut self, stored: &Stored) {
+    /// Takes in an entry of this process; which snapshots it names, the journals have.
+    pub(super) fn add_own(&mut self, stored: &Stored) {
+        self.add(stored);
+        self.named.extend(named::named(&stored.entry).into_iter().map(|named| (named, true)));
+        self.forget_older();
+    }
+
+    /// Notes which of the snapshots that are named were found, which is all but these.
+    pub(super) fn found_all_but(&mut self, missing: &[Named]) {
+        self.named.iter_mut().for_each(|(named, found)| *found = !missing.contains(named));
+        self.forget_older();
+    }
+
+    /// What was found is looked for again.
+    pub(super) fn look_again(&mut self) {
+        self.named.values_mut().for_each(|found| *found = false);
+    }
+
+    /// Of the snapshots that were found, the newest of each source is enough.
+    fn forget_older(&mut self) {
+        let mut newest: BTreeMap<(String, Vec<u8>), u64> = BTreeMap::new();
+        for (named, _) in self.named.iter().filter(|(_, found)| **found) {
+            let number = newest.entry((named.host.clone(), named.root.clone())).or_default();
+            *number = named.number.0.max(*number);
+        }
+        let is_newest = |n: &Named| newest.get(&(n.host.clone(), n.root.clone())) == Some(&n.number.0);
+        self.named.retain(|named, found| !*found || is_newest(named));
+    }
+
+    /// Takes an entry in, and which entries it names.
+    fn add(&mut self, stored: &Stored) {
         let Stored { place, hash, entry, .. } = stored;
+        // Of a run of which something is accepted to be missing, what is there counts from now on.
+        for place in entry::accepted(entry).iter().filter_map(|name| Place::parse(name)) {
+            if self.runs.get(&place.run).is_some_and(|newest| newest.number >= place.number) {
+                self.runs.remove(&place.run);
+            }
+        }
         let given_up = named::given_up(entry);
-        self.named.retain(|named| !given_up.contains(&named.hash));
+        self.named.retain(|named, _| !given_up.contains(&named.hash));
         let new = Newest { number: place.number, hash: *hash, time: entry.time(), named: None };
         match self.runs.get_mut(&place.run) {
             None => drop(self.runs.insert(place.run.clone(), new)),
@@ -83,7 +121,9 @@ impl Known {
         let named = named::all(new.iter().copied());
         // Twice, since what an entry names may come behind it.
         entries.iter().chain(entries).for_each(|stored| self.add(stored));
-        self.named.extend(named);
+        for named in named {
+            self.named.entry(named).or_insert(false);
+        }
     }
 
     /// Takes in what the store has and is not known; gives the names of what is known and not there.
@@ -107,19 +147,19 @@ impl Known {
             }
         }
         self.take(&new);
-        self.named.extend(named::all(new.iter().map(|stored| &stored.entry)));
         Ok(gone)
     }
 
     fn parse(text: &str) -> Option<Known> {
         let mut known = Known::default();
         for line in text.lines() {
-            match line.strip_prefix(SNAPSHOT) {
-                Some(rest) => drop(known.named.insert(parse_named(rest)?)),
-                None => {
-                    let (run, newest) = parse_newest(line)?;
-                    known.runs.insert(run, newest);
-                }
+            if let Some(rest) = line.strip_prefix(NAMED) {
+                known.named.insert(parse_named(rest)?, false);
+            } else if let Some(rest) = line.strip_prefix(FOUND) {
+                known.named.insert(parse_named(rest)?, true);
+            } else {
+                let (run, newest) = parse_newest(line)?;
+                known.runs.insert(run, newest);
             }
         }
         Some(known)
@@ -130,9 +170,10 @@ impl Known {
             let named = n.named.map_or("-".to_owned(), |named| named.to_string());
             format!("{run} {} {} {} {named}\n", n.number, n.hash, n.time.0)
         };
-        let snapshot = |n: &Named| {
+        let snapshot = |(n, found): (&Named, &bool)| {
             let (host, root) = (BASE64.encode(n.host.as_bytes()), BASE64.encode(&n.root));
-            format!("{SNAPSHOT}{host} {root} {} {} {}\n", n.number, n.hash, n.time.0)
+            let state = if *found { FOUND } else { NAMED };
+            format!("{state}{host} {root} {} {} {}\n", n.number, n.hash, n.time.0)
         };
         self.runs.iter().map(run).chain(self.named.iter().map(snapshot)).collect()
     }

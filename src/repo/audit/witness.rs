@@ -5,13 +5,18 @@ use crate::index::{error::IndexError, tree::Reader};
 use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
-    audit::{error::AuditError, known::State, named::Named},
+    audit::{
+        check::{self, Trail},
+        error::AuditError,
+        known::State,
+        named::{self, Named},
+    },
     error::RepoError,
     replay,
 };
 
 /// Those of them that an index has neither as they are named nor as released ones.
-pub fn missing(reader: &Reader, named: Vec<Named>) -> Result<Vec<Named>, IndexError> {
+fn missing(reader: &Reader, named: Vec<Named>) -> Result<Vec<Named>, IndexError> {
     let sources = reader.sources()?;
     let mut missing = Vec::new();
     for named in named {
@@ -31,17 +36,44 @@ pub fn missing(reader: &Reader, named: Vec<Named>) -> Result<Vec<Named>, IndexEr
 }
 
 /// The snapshots that the trail names and that neither the journals have nor anybody has given up. The trail is read as far as this
-/// host has not read it, and what was found in the journals once is not looked for again: the index keeps it in mind.
+/// host has not read it, and of what was found in the journals only the newest of each source is looked for again.
 pub fn check(at: &Attached) -> Result<Vec<Named>, AuditError> {
     State::in_dir(at.dir()).update(|known| known.learn(at.repo()))??;
     check_known(at)
+}
+
+/// The same after an index was made anew, which keeps nothing in mind of what it had.
+pub fn check_anew(at: &Attached) -> Result<Vec<Named>, AuditError> {
+    State::in_dir(at.dir()).update(|known| known.look_again())?;
+    check(at)
+}
+
+/// The same by the whole trail, also of what was found once: all that is to be given up together.
+pub fn check_all(at: &Attached) -> Result<Vec<Named>, AuditError> {
+    missing_of(at, &check::check(at.repo(), at.dir())?)
+}
+
+/// The snapshots that this trail names, or that this host has seen one name, and that neither the journals have nor anybody has given up.
+pub fn missing_of(at: &Attached, trail: &Trail) -> Result<Vec<Named>, AuditError> {
+    let mut named = named::all(trail.entries.iter().map(|stored| &stored.entry));
+    named.extend(State::in_dir(at.dir()).load()?.named.into_keys());
+    named.sort();
+    named.dedup();
+    let look = |named| at.reader()?.hold(|reader| missing(reader, named)).map_err(RepoError::from);
+    let found = look(named)?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    // What was captured while the trail was read.
+    replay::catch_up(at, &Quiet)?;
+    Ok(look(found)?)
 }
 
 /// The same as far as this host has read the trail.
 pub fn check_known(at: &Attached) -> Result<Vec<Named>, AuditError> {
     let state = State::in_dir(at.dir());
     let look = || -> Result<Vec<Named>, AuditError> {
-        let named: Vec<Named> = state.load()?.named.into_iter().collect();
+        let named: Vec<Named> = state.load()?.named.into_keys().collect();
         if named.is_empty() {
             return Ok(named);
         }
@@ -53,13 +85,14 @@ pub fn check_known(at: &Attached) -> Result<Vec<Named>, AuditError> {
         replay::catch_up(at, &Quiet)?;
         found = look()?;
     }
-    state.update(|known| known.named = found.iter().cloned().collect())?;
+    state.update(|known| known.found_all_but(&found))?;
     Ok(found)
 }
 
 /// What is wrong where one is missing.
 pub fn why(named: &Named) -> String {
     format!(
-        "the audit trail names {named}, and the journal has no such record: the history has shrunk, was rolled back or rewritten"
+        "the audit trail names {named}, and the history that the journal gives has no such record: it has shrunk, was rolled back or \
+         rewritten, or this host's index has seen another one"
     )
 }

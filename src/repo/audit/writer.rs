@@ -139,7 +139,7 @@ impl Audit {
                     if entry::read(&self.repo, &stored.place).is_ok_and(|there| there.hash == stored.hash) => {}
                 Err(source) => return Err(AuditError::Store { name, source }),
             }
-            self.state.update(|known| known.add(stored))?;
+            self.state.update(|known| known.add_own(stored))?;
             writing.waiting.pop_front();
         }
         Ok(())

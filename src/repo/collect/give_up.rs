@@ -75,7 +75,7 @@ pub fn unreadable(at: &Attached, source: &Source, progress: &dyn Progress) -> Re
         objects.extend(flaw.filter(|_| !is_taken));
     }
     let named =
-        witness::check(at).map_err(|e| RepoError::NotGivenUp { root: show(&source.root), why: e.to_string() })?;
+        witness::check_all(at).map_err(|e| RepoError::NotGivenUp { root: show(&source.root), why: e.to_string() })?;
     let named = named.into_iter().filter(|named| named.root == source.root && source.is_of(&named.host)).collect();
     Ok(Unreadable { objects, lost: reader.lost(source.num)?, named })
 }

@@ -23,7 +23,7 @@ use crate::repo::{
 use crate::store::api::{Object, StoreError};
 use crate::types::{ids::Id, snapshot::Source};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -120,9 +120,25 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// Marks what nothing needs, as [`Collector::mark_once`]; where something is not there, looks again: another host that collects may
+    /// have moved it in this moment.
+    pub fn mark(&mut self, thorough: bool, progress: &dyn Progress) -> Result<Option<Marked>, RepoError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.mark_once(thorough, progress) {
+                Err(e) if e.is_damage() && tries < TRIES => {
+                    tracing::info!("not all that is to be collected is there, which is tried again: {e}");
+                    self.present = up_to_date(self.at, progress)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Marks what nothing needs. Packs of which little is needed, or that are small, are made into others first. `None` where there is
     /// nothing to mark.
-    pub fn mark(&mut self, thorough: bool, progress: &dyn Progress) -> Result<Option<Marked>, RepoError> {
+    fn mark_once(&mut self, thorough: bool, progress: &dyn Progress) -> Result<Option<Marked>, RepoError> {
         self.merge_released()?;
         // Packs that are made here are known to nobody before they are stated: as with a capture, nobody deletes them until then.
         let capturing = attend::capturing(self.at)?;
@@ -359,13 +375,15 @@ pub(super) fn merge_over(
     let number = number.unwrap_or(0).checked_add(1).ok_or(RepoError::Full("merged histories of a source"))?;
     let generation = Epoch::new(number, random::bytes()?);
     let known = reader.runs_of(source.num)?;
-    let mut runs: Vec<String> = objects
-        .iter()
-        .filter_map(|o| Segment::parse(&o.name))
-        .map(|segment| segment.epoch.as_str().to_owned())
-        .filter(|epoch| known.contains(epoch) || passed.contains(epoch))
-        .collect();
-    runs.dedup();
+    let there = objects.iter().filter_map(|o| Segment::parse(&o.name));
+    let there = there.map(|segment| segment.epoch.as_str().to_owned());
+    let there = there.filter(|epoch| known.contains(epoch) || passed.contains(epoch));
+    // It takes the place also of what is lost: that may be put back after all.
+    let own = names::journal(source.id);
+    let seen = reader.segments(source.num)?;
+    let seen = seen.iter().filter(|row| row.name.starts_with(&own)).filter_map(|row| Segment::parse(&row.name));
+    let runs: BTreeSet<String> = there.chain(seen.map(|segment| segment.epoch.as_str().to_owned())).collect();
+    let runs: Vec<String> = runs.into_iter().collect();
     let head = reader.hold(|reader| match reader.head(source.num)?.epoch.is_empty() {
         true => Ok(None),
         false => merged::write(at, reader, source, &generation, runs).map(Some),
