@@ -165,7 +165,7 @@ fn what_no_rule_keeps_goes_and_the_rest_reads_whole() {
     let text = ok(&program, &["verify", "--read-data"]);
     assert!(text.contains("merged history") && text.contains("no problem was found"), "{text}");
     let text = ok(&program, &["index", "rebuild"]);
-    assert!(text.contains("2 snapshots") || text.contains("1 snapshots"), "{text}");
+    assert!(text.contains("2 snapshot(s)") || text.contains("1 snapshot(s)"), "{text}");
     program.check(&reported, "after a rebuild");
     // Once more: there is nothing left to do.
     let again = maintain(&program, 0, false);
