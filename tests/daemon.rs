@@ -772,6 +772,27 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
 }
 
 #[test]
+fn what_is_produced_in_parts_becomes_one_snapshot_of_whole_files() {
+    let mut host = Host::new("");
+    let source = host.path("produced");
+    let mut more = format!("\n[[source]]\nkind = \"command\"\nname = \"parts\"\npath = {source:?}\n");
+    for part in ["one", "two", "three"] {
+        let run = "date +%s%N; sleep 0.5; date +%s%N";
+        more += &format!("[[source.command]]\nname = \"{part}\"\nrun = \"{run}\"\n");
+    }
+    host.configure(&(host.settings.clone() + &more));
+    host.start();
+    host.until("it is captured", |host| host.snapshots(0) == 1);
+    host.run(&["snapshot", "parts"]);
+    // Longer than what is seen late takes.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(host.snapshots(0), 2, "{}", host.log());
+    let known = host.run(&["find", "*", "--ever"]);
+    assert!(known.contains("/three") && !known.contains(".tmp-"), "{known}");
+    assert!(host.end(TERM).success());
+}
+
+#[test]
 fn for_who_has_gone_nothing_more_is_begun() {
     let mut host = Host::new("");
     let hook =
