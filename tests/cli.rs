@@ -99,12 +99,29 @@ fn a_wrong_configuration_is_told_with_its_place() {
     assert!(out.starts_with("DIR/bygone.toml:2:8: source /nonexistent/x cannot be looked at"), "{out}");
     let (_, json, _) = run(dir.path(), &["config", "check", "--json"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["problems"][0]["line"], 2);
+    write("[[notify]]\ncommand = \"/nonexistent/tell --all\"\n[[notify]]\nname = \"\"\ncommand = \"echo x | cat\"\n");
+    let (status, out, _) = run(dir.path(), &["config", "check"]);
+    assert!(status == 1 && out.matches("to do: ").count() == 1, "{out}");
+    assert!(out.contains("[[notify]] notify-1: command: there is no program \"/nonexistent/tell\""), "{out}");
     write("[capture]\nlevel = 99\nthreads = 0\n[mount]\nzone = \"Mars/A\"\n[[source]]\npath = \"/nonexistent/x\"\n");
     let (status, out, _) = run(dir.path(), &["config", "check"]);
     let places: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("DIR/bygone.toml:")?.split(':').next()).collect();
     assert_eq!((status, places), (1, vec!["3", "2", "5", "7"]), "{out}");
     let (status, _, told) = run(dir.path(), &["source", "list"]);
     assert!(status == 1 && told.starts_with("error: DIR/bygone.toml:3:11: threads is from 1 to 256"), "{told}");
+}
+
+#[test]
+fn health_before_there_is_a_repository_says_so() {
+    let dir = directory();
+    let text = format!("repository = \"{0}/repo\"\nstate = \"{0}/state\"\n", dir.path().display());
+    bygone::sys::durable::replace(&dir.path().join("bygone.toml"), text.as_bytes(), 0o600).unwrap();
+    let (status, out, _) = run(dir.path(), &["health"]);
+    assert!(status == 1 && out.contains("there is no repository yet; to do: make it with `bygone init`"), "{out}");
+    assert!(!out.contains("bring back"), "{out}");
+    // To look makes nothing.
+    assert_eq!(run(dir.path(), &["config", "check"]).0, 0);
+    assert!(!dir.path().join("repo").exists());
 }
 
 #[test]

@@ -81,6 +81,10 @@ fn a_passphrase_and_a_key_file_are_second_ways_in() {
     }
     assert_eq!(slots(dir).len(), 5);
 
+    let nowhere = dir.join("nodir/k");
+    let (status, _, told) = run(dir, &["key", "add", "--key-file", nowhere.to_str().unwrap()]);
+    assert!(status == 1 && told.contains("DIR/nodir/k: there is no such directory"), "{told}");
+    assert!(!dir.join("nodir").exists());
     let (status, _, told) = run(dir, &["key", "add", "--key-file", second.to_str().unwrap()]);
     assert!(status == 1 && told.starts_with("error: this key opens the repository already, by the slot "), "{told}");
 }

@@ -70,7 +70,10 @@ impl Host {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
-        command.arg("--config").arg(self.path("bygone.toml")).args(args).env_clear();
+        if !args.contains(&"--config") {
+            command.arg("--config").arg(self.path("bygone.toml"));
+        }
+        command.args(args).env_clear();
         command.env("HOME", self.dir.path()).env("TZ", "UTC").env("PATH", std::env::var_os("PATH").unwrap());
         command.stdin(Stdio::null()).current_dir("/");
         command
@@ -292,6 +295,30 @@ fn a_service_is_found_and_shown_though_its_settings_were_broken() {
 }
 
 #[test]
+fn a_service_of_another_file_is_told_of() {
+    let mut host = Host::new("");
+    host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
+    let (good, own) = (host.path("good.toml"), host.path("bygone.toml"));
+    fs::copy(&own, &good).unwrap();
+    let pid = host.child.as_ref().unwrap().id();
+    let its = format!("a service runs with {} at {}", own.display(), host.path("run/control").display());
+    for command in ["jobs", "pause", "health", "status"] {
+        let out = host.try_run(&["--config", good.to_str().unwrap(), command]);
+        let told = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        assert!(told.contains(&format!("{its} (process {pid})")) && !told.contains("no service runs"), "{told}");
+        assert!(told.contains(&format!("not the file of these settings, {}", good.display())), "{told}");
+    }
+    // Another source of the same name is refused.
+    let named = |name: &str| format!("\n[[source]]\npath = {:?}\nname = \"twice\"\n", host.path(name));
+    fs::create_dir(host.path("b")).unwrap();
+    host.configure(&(host.settings.clone() + &named("a") + &named("b")));
+    let told = host.fail(&["reload"], 1);
+    assert!(told.contains("has the name \"twice\" of source"), "{told}");
+    assert!(host.end(TERM).success());
+}
+
+#[test]
 fn a_repository_that_is_away_is_brought_back_and_not_made_anew() {
     let host = Host::new("");
     let repository = host.path("state/repository");
@@ -304,6 +331,10 @@ fn a_repository_that_is_away_is_brought_back_and_not_made_anew() {
             let known = told.contains("which this host has used, is not there: ") && told.contains(found);
             assert!(known && told.contains("to do: bring it back: mount its disk"), "{args:?}: {told}");
         }
+        let checked = host.try_run(&["config", "check"]);
+        let told = String::from_utf8(checked.stdout).unwrap();
+        let known = told.contains("which this host has used, is not there: ") && told.contains(found);
+        assert!(checked.status.code() == Some(1) && known, "{told}");
     };
     check("there is no such directory");
     fs::create_dir(&repository).unwrap();
@@ -342,6 +373,7 @@ fn a_job_that_was_missed_runs_once_and_is_listed() {
                               [[job]]\nname = \"check\"\nrun = \"verify\"\nschedule = \"weekly\"\nread-data = 100\n",
     );
     host.start();
+    host.until("the first capture", |host| host.snapshots(0) > 0);
     let job = host.job("nightly");
     assert_eq!((&job["succeeded_ns"], &job["running_ns"]), (&Value::Null, &Value::Null), "a new schedule begins now");
     assert!(job["next_ns"].is_i64());
@@ -376,7 +408,16 @@ fn a_job_that_was_missed_runs_once_and_is_listed() {
     host.run(&["reload"]);
     assert_eq!(host.job("nightly")["succeeded_ns"], Value::Null);
     assert!(host.fail(&["job", "cancel", "nightly"], 1).contains("does not run now"));
-    assert!(host.fail(&["job", "cancel", "nobody"], 1).contains("there is no job \"nobody\""));
+    assert!(host.fail(&["job", "cancel", "nobody"], 1).contains("there is no job and no source \"nobody\""));
+    let source = host.path("a");
+    let told = host.fail(&["job", "cancel", source.to_str().unwrap()], 1);
+    assert!(told.contains(&format!("nothing runs now for the source {}", source.display())), "{told}");
+    // Times are shown in another zone than that of the schedule.
+    host.configure(
+        &(text.replace("schedule = \"daily\"", "schedule = \"daily 12:00\"") + "\n[mount]\nzone = \"Asia/Tokyo\"\n"),
+    );
+    let jobs = host.run(&["jobs"]);
+    assert!(jobs.contains("nightly  (daily 12:00 UTC)\n") && jobs.contains(" 21:00:00 +09:00"), "{jobs}");
     assert!(host.end(TERM).success());
 }
 
@@ -484,7 +525,7 @@ fn each_command_is_for_its_role_and_those_above() {
                 assert!(told.contains(&whole), "{told}");
                 assert_eq!(out.status.code(), Some(1));
             } else if args[0] == "job" {
-                assert!(told.contains("there is no job \"nobody\""), "{told}");
+                assert!(told.contains("there is no job and no source \"nobody\""), "{told}");
             } else {
                 let said = String::from_utf8_lossy(&out.stdout);
                 assert!(out.status.success(), "{args:?} by {name}: {told}{said}");
@@ -587,13 +628,16 @@ fn what_runs_can_be_cancelled_and_does_not_hold_up_the_end() {
         host.until("it runs", |host| host.run(&["jobs"]).contains(&name));
         child.unwrap()
     };
-    let child = full(&host);
-    assert!(host.run(&["job", "cancel", &name]).contains("was asked to end"));
-    let out = child.wait_with_output().unwrap();
-    let told = String::from_utf8(out.stderr).unwrap();
-    assert_eq!(out.status.code(), Some(1), "{told}");
-    assert!(told.contains("the capture was stopped before it was complete"), "{told}");
-    assert_eq!(host.snapshots(0), before, "nothing of it was recorded");
+    let source = host.path("a").to_str().unwrap().to_owned();
+    for (by, answer) in [(&name, "was asked to end"), (&source, " were asked to end")] {
+        let child = full(&host);
+        assert!(host.run(&["job", "cancel", by]).contains(answer));
+        let out = child.wait_with_output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{told}");
+        assert!(told.contains("was cancelled; nothing of it was recorded"), "{told}");
+        assert_eq!(host.snapshots(0), before, "nothing of it was recorded");
+    }
     host.write("a/one", "captured as ever");
     host.until("the next change", |host| host.newest("a/one").as_deref() == Some("captured as ever"));
     let before = host.snapshots(0);
@@ -684,7 +728,8 @@ fn a_full_rests_while_others_wait_and_small_changes_do_not() {
     let busy = Busy::start();
     host.write("a/one", "small, and not held back");
     host.until("a small change", |host| host.newest("a/one").as_deref() == Some("small, and not held back"));
-    let mut full = host.command(&["snapshot", "--tier", "full"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut full = host.command(&["snapshot", "--tier", "full"]);
+    let full = full.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let held = |host: &Host| host.status()["service"]["held_back"].clone();
     host.until("it is held back", |host| held(host)["by"] == "cpu");
     host.write("a/two", "waits");
@@ -692,10 +737,16 @@ fn a_full_rests_while_others_wait_and_small_changes_do_not() {
     assert!(held(&host)["behind_ns"].as_u64().is_some_and(|ns| ns > 0), "{}", held(&host));
     assert!(host.run(&["status"]).contains("held back   by cpu pressure, since "));
     assert!(host.log().contains("held back by cpu pressure"), "{}", host.log());
+    // Who waits for it is told within a second or two.
+    std::thread::sleep(Duration::from_secs(3));
     // Settings that let nothing rest hold at once.
     host.configure(&at_rest);
     host.run(&["reload"]);
-    assert!(full.wait().unwrap().success());
+    let full = full.wait_with_output().unwrap();
+    let told = String::from_utf8(full.stderr).unwrap();
+    assert!(full.status.success(), "{told}");
+    assert_eq!(told.matches("held back by cpu pressure since ").count(), 1, "{told}");
+    assert!(told.contains("for 1h in all at most; pressure = false in [limits]"), "{told}");
     assert_eq!(held(&host), Value::Null);
     drop(busy);
     host.until("what waited", |host| host.newest("a/two").as_deref() == Some("waits"));
@@ -768,6 +819,27 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
         health(host).contains(&format!("\"source {} produce\"", source.display()))
     });
     assert!(!health(&host).contains(&format!("\"job {name} failed\"")), "{}", health(&host));
+    assert!(host.end(TERM).success());
+}
+
+#[test]
+fn what_is_produced_in_parts_becomes_one_snapshot_of_whole_files() {
+    let mut host = Host::new("");
+    let source = host.path("produced");
+    let mut more = format!("\n[[source]]\nkind = \"command\"\nname = \"parts\"\npath = {source:?}\n");
+    for part in ["one", "two", "three"] {
+        let run = "date +%s%N; sleep 0.5; date +%s%N";
+        more += &format!("[[source.command]]\nname = \"{part}\"\nrun = \"{run}\"\n");
+    }
+    host.configure(&(host.settings.clone() + &more));
+    host.start();
+    host.until("it is captured", |host| host.snapshots(0) == 1);
+    host.run(&["snapshot", "parts"]);
+    // Longer than what is seen late takes.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(host.snapshots(0), 2, "{}", host.log());
+    let known = host.run(&["find", "*", "--ever"]);
+    assert!(known.contains("/three") && !known.contains(".tmp-"), "{known}");
     assert!(host.end(TERM).success());
 }
 

@@ -226,6 +226,11 @@ fn a_hold_keeps_what_it_touches_and_is_not_released_silently() {
     // One that can't be read: nothing goes on without it.
     case.ok(&["-q", "hold", "place", "case-8", "--owner", "Legal", "--reason", "x", "--until", "2099"]);
     case.ok(&["-q", "hold", "lengthen", "case-8", "--until", "2199"]);
+    let (status, _, told) = case.run(&["hold", "lengthen", "case-8", "--until", "2098"]);
+    assert!(status == 1 && told.contains("is in force until 2199-12-31 ") && !told.contains(".999999"), "{told}");
+    let place = ["hold", "place", "x", "--owner", "o", "--reason", "r", "--source", "/nosuch", "--host", "nohost"];
+    let (status, _, told) = case.run(&place);
+    assert!(status == 1 && told.contains("no host \"nohost\""), "{told}");
     let found = Command::new("find").arg(case.dir().join("repo/holds")).args(["-type", "f"]).output().unwrap();
     let found = String::from_utf8(found.stdout).unwrap();
     assert_eq!(found.lines().count(), 4);

@@ -118,13 +118,18 @@ fn it_says_what_there_is_to_say() {
     assert_eq!(plain["retention"][1], "locked: nothing younger than 7 years goes");
     let problems = findings(&report, "problem");
     assert!(problems.len() == 1 && problems[0].contains("plain on web1 missed its objective of 1ms"), "{problems:?}");
-    assert_eq!(findings(&report, "attention"), ["1 operation(s) failed."]);
+    assert_eq!(findings(&report, "attention"), [""; 0]);
+    assert!(findings(&report, "note").contains(&"1 request(s) were refused or could not be done as asked.".to_owned()));
+    case.ok(&["-q", "hold", "release", "case-1", "--reason", "settled", "--confirm", "case-1"]);
+    let rows = case.json()["hold_events"].clone();
+    let released = rows.as_array().unwrap().iter().filter(|row| row["what"].as_str().unwrap().starts_with("released"));
+    assert_eq!(released.map(|row| row["outcome"].clone()).collect::<Vec<_>>(), ["done"], "{rows}");
     for (list, what) in [
         ("verifications", "structure and all data"),
         ("restores", "restored "),
         ("hold_events", "placed the hold case-1"),
         ("changes", "added the key "),
-        ("failures", "tried, in vain: lengthened the hold case-1"),
+        ("refused", "tried, in vain: lengthened the hold case-1"),
     ] {
         let rows = report[list].as_array().unwrap();
         assert!(rows.iter().any(|row| row["what"].as_str().unwrap().contains(what)), "{list}: {rows:?}");

@@ -290,6 +290,9 @@ fn a_simulation_is_told() {
     assert_eq!((&json[0]["stays"], &json[2]["kept_by"]), (&false.into(), &serde_json::json!(["newest", "every"])));
     assert_eq!((&json[3]["stay"], &json[3]["policy"]["rules"]["every"]), (&1.into(), &"1h".into()));
     assert_eq!(json[6]["released"]["content_bytes"], 2048);
+    // What has no snapshot yet has a policy already.
+    let new = Case::new(TWO);
+    assert_eq!(new.ok(&["retention", "show"]).lines().filter(|line| line.starts_with("DIR/")).count(), 2);
     let (status, _, told) = case.run(&["retention", "show", "/nowhere"]);
     assert!(status == 1 && told.contains("has no source /nowhere"), "{told}");
 }

@@ -8,7 +8,11 @@ use crate::sys::{
     clock,
     pressure::{self, Stalled},
 };
-use crate::types::time::Instant;
+use crate::types::{
+    duration::show_duration,
+    time::Instant,
+    when::{show::show_second, zone::Zone},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     sync::{
@@ -37,6 +41,22 @@ pub struct HeldBack {
     pub behind_ns: Option<i64>,
     /// How long this capture has rested in all (ns).
     pub rested_ns: u64,
+    /// How long it rests in all, at most (ns).
+    #[serde(default)]
+    pub patience_ns: u64,
+}
+
+impl HeldBack {
+    /// For whoever waits for a capture: by what it is held back, since when, for how long at most, and what to do.
+    pub fn told(&self, zone: &Zone) -> String {
+        format!(
+            "held back by {} pressure since {}: others wait for it, and the capture rests for them, for {} in all at most; \
+             pressure = false in [limits] of the settings lets nothing rest",
+            self.by,
+            show_second(Instant(self.since_ns), zone),
+            show_duration(Duration::from_nanos(self.patience_ns))
+        )
+    }
 }
 
 /// How fast captures go.
@@ -120,6 +140,7 @@ impl Pace {
     fn rest(&self, progress: &dyn Progress) -> Option<Duration> {
         let mut state = self.lock();
         let now = self.begun.elapsed();
+        let patience = state.thresholds.map(|t| t.patience());
         let hold = state.hold.as_mut()?;
         let before = hold.cause();
         let rest = hold.step(now, read);
@@ -130,7 +151,12 @@ impl Pace {
                 let text = format!("held back by {} pressure", cause.word());
                 // Others come and go: the log has it once for each capture, `status` always.
                 if !std::mem::replace(&mut state.told_held, true) {
-                    tracing::warn!("{text}: others wait for it; what is captured now rests for them");
+                    let most =
+                        patience.map_or_else(String::new, |d| format!(", for {} in all at most", show_duration(d)));
+                    tracing::warn!(
+                        "{text} from now on: others wait for it, and what is captured now rests for them{most}; \
+                         pressure = false in [limits] of the settings lets nothing rest"
+                    );
                 }
                 progress.note(&text);
             }
@@ -149,9 +175,9 @@ impl Pace {
 
     /// How captures are held back at this moment, if they are.
     pub fn held(&self, now: Instant) -> Option<HeldBack> {
-        let (hold, since, head, counts) = {
+        let (hold, since, head, counts, patience) = {
             let state = self.lock();
-            (state.hold?, state.since?, state.head, state.waiting.clone())
+            (state.hold?, state.since?, state.head, state.waiting.clone(), state.thresholds?.patience())
         };
         Some(HeldBack {
             by: hold.cause()?.word().to_owned(),
@@ -159,6 +185,7 @@ impl Pace {
             changes: counts.iter().map(|count| count() as u64).sum(),
             behind_ns: head.map(|head| now.0.saturating_sub(head.0)),
             rested_ns: u64::try_from(hold.spent().as_nanos()).unwrap_or(u64::MAX),
+            patience_ns: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
         })
     }
 

@@ -1,7 +1,11 @@
 //! What belongs to a source.
 
 use crate::capture::freeze::FREEZER;
-use crate::config::{kinds::Atomic, model, patterns::Patterns};
+use crate::config::{
+    kinds::{Atomic, Kind},
+    model,
+    patterns::Patterns,
+};
 use crate::sys::{mounts, stat};
 use crate::types::{attr::Place, path};
 use std::{
@@ -19,6 +23,7 @@ pub const CACHEDIR_TAG: &[u8] = b"CACHEDIR.TAG";
 /// Decides what of a source is captured. The repository, the state directory and bygone's own mounts never are.
 pub struct Scope {
     patterns: Patterns,
+    kind: Kind,
     one_file_system: bool,
     /// Whether directories with a CACHEDIR.TAG are left out.
     pub cachedir_tag: bool,
@@ -58,6 +63,7 @@ impl Scope {
         }
         let mut scope = Scope {
             patterns,
+            kind: source.kind.clone(),
             // A snapshot of btrfs has nothing of what is mounted below.
             one_file_system: source.one_file_system || source.atomic.is_some(),
             cachedir_tag: source.cachedir_tag,
@@ -81,9 +87,9 @@ impl Scope {
         Ok(())
     }
 
-    /// Whether the entry `rel` (relative to the root) is left out by a pattern.
+    /// Whether the entry `rel` (relative to the root) is left out by a pattern, or is not whole yet where data is produced.
     pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
-        is_freezer(rel) || self.patterns.excluded(rel, is_dir)
+        is_freezer(rel) || self.kind.is_unfinished(rel) || self.patterns.excluded(rel, is_dir)
     }
 
     /// Whether any file may be captured as a database.

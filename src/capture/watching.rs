@@ -43,6 +43,8 @@ const UNWATCHED_INTERVAL: Duration = Duration::from_secs(300);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long to wait after a failure, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// So long at most what has been produced waits for the rest of it: much of it that takes hours is captured by and by.
+const PRODUCER: Duration = Duration::from_secs(600);
 /// The loop looks at the stop flag this often.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -106,6 +108,8 @@ pub struct Options<'a> {
     pub stop: &'a AtomicBool,
     /// How it is steered meanwhile, if it is.
     pub steering: Option<&'a Steering>,
+    /// Whether the data of the source is being produced now: nothing is captured by itself until it is all there.
+    pub is_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Why a source can't be watched.
@@ -144,10 +148,11 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
         beat: None,
         held: None,
         pauses: Vec::new(),
+        waiting: None,
     };
     state.catch_up(&mut writer, &mut scope)?;
     while !options.stop.load(Ordering::Relaxed) {
-        let due = state.listen();
+        let due = state.listen() && !state.waits_for_producer();
         state.answer(&mut writer, &mut scope);
         if due {
             state.step(&mut writer, &mut scope)?;
@@ -163,7 +168,9 @@ fn watch_options(options: &Options<'_>) -> WatchOptions {
     let patterns = Patterns::compile(&options.source.exclude, &options.source.include);
     let mut watch = WatchOptions::new(Arc::new(clock::now));
     if let Ok(patterns) = patterns {
-        watch.exclude = Arc::new(move |rel, is_dir| is_freezer(rel) || patterns.excluded(rel, is_dir));
+        let kind = options.source.kind.clone();
+        watch.exclude =
+            Arc::new(move |rel, is_dir| is_freezer(rel) || kind.is_unfinished(rel) || patterns.excluded(rel, is_dir));
     }
     watch.skip = options.never.clone();
     watch.prefer = match options.capture.watcher {
@@ -192,6 +199,8 @@ struct Watching<'a> {
     held: Option<Instant>,
     /// Times in which it was, and something changed.
     pauses: Vec<Gap>,
+    /// What is due waits for its producer since then.
+    waiting: Option<time::Instant>,
 }
 
 /// Tells of the large files that have changed and are not due again yet; some of them by name.
@@ -269,6 +278,21 @@ impl Watching<'_> {
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
         }
         false
+    }
+
+    /// Whether what is due waits for the rest of what is being produced: so it becomes one snapshot.
+    fn waits_for_producer(&mut self) -> bool {
+        if !(self.options.is_going)() {
+            self.waiting = None;
+            return false;
+        }
+        let since = *self.waiting.get_or_insert_with(time::Instant::now);
+        let waits = since.elapsed() < PRODUCER;
+        if waits {
+            // What is due stays due, and must not keep the loop busy.
+            std::thread::sleep(TICK);
+        }
+        waits
     }
 
     fn drain(&mut self) {

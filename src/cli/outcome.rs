@@ -74,6 +74,11 @@ impl Failure {
         self
     }
 
+    /// What to do next, if that is known.
+    pub fn to_do(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// How the command ends by it.
     pub fn outcome(&self) -> Outcome {
         self.outcome

@@ -39,6 +39,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         }));
     }
     problems.extend(overlaps(&config.sources));
+    problems.extend(names(&config.sources));
     problems.extend(own(config));
     problems.extend(mount(config));
     problems
@@ -139,6 +140,22 @@ pub fn overlaps(sources: &[Source]) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The sources that have the name of an earlier one: who names one would get the other.
+pub fn names(sources: &[Source]) -> Vec<Problem> {
+    let problem = |(n, source): (usize, &Source)| {
+        let name = source.name.as_deref()?;
+        // One that is given twice is told so.
+        let is_other = |other: &&Source| other.name.as_deref() == Some(name) && other.path != source.path;
+        let other = sources.iter().take(n).find(is_other)?;
+        Some(Problem {
+            place: source.at.clone(),
+            what: format!("source {} has the name {name:?} of source {}", source.path.display(), other.path.display()),
+            cure: "give each a name of its own".into(),
+        })
+    };
+    sources.iter().enumerate().filter_map(problem).collect()
 }
 
 fn repository(config: &Config) -> Option<Problem> {
@@ -258,6 +275,12 @@ mod tests {
                 "/c.toml:10:8: source DIR/b is the state directory DIR/b"
             ]
         );
+    }
+
+    #[test]
+    fn sources_of_one_name() {
+        let text = "[[source]]\npath = \"DIR/a\"\nname = \"x\"\n[[source]]\npath = \"DIR/b\"\nname = \"x\"";
+        assert_eq!(problems(text), ["/c.toml:5:8: source DIR/b has the name \"x\" of source DIR/a"]);
     }
 
     #[test]

@@ -7,6 +7,11 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::values;
 use crate::schedule::model::Schedule;
+use crate::sys::make;
+use crate::types::path;
+
+/// The directory of a base backup that is being made, in the directory of its source.
+pub const NEW_BASE: &str = "base.new";
 
 /// Where the data of a source comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +41,13 @@ impl Kind {
     /// Whether its data must be produced before it can be captured.
     pub fn is_produced(&self) -> bool {
         *self != Kind::Directory
+    }
+
+    /// Whether `rel`, a path relative to the source, is what its producer writes until it is whole: never captured.
+    pub fn is_unfinished(&self, rel: &[u8]) -> bool {
+        let has_base = matches!(self, Kind::Postgres(server) if server.mode == PostgresMode::Physical);
+        (has_base && rel == NEW_BASE.as_bytes())
+            || (self.is_produced() && path::components(rel).last().is_some_and(make::is_temp_name))
     }
 }
 

@@ -185,7 +185,7 @@ impl RawNotify {
             None => "daily 08:00".parse().map_err(|e: ScheduleError| e.to_string())?,
         };
         Ok(Channel {
-            name: self.name.unwrap_or_else(|| format!("notify-{number}")),
+            name: self.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format!("notify-{number}")),
             way,
             on: self.on.unwrap_or_else(|| vec![On::Failure, On::Recovery, On::Overdue]),
             digest,

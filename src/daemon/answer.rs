@@ -100,17 +100,33 @@ fn done(asked: &Asked<'_>, current: &Current, (what, role): (&What, Option<Role>
             Ok(false) => Ok(("it was not paused".to_owned(), true)),
             Err(e) => Err(format!("resumed, but the pause will be back after a restart: {e}")),
         },
-        What::Cancel { name } => match shared.works.cancel(name) {
-            0 if shared.runner().has(name) => Err(format!("the job {name:?} does not run now")),
-            0 => Err(format!("there is no job {name:?}, and nothing of this name runs: `bygone jobs` lists them")),
-            _ => Ok((format!("{name:?} was asked to end"), true)),
-        },
+        What::Cancel { name } => cancel(shared, current, name),
         What::Reload => {
             let (reply, answer) = oneshot::channel();
             let ending = || "the service is about to end".to_owned();
             asked.orders.send(Order::Reload(Some(reply))).map_err(|_| ending())?;
             Ok((answer.blocking_recv().map_err(|_| ending())??, true))
         }
+    }
+}
+
+/// Ends what has this name, or what runs for the source of this name or path.
+fn cancel(shared: &Shared, current: &Current, name: &str) -> Outcome {
+    if shared.works.cancel(name) > 0 {
+        return Ok((format!("{name:?} was asked to end"), true));
+    }
+    if shared.runner().has(name) {
+        return Err(format!("the job {name:?} does not run now"));
+    }
+    let is_it = |source: &&Source| source.name.as_deref() == Some(name) || source.path.as_os_str() == name;
+    match current.config.sources.iter().find(is_it).map(|source| (source, shared.works.cancel_source(&source.path))) {
+        Some((source, 0)) => Err(format!("nothing runs now for the source {}", source.path.display())),
+        Some((source, n)) => {
+            Ok((format!("{n} job(s) for the source {} were asked to end", source.path.display()), true))
+        }
+        None => Err(format!(
+            "there is no job and no source {name:?}, and nothing of this name runs: `bygone jobs` lists them"
+        )),
     }
 }
 
@@ -128,7 +144,10 @@ fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8
         let running = shared.works.begin(&format!("snapshot {path}"), Some(&source.path));
         let taken = shared.captures.take((&current.config, &current.at), source, tier, &running.work);
         current.trail.snapshot(&current.config, source, &taken, By::Peer(asked.peer));
-        let report = taken.map_err(|e| format!("cannot capture {path}: {}", told(&*e)))?;
+        let report = taken.map_err(|e| match running.work.is_cancelled() {
+            true => format!("the snapshot of {path} was cancelled; nothing of it was recorded"),
+            false => format!("cannot capture {path}: {}", told(&*e)),
+        })?;
         tasks::captured(source, &report);
         whole &= report.problems.is_empty() && report.fuzzy.is_empty() && report.altered.is_empty();
         to(Answer::Taken(Taken::new(source.path.clone(), &report)));

@@ -13,8 +13,11 @@ use std::{
 pub enum Reached {
     /// No service listens there.
     Nobody,
-    /// A service for other settings does.
-    Other,
+    /// A service for other settings does, or for another repository than that which was named.
+    Other {
+        /// Its settings.
+        settings: PathBuf,
+    },
     /// Done: what, and whether all of it.
     Done {
         /// What was done.
@@ -89,7 +92,7 @@ pub fn ask(socket: &Path, ask: &Ask, each: &mut dyn FnMut(Answer)) -> Result<Rea
         }
         match serde_json::from_slice(&line).map_err(bad)? {
             Answer::Working => {}
-            Answer::Other { .. } => return Ok(Reached::Other),
+            Answer::Other { settings } => return Ok(Reached::Other { settings }),
             Answer::Done { what, whole } => return Ok(Reached::Done { what, whole }),
             Answer::Refused { why, needs, has } => return Ok(Reached::Refused { why, needs, has }),
             Answer::Failed { why } => return Ok(Reached::Failed { why }),

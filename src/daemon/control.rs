@@ -1,12 +1,14 @@
 //! The control socket: takes connections, reads one question of each, and sends the answers.
 
+use crate::capture::pace::Pace;
 use crate::daemon::{
     answer::{Asked, answer},
-    protocol::{ASK_MAX, Answer, Ask, WORKING},
+    protocol::{ASK_MAX, Answer, Ask, LOOK, WORKING, What},
     shared::Shared,
     supervisor::Order,
 };
 use crate::sys::{
+    clock,
     local::{self, Peer},
     process,
 };
@@ -14,7 +16,7 @@ use std::{
     collections::HashMap,
     os::fd::AsFd as _,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -77,6 +79,7 @@ async fn talk(
     };
     let (to, mut answers) = mpsc::unbounded_channel();
     let asker: Peer = peer.clone();
+    let is_snapshot = matches!(ask.what, What::Snapshot { .. });
     let line_to = stream.as_fd().try_clone_to_owned()?;
     tokio::task::spawn_blocking(move || {
         // Who does not listen any more is answered all the same: what was begun is finished, and nothing more is begun.
@@ -84,12 +87,22 @@ async fn talk(
         let asked = Asked { shared: &shared, orders: &orders, peer: &asker, is_gone: &is_gone };
         answer(&asked, &ask, &|line| drop(to.send(line)));
     });
+    let (mut told, mut held_told) = (Instant::now(), !is_snapshot);
     loop {
-        match timeout(WORKING, answers.recv()).await {
-            Ok(Some(line)) => send(&mut stream, &line).await?,
+        let line = match timeout(LOOK, answers.recv()).await {
+            Ok(Some(line)) => line,
             Ok(None) => return stream.shutdown().await,
-            Err(_) => send(&mut stream, &Answer::Working).await?,
-        }
+            Err(_) => match Pace::of_process().held(clock::now()).filter(|_| !held_told) {
+                Some(held) => {
+                    held_told = true;
+                    Answer::Held(held)
+                }
+                None if told.elapsed() >= WORKING => Answer::Working,
+                None => continue,
+            },
+        };
+        send(&mut stream, &line).await?;
+        told = Instant::now();
     }
 }
 

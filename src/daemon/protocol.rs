@@ -1,6 +1,9 @@
 //! What is said at the socket: one line of JSON asks, lines of JSON answer, and the connection ends.
 
-use crate::capture::report::{Problem, Report};
+use crate::capture::{
+    pace::HeldBack,
+    report::{Problem, Report},
+};
 use crate::config::roles::Role;
 use crate::daemon::standing::Standing;
 use crate::observe::facts::Facts;
@@ -18,6 +21,8 @@ pub(super) const ASK_MAX: usize = 64 << 10;
 pub(super) const ANSWER_MAX: u64 = 64 << 20;
 /// How often who waits for something long is told that it goes on.
 pub(super) const WORKING: Duration = Duration::from_secs(5);
+/// How often it is looked whether what somebody waits for rests for others.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// How long silence is taken for an answer that will come.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// So many paths of a kind are told of one snapshot.
@@ -115,6 +120,8 @@ pub enum Answer {
     Taken(Taken),
     /// It goes on.
     Working,
+    /// It goes on, and rests for others.
+    Held(HeldBack),
     /// It is done; the last line.
     Done {
         /// What was done.

@@ -63,7 +63,9 @@ fn sound(new: &Config, old: Option<&Config>) -> Result<(), String> {
     let before = old.map(check::check).unwrap_or_default();
     let mut problems: Vec<_> = match old {
         Some(_) => check::check(new),
-        None => [check::overlaps(&new.sources), check::own(new), check::mount(new)].concat(),
+        None => {
+            [check::overlaps(&new.sources), check::names(&new.sources), check::own(new), check::mount(new)].concat()
+        }
     };
     problems.retain(|problem| !before.iter().any(|known| known.what == problem.what));
     let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}; to do: {}", p.place, p.what, p.cure)).collect();

@@ -192,6 +192,7 @@ impl Runner {
                 run: job.task.word().to_owned(),
                 source: job.source.clone(),
                 schedule: job.job.schedule.to_string(),
+                zone: job.job.zone.name(),
                 running_ns: state.running.map(|at| at.0),
                 next_ns: next.map(|run| run.start.0),
                 next_why: next.map(|run| why(&run.why)),

@@ -97,6 +97,9 @@ pub struct JobStatus {
     pub source: Option<PathBuf>,
     /// Its schedule.
     pub schedule: String,
+    /// The zone of its schedule.
+    #[serde(default)]
+    pub zone: String,
     /// Since when it runs (ns), if it does.
     pub running_ns: Option<i64>,
     /// When it begins next (ns).

@@ -14,7 +14,7 @@ use crate::daemon::{
     task::{Body, Task},
 };
 use crate::mount::session::{self, MountOptions};
-use crate::produce::go_on;
+use crate::produce::{go_on, run::is_going};
 use crate::repo::{
     audit::event::{Kind, Outcome},
     replay,
@@ -121,6 +121,7 @@ fn watch_one(task: &Task, shared: &Shared, current: &Current, source: &Source) -
         events: &events,
         stop: &task.stop,
         steering: Some(&steering),
+        is_going: &|| is_going(&config.state, source),
     };
     let zone = jobs::zone(config);
     let producing = go_on::begin((&config.state, zone), source, &task.stop)?;

@@ -78,6 +78,17 @@ impl Works {
         named.len()
     }
 
+    /// Asks what somebody wants of this source to end, as [`Works::cancel`] does. How many there were.
+    pub(super) fn cancel_source(&self, source: &Path) -> usize {
+        let of_it: Vec<Arc<Work>> =
+            self.lock().iter().filter(|work| work.source.as_deref() == Some(source)).cloned().collect();
+        for work in &of_it {
+            work.cancelled.store(true, Ordering::Relaxed);
+            work.stop.store(true, Ordering::Relaxed);
+        }
+        of_it.len()
+    }
+
     /// Asks what is for this source to end.
     pub(super) fn stop_source(&self, source: &Path) {
         self.lock().iter().filter(|work| work.source.as_deref() == Some(source)).for_each(|work| {

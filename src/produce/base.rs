@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::kinds::{Postgres, WalFrom};
+use crate::config::kinds::{NEW_BASE, Postgres, WalFrom};
 use crate::config::model::Source;
 use crate::produce::error::{Failure, ProduceError, Produced};
 use crate::produce::run::Ground;
@@ -13,7 +13,6 @@ use crate::sys::durable;
 use crate::types::snapshot::Tier;
 
 const BASE: &str = "base";
-const NEW: &str = "base.new";
 const OLD: &str = "base.old";
 
 /// Where the WAL of a source is kept.
@@ -79,7 +78,7 @@ fn switch(server: &Postgres, ground: &Ground<'_>) -> Result<(), ProduceError> {
 }
 
 fn make(source: &Source, server: &Postgres, ground: &Ground<'_>) -> Result<(), ProduceError> {
-    let (new, base, old) = (source.path.join(NEW), source.path.join(BASE), source.path.join(OLD));
+    let (new, base, old) = (source.path.join(NEW_BASE), source.path.join(BASE), source.path.join(OLD));
     remove_dir(&new)?;
     own_dir(server, &new)?;
     let order = tool(server, "pg_basebackup").timeout(server.timeout).arg_path("-D", &new);
@@ -98,7 +97,7 @@ fn mend(path: &Path) -> Result<(), ProduceError> {
         durable::rename(&path.join(OLD), &path.join(BASE))?;
     }
     remove_dir(&path.join(OLD))?;
-    remove_dir(&path.join(NEW))
+    remove_dir(&path.join(NEW_BASE))
 }
 
 fn remove_dir(path: &Path) -> Result<(), ProduceError> {

@@ -18,6 +18,9 @@ use crate::types::snapshot::Tier;
 /// How often it is looked whether a source is produced by nobody else any more.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How soon it is tried again to say that a source is being produced.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// What producing goes by.
 #[derive(Clone, Copy)]
 pub struct Ground<'a> {
@@ -39,6 +42,7 @@ pub fn produce(source: &Source, ground: &Ground<'_>) -> Result<Produced, Produce
         return Ok(Produced::default());
     }
     let _alone = alone(source, ground)?;
+    let _going = going(ground.state, source)?;
     tracing::info!("producing {}", hooks::label(source));
     let result = parts(source, ground);
     if !ground.stop.load(Ordering::Relaxed)
@@ -74,6 +78,27 @@ fn alone(source: &Source, ground: &Ground<'_>) -> Result<LockGuard, ProduceError
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Until the value is dropped [`is_going`] is true.
+pub(super) fn going(state: &Path, source: &Source) -> Result<LockGuard, durable::Error> {
+    let path = note::beside(state, source, "going");
+    loop {
+        // Who looks has it for a moment.
+        if let Some(guard) = durable::lock_shared(&path)? {
+            return Ok(guard);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whether the data of a source is being produced, or about to be captured by who has produced it, anywhere on this host. Never
+/// where a base backup is made, which takes long and is seen when it is whole: the WAL that comes meanwhile is captured.
+pub fn is_going(state: &Path, source: &Source) -> bool {
+    let has_base = matches!(&source.kind, Kind::Postgres(server) if server.mode == PostgresMode::Physical);
+    source.kind.is_produced()
+        && !has_base
+        && matches!(durable::lock_file(&note::beside(state, source, "going")), Ok(None))
 }
 
 fn commands(source: &Source, outputs: &[CommandOutput], ground: &Ground<'_>) -> Result<Produced, ProduceError> {

@@ -4,8 +4,9 @@ use crate::capture::{once::OnceError, report::Report};
 use crate::config::kinds::{Kind, PostgresMode};
 use crate::config::model::Source;
 use crate::produce::error::{Failure, ProduceError, Produced};
-use crate::produce::run::{Ground, produce};
+use crate::produce::run::{self, Ground, produce};
 use crate::produce::{base, hooks};
+use crate::sys::durable;
 
 /// What a snapshot came to.
 #[derive(Debug)]
@@ -73,6 +74,14 @@ fn produce_and_capture<E: From<ProduceError>>(
     ground: &Ground<'_>,
     capture: impl FnOnce() -> Result<Report, E>,
 ) -> Result<Taken, E> {
+    // Until it is captured: so who watches the source does not capture it a moment before.
+    let _going = match source.kind.is_produced() {
+        true => {
+            durable::create_dirs(ground.state, 0o700).map_err(ProduceError::from)?;
+            Some(run::going(ground.state, source).map_err(ProduceError::from)?)
+        }
+        false => None,
+    };
     let produced = produce(source, ground)?;
     let spent = match &source.kind {
         Kind::Postgres(server) if server.mode == PostgresMode::Physical => base::spent_wal(source)?,

@@ -32,6 +32,10 @@ pub(super) fn findings(report: &Compliance) -> Vec<Finding> {
     if partial > 0 {
         out.add(Weight::Attention, format!("{partial} operation(s) were done in part only."));
     }
+    if !report.refused.is_empty() {
+        let n = report.refused.len();
+        out.add(Weight::Note, format!("{n} request(s) were refused or could not be done as asked."));
+    }
     if !report.deletions.is_empty() {
         let n = report.deletions.len();
         out.add(Weight::Note, format!("{n} deletion(s) were made; each is listed with its authority."));

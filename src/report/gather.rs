@@ -92,6 +92,7 @@ pub fn gather(ask: &Ask<'_>) -> Result<Compliance, ReportError> {
         restores: rows(&[Kind::Restore, Kind::HoldExport, Kind::AuditExport, Kind::Mount, Kind::Unmount]),
         changes: rows(&[Kind::KeyAdd, Kind::KeyRemove, Kind::Policy, Kind::AuditAccept]),
         failures: trail::rows(&checked, (ask.from, to), trail::has_failed),
+        refused: trail::rows(&checked, (ask.from, to), trail::is_refused),
         trail: TrailState {
             entries: checked.entries.len() as u64,
             runs: checked.runs,

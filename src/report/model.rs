@@ -173,6 +173,8 @@ pub struct Compliance {
     pub changes: Vec<Row>,
     /// What failed, in whole or in part.
     pub failures: Vec<Row>,
+    /// What somebody asked for that was refused or could not be done as asked.
+    pub refused: Vec<Row>,
     /// The trail.
     pub trail: TrailState,
 }

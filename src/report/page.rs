@@ -221,6 +221,8 @@ impl Page<'_> {
         self.rows(&r.changes, "None.");
         self.html.raw("<h2>What failed</h2>\n");
         self.rows(&r.failures, "Nothing failed.");
+        self.html.raw("<h2>What was asked for and not done</h2>\n");
+        self.rows(&r.refused, "Nothing.");
     }
 
     fn rows(&mut self, rows: &[Row], none: &'static str) {

@@ -3,7 +3,7 @@
 use crate::repo::audit::{
     check::{Problem, Trail},
     entry::{ACCEPTED, Entry},
-    event::{Kind, value_bytes},
+    event::{Kind, Outcome, value_bytes},
     named,
 };
 use crate::report::{
@@ -17,6 +17,7 @@ use serde_json::Value;
 pub(super) fn rows(trail: &Trail, (from, to): (Instant, Instant), is: impl Fn(&Entry) -> bool) -> Vec<Row> {
     let inside = |entry: &Entry| entry.time() >= from && entry.time() <= to;
     let asked = trail.entries.iter().filter(|stored| inside(&stored.entry) && is(&stored.entry));
+    let asked = asked.filter(|stored| !is_told_later(trail, &stored.entry));
     asked
         .map(|stored| Row {
             time: When(stored.entry.time()),
@@ -33,9 +34,25 @@ pub(super) fn is_of(entry: &Entry, kinds: &[Kind]) -> bool {
     kinds.iter().any(|kind| kind.word() == entry.kind)
 }
 
+/// Whether it says only that something has begun, of which a later entry of the same run tells the end.
+fn is_told_later(trail: &Trail, entry: &Entry) -> bool {
+    let is_its_end = |later: &Entry| {
+        let same = (&later.run, &later.kind, &later.subject) == (&entry.run, &entry.kind, &entry.subject);
+        same && later.number > entry.number && later.outcome != Outcome::Begun.word()
+    };
+    entry.outcome == Outcome::Begun.word() && trail.entries.iter().any(|stored| is_its_end(&stored.entry))
+}
+
 /// Whether it tells of something that was not done, or not all of it.
 pub(super) fn has_failed(entry: &Entry) -> bool {
-    entry.kind == Kind::Failure.word() || matches!(entry.outcome.as_str(), "failed" | "partial")
+    let is_short = entry.kind == Kind::Failure.word() || matches!(entry.outcome.as_str(), "failed" | "partial");
+    is_short && !is_refused(entry)
+}
+
+/// Whether it tells of what somebody asked for and did not get, such as for a slip in a name: nothing that was to happen by itself.
+pub(super) fn is_refused(entry: &Entry) -> bool {
+    let asked = [Kind::Control, Kind::HoldLengthen, Kind::HoldRelease];
+    entry.outcome == Outcome::Failed.word() && is_of(entry, &asked)
 }
 
 /// What an entry says, in words.

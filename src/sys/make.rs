@@ -35,6 +35,12 @@ pub fn temp_name() -> io::Result<Vec<u8>> {
     Ok(format!("{TEMP_PREFIX}{number:016x}").into_bytes())
 }
 
+/// Whether it is a name as [`temp_name`] makes them.
+pub fn is_temp_name(name: &[u8]) -> bool {
+    let number = name.strip_prefix(TEMP_PREFIX.as_bytes());
+    number.is_some_and(|n| n.len() == 16 && n.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// Makes something under a temporary name: calls `make` with new names until one is free.
 pub fn with_temp_name<T>(mut make: impl FnMut(&[u8]) -> io::Result<T>) -> io::Result<(Vec<u8>, T)> {
     const TRIES: usize = 16;
@@ -286,7 +292,7 @@ mod tests {
             if tries < 3 { Err(Errno::EXIST.into()) } else { file(&at, name) }
         })
         .unwrap();
-        assert!(name.starts_with(TEMP_PREFIX.as_bytes()) && names(&at) == [name]);
+        assert!(is_temp_name(&name) && names(&at) == [name]);
         assert!(with_temp_name(|_| -> io::Result<()> { Err(Errno::EXIST.into()) }).is_err());
     }
 

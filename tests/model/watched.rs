@@ -62,6 +62,7 @@ impl<'a> Watched<'a> {
                 events: &tell,
                 stop: &flag,
                 steering: None,
+                is_going: &|| false,
             };
             watching::watch(writer, scope, &options)
         });

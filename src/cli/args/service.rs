@@ -59,7 +59,7 @@ pub enum Job {
 /// `bygone job cancel`.
 #[derive(Debug, Args)]
 pub struct JobCancel {
-    /// Its name, as `bygone jobs` has it
+    /// Its name, as `bygone jobs` has it; or a source by its name or path: all that runs for it
     #[arg(value_name = "NAME")]
     pub name: String,
 }

@@ -4,9 +4,15 @@ use serde_json::{Value, json};
 
 use crate::cli::args::top::Global;
 use crate::cli::context::{Context, Missing, Problems};
+use crate::cli::open;
 use crate::cli::outcome::{Failure, Outcome};
 use crate::config::check::{self, Problem};
+use crate::config::error::Place;
 use crate::config::model::Config;
+use crate::config::watched::{Channel, Way};
+use crate::repo::{error::RepoError, open::repository_id};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// Prints everything wrong with the settings, or that nothing is. Fails if there is something. Of what is no TOML only the first error
 /// is told, and settings that were not all read are not compared with the file system.
@@ -16,6 +22,8 @@ pub fn run(global: &Global) -> Result<Outcome, Failure> {
     if whole {
         problems.extend(check::check(config));
         problems.extend(check::unknown_names(config));
+        problems.extend(gone(&context)?);
+        problems.extend(config.channels.iter().filter_map(|channel| program(config, channel)));
     }
     let mut out = context.out();
     if context.json {
@@ -35,6 +43,49 @@ pub fn run(global: &Global) -> Result<Outcome, Failure> {
     out.finish()?;
     Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
+
+/// The repository that this host has used, where its directory has none now. What is in a bucket is not asked for here.
+fn gone(context: &Context) -> Result<Option<Problem>, Failure> {
+    let Some(_) = context.config.repository.dir().filter(|dir| !dir.exists() || dir.is_dir()) else { return Ok(None) };
+    let store = open::store(context)?;
+    let Err(RepoError::NoRepository { .. }) = repository_id(&*store) else { return Ok(None) };
+    Ok(open::gone(context, &*store).map(|failure| Problem {
+        place: Place::whole(&context.config.path),
+        what: failure.in_short(),
+        cure: failure.to_do().unwrap_or_default().to_owned(),
+    }))
+}
+
+/// The command of a channel whose program is not there. Only what is plainly a program is looked for: the shell has words of its own.
+fn program(config: &Config, channel: &Channel) -> Option<Problem> {
+    let Way::Command(line) = &channel.way else { return None };
+    let word = line.split_whitespace().next()?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
+    if !word.chars().all(is_plain) || SHELL_WORDS.contains(&word) {
+        return None;
+    }
+    let is_program = |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = match word.contains('/') {
+        // The service has another directory than whoever looks.
+        true => !word.starts_with('/') || is_program(Path::new(word)),
+        false => std::env::split_paths(&path).chain(SYSTEM_PATH.map(PathBuf::from)).any(|d| is_program(&d.join(word))),
+    };
+    (!found).then(|| Problem {
+        place: Place::whole(&config.path),
+        what: format!("[[notify]] {}: command: there is no program {word:?}", channel.name),
+        cure: "install it, or correct the command: until then nobody is told by it".to_owned(),
+    })
+}
+
+/// Where programs are looked for besides PATH.
+const SYSTEM_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// What a shell does by itself at the beginning of a command.
+const SHELL_WORDS: [&str; 30] = [
+    ".", ":", "alias", "case", "cd", "command", "echo", "eval", "exec", "exit", "export", "false", "for", "if", "kill",
+    "printf", "read", "readonly", "set", "shift", "test", "times", "trap", "true", "ulimit", "umask", "unset", "until",
+    "wait", "while",
+];
 
 fn as_json(config: &Config, problems: &[Problem]) -> Value {
     let problem = |p: &Problem| {

@@ -1,5 +1,7 @@
 //! `bygone health` and `bygone metrics`: how everything stands, for monitors.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::cli::args::watched::Metrics;
@@ -9,6 +11,7 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::service;
 use crate::config::jobs;
 use crate::daemon::{
+    client::Reached,
     observed,
     protocol::{Answer, What},
     runner::Runner,
@@ -19,12 +22,32 @@ use crate::observe::{
     health::{self, Finding, Level, Sort},
     metrics,
 };
+use crate::repo::{error::RepoError, open::repository_id};
+use crate::store::api::Store;
 use crate::sys::{clock, durable};
 
 /// Runs `bygone health`.
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
-    let facts = facts(context)?;
+    let Seen { facts, other, is_new } = facts(context)?;
     let mut found = health::findings(&facts, &context.config.health);
+    if let Some(store) = found.iter_mut().find(|finding| is_new && finding.key == "store") {
+        store.why = "there is no repository yet".to_owned();
+        store.to_do =
+            "make it with `bygone init`, or name the place of one with `repository` in the settings".to_owned();
+    }
+    if let Some(settings) = &other {
+        // Which of the two files is meant nobody but a person can tell.
+        found.retain(|finding| finding.key != "no service");
+        found.push(Finding {
+            key: "other service".to_owned(),
+            level: Level::Degraded,
+            sort: Sort::Failure,
+            about: "service".to_owned(),
+            why: service::other(context, settings),
+            to_do: format!("ask with `--config {}`, or end that service", settings.display()),
+        });
+        found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    }
     found.extend(context.broken.as_ref().map(|broken| Finding {
         key: "settings".to_owned(),
         level: Level::Degraded,
@@ -58,7 +81,7 @@ pub fn run(context: &Context) -> Result<Outcome, Failure> {
 
 /// Runs `bygone metrics`.
 pub fn metrics(context: &Context, args: &Metrics) -> Result<Outcome, Failure> {
-    let facts = facts(context)?;
+    let facts = facts(context)?.facts;
     let text = metrics::metrics(&facts);
     let Some(path) = &args.out else {
         let mut out = context.out();
@@ -71,18 +94,33 @@ pub fn metrics(context: &Context, args: &Metrics) -> Result<Outcome, Failure> {
     Ok(context.looked(Outcome::Done))
 }
 
+/// What was seen.
+struct Seen {
+    facts: Facts,
+    /// The settings of a service that runs in the place of these settings for others.
+    other: Option<PathBuf>,
+    /// Whether no repository was made yet.
+    is_new: bool,
+}
+
 /// As the service has them, or as they are seen without one. What can't be opened is a fact too.
-fn facts(context: &Context) -> Result<Facts, Failure> {
+fn facts(context: &Context) -> Result<Seen, Failure> {
     let mut told = None;
     let asked = service::ask(context, What::Observe, &mut |answer| told = Some(answer));
     if let (Ok(reached), Some(Answer::Facts { facts })) = (&asked, told)
-        && matches!(reached, crate::daemon::client::Reached::Done { .. })
+        && matches!(reached, Reached::Done { .. })
     {
-        return Ok(*facts);
+        return Ok(Seen { facts: *facts, other: None, is_new: false });
     }
     context.whole()?;
-    service::ended(asked?)?;
-    let now = clock::now();
+    let reached = asked?;
+    let other = match &reached {
+        // Of another repository, which was named, no service need know.
+        Reached::Other { settings } if context.repository_named.is_none() => Some(settings.clone()),
+        _ => None,
+    };
+    service::ended(reached)?;
+    let (now, mut is_new) = (clock::now(), false);
     let mut facts = match open::attached(context) {
         Ok(at) => match (gather::sources(&context.config, &at), gather::stored(&at, now)) {
             (Ok(mut sources), stored) => {
@@ -95,12 +133,24 @@ fn facts(context: &Context) -> Result<Facts, Failure> {
             }
             (Err(e), _) => unopened(context, e.to_string()),
         },
-        Err(failure) => unopened(context, failure.in_short()),
+        Err(failure) => {
+            is_new = is_new_place(context);
+            unopened(context, failure.in_short())
+        }
     };
     let file = context.config.state.join("daemon").join("jobs.json");
     let jobs = Runner::peek(&file, jobs::jobs(&context.config), now).into_failure()?;
     facts.jobs = jobs.iter().map(observed::job).collect();
-    Ok(facts)
+    Ok(Seen { facts, other, is_new })
+}
+
+/// Whether there is no repository and none was ever used from here.
+fn is_new_place(context: &Context) -> bool {
+    let is_new = |store: &dyn Store| {
+        let there = repository_id(store);
+        matches!(there, Err(RepoError::NoRepository { .. })) && open::gone(context, store).is_none()
+    };
+    open::store(context).is_ok_and(|store| is_new(&*store))
 }
 
 fn unopened(context: &Context, why: String) -> Facts {

@@ -16,6 +16,7 @@ use crate::cli::trail;
 use crate::repo::{
     audit::event::{Event, Kind, Outcome as Ended, bytes_value},
     holds::{
+        error::HoldsError,
         event::{Deed, HoldEvent},
         force::{self, Case},
         touched, write,
@@ -52,10 +53,12 @@ fn list_value(all: &[Vec<u8>]) -> Value {
 fn place(context: &Context, args: &HoldPlace) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
     let last = |text: &Option<String>| text.as_deref().map(|text| past.time(text).map(|t| t.instant)).transpose();
+    // First: a source is one of these hosts.
+    let hosts = args.hosts.iter().map(|host| known_host(context, &past, host)).collect::<Result<_, _>>()?;
     let scope = Scope {
         paths: args.paths.iter().map(|p| clean(p)).collect::<Result<_, _>>()?,
         sources: args.sources.iter().map(|p| source(context, &past, p, &args.hosts)).collect::<Result<_, _>>()?,
-        hosts: args.hosts.iter().map(|host| known_host(context, &past, host)).collect::<Result<_, _>>()?,
+        hosts,
         from: args.from.as_deref().map(|text| past.time_from(text)).transpose()?,
         to: last(&args.to)?,
     };
@@ -271,8 +274,14 @@ fn lengthen(context: &Context, args: &HoldLengthen) -> Result<Outcome, Failure> 
     };
     let audit = trail::open(context, past.at.repo());
     let by = (audit.who(), clock::now());
-    let done = write::lengthen(past.at.repo(), past.at.dir(), &args.case, until, by).into_failure();
-    let done = done.map(|_| Outcome::Done);
+    let done = write::lengthen(past.at.repo(), past.at.dir(), &args.case, until, by);
+    let in_zone = |e| match e {
+        HoldsError::Shorter { case, at: Some(at), .. } => {
+            HoldsError::Shorter { case, at: Some(at), until: format!("until {}", past.show(at)) }
+        }
+        other => other,
+    };
+    let done = done.map(|_| Outcome::Done).map_err(in_zone).into_failure();
     let event = |ended| Event::new(Kind::HoldLengthen, ended).case(&args.case).detail("until", time_value(until));
     let outcome = trail::ended(&audit, done, event)?;
     tell(context, &args.case, "lengthened")?;

@@ -53,7 +53,9 @@ fn others((out, zone): (&mut Out, &Zone), standing: &Standing) -> Result<(), Fai
 }
 
 fn job((out, zone): (&mut Out, &Zone), job: &JobStatus, indent: &str) -> Result<(), Failure> {
-    out.line(format_args!("{indent}{}  ({})", job.name, job.schedule))?;
+    // Its times are shown in the zone of the settings, which may be another than that of its schedule.
+    let apart = (!job.zone.is_empty() && job.zone != zone.name()).then(|| format!(" {}", job.zone));
+    out.line(format_args!("{indent}{}  ({}{})", job.name, job.schedule, apart.unwrap_or_default()))?;
     if let Some(ns) = job.running_ns {
         out.line(format_args!("{indent}  runs        {}", since(ns, zone)))?;
     }

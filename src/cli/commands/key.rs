@@ -46,6 +46,12 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
     let (repo, secret) = open::repository_and_secret(context)?;
     let from = secret::given(&args.key)?.unwrap_or(KeyFrom::Prompt);
     let made = matches!(&from, KeyFrom::File(path) if !path.exists());
+    if let KeyFrom::File(path) = &from
+        && let Some(dir) = path.parent().filter(|dir| made && !dir.is_dir())
+    {
+        return Err(Failure::new(format!("cannot make the key file {}: there is no such directory", path.display()))
+            .hint(format!("correct the path, or make {} first", dir.display())));
+    }
     let new = match &from {
         KeyFrom::File(path) if made => secret::create_key_file(path, repo.id())?,
         _ => secret::obtain(&from, Purpose::New)?,

@@ -1,6 +1,8 @@
 //! `bygone retention show` and `simulate`.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use crate::cli::args::retention::{Retention, Show, Simulate};
 use crate::cli::context::Context;
 use crate::cli::out::Out;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
-use crate::cli::past::{Past, json_bytes, json_time};
+use crate::cli::past::{Past, clean, json_bytes, json_time};
 use crate::cli::sizes::show_size;
 use crate::cli::trail;
 use crate::repo::holds::force;
@@ -20,6 +22,7 @@ use crate::retention::{
 use crate::sys::clock;
 use crate::types::{
     hold::{Hold, Shown},
+    ids::{Id, SourceNum},
     path,
     snapshot::Source,
     time::Instant,
@@ -39,7 +42,7 @@ fn show(context: &Context, args: &Show) -> Result<Outcome, Failure> {
     let audit = trail::open(context, past.at.repo());
     let recorded = trail::note_policy(context, past.at.repo(), &audit);
     let mut out = context.out();
-    for source in past.chosen(&args.sources)? {
+    for source in sources(context, &past, &args.sources)? {
         let policy = Policy::of(&context.config, &source);
         let all = Shown { from: Instant(i64::MIN), next: None };
         let mut cases: Vec<&str> = holds
@@ -61,6 +64,29 @@ fn show(context: &Context, args: &Show) -> Result<Outcome, Failure> {
     }
     out.finish()?;
     Ok(past.outcome.and(recorded))
+}
+
+/// The sources that are meant: those with a history, and those of the settings that have none yet.
+fn sources(context: &Context, past: &Past, wanted: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let known = past.sources()?;
+    let mut new: Vec<Source> = context
+        .config
+        .sources
+        .iter()
+        .map(|source| source.path.as_os_str().as_bytes().to_vec())
+        .filter(|root| !known.iter().any(|known| known.root == *root))
+        .map(|root| Source { id: Id([0; 16]), num: SourceNum(0), host: context.config.host.clone(), root })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(known.into_iter().chain(new).collect());
+    }
+    let roots = wanted.iter().map(|path| clean(path)).collect::<Result<Vec<_>, _>>()?;
+    new.retain(|source| roots.contains(&source.root));
+    let is_known = |(_, root): &(&PathBuf, &Vec<u8>)| !new.iter().any(|new| new.root == **root);
+    let rest: Vec<PathBuf> = wanted.iter().zip(&roots).filter(is_known).map(|(path, _)| path.clone()).collect();
+    let mut chosen = if rest.is_empty() { Vec::new() } else { past.chosen(&rest)? };
+    chosen.extend(new);
+    Ok(chosen)
 }
 
 fn policy_json(policy: &Policy) -> Value {

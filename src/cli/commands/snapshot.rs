@@ -50,11 +50,14 @@ fn by_service(context: &Context, args: &Snapshot) -> Result<Option<Outcome>, Fai
     let sources = args.sources.iter().map(path_of).collect::<Result<_, _>>().explain(|| "cannot tell which source")?;
     let mut failed = None;
     let what = What::Snapshot { sources, tier: Tier::from(args.tier) as u8 };
-    let reached = service::ask(context, what, &mut |answer| {
-        if let Answer::Taken(taken) = answer {
+    let zone = context.zone()?;
+    let reached = service::ask(context, what, &mut |answer| match answer {
+        Answer::Taken(taken) => {
             let source = Source::new(taken.source.clone());
             failed = failed.take().or(tell(context, &source, &taken.report()).err());
         }
+        Answer::Held(held) => tracing::warn!("{}", held.told(&zone)),
+        _ => {}
     })?;
     let ended = service::ended(reached)?;
     match failed {

@@ -15,6 +15,7 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::service;
 use crate::daemon::{
+    client::Reached,
     protocol::{Answer, What},
     standing::Standing,
 };
@@ -256,6 +257,12 @@ type Served = (Standing, Result<Status, String>);
 fn by_service(context: &Context) -> Result<Option<Served>, Failure> {
     let mut told = None;
     let reached = service::ask(context, What::Status, &mut |answer| told = Some(answer))?;
+    if let Reached::Other { settings } = &reached
+        && context.repository_named.is_none()
+    {
+        let its = service::other(context, settings);
+        tracing::warn!("{its}; `--config {}` shows how it stands", settings.display());
+    }
     service::ended(reached)?;
     let Some(Answer::Standing { service, standing, trouble }) = told else { return Ok(None) };
     match (standing, trouble) {

@@ -19,7 +19,7 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
 use crate::config::{jobs, model::Source};
-use crate::produce::go_on;
+use crate::produce::{go_on, run::is_going};
 use crate::progress::Quiet;
 use crate::repo::{attach::Attached, audit::captures::Captures, error::RepoError, write::SourceWriter};
 use crate::sys::process::Signals;
@@ -190,6 +190,7 @@ fn watch_one(
         events: &events,
         stop,
         steering: None,
+        is_going: &|| is_going(&context.config.state, source),
     };
     let at = writer.attached().clone();
     let (mut next, mut forked) = (Some((writer, scope)), false);

@@ -2,7 +2,7 @@
 
 use crate::repo::error::RepoError;
 use crate::store::api::StoreError;
-use crate::types::hold_text::HoldError;
+use crate::types::{hold_text::HoldError, time::Instant};
 use std::io;
 
 /// An error of legal holds.
@@ -56,6 +56,8 @@ pub enum HoldsError {
         case: String,
         /// Until when it is in force.
         until: String,
+        /// The same as an instant; none until it is released.
+        at: Option<Instant>,
     },
     /// It was released with no reason.
     #[error("a hold is released for a reason: write it")]

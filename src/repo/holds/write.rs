@@ -47,7 +47,7 @@ pub fn lengthen(
         if !longer {
             let until =
                 p.hold.until.map_or("until it is released".into(), |at| format!("until {}", show::exact_name(at)));
-            return Err(HoldsError::Shorter { case: case.to_owned(), until });
+            return Err(HoldsError::Shorter { case: case.to_owned(), until, at: p.hold.until });
         }
     }
     let placements = placements.iter().map(|p| p.event.id).collect();
