@@ -217,7 +217,7 @@ fn the_service_brings_on_what_waits_when_the_line_is_back() {
             std::thread::sleep(Duration::from_millis(50));
         }
     };
-    wait("it waits", &|note| note.contains("objects wait"));
+    wait("it waits", &|note| note.contains("object(s) wait"));
     server.set(s3::Mode::Up);
     wait("it is stored", &|note| note == "everything is stored");
     let pid = rustix::process::Pid::from_child(&service.0);

@@ -79,8 +79,12 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 }
 
 /// Writes a file whether or not it exists; whoever reads the name sees all of the old or all of the new content, also
-/// after a crash.
+/// after a crash. What is no file, such as `/dev/null`, is not replaced by one.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_symlink()) {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is there already, and no regular file");
+        return Err(cant("replace", path)(source));
+    }
     write(path, bytes, mode, Taken::Replace)
 }
 
@@ -308,6 +312,16 @@ mod tests {
         assert_eq!(won.len(), 1);
         assert_eq!(std::fs::read(&path).unwrap(), [won[0]; 5000]);
         assert_eq!(only(tmp.path()), ["f"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let e = replace(&path, b"x", 0o600).unwrap_err();
+        assert!(e.to_string().contains("no regular file"), "{e}");
+        assert!(!path.symlink_metadata().unwrap().is_file());
     }
 
     #[test]
