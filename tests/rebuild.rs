@@ -118,100 +118,14 @@ fn whoever_watches_ends_when_the_index_is_taken_away() {
     assert_eq!(run(dir, &["cat", dir.join("src/file").to_str().unwrap()]), "x");
 }
 
-#[test]
-fn a_journal_that_has_lost_its_end_is_told() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path();
-    let source = dir.join("a");
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    durable::replace(&dir.join("bygone.toml"), format!("state = {:?}\n", dir.join("state")).as_bytes(), 0o600).unwrap();
-    fs::create_dir(&source).unwrap();
-    run(dir, &["init", "--repo", &text(&dir.join("repo")), "--key-file", &text(&dir.join("key"))]);
-    run(dir, &["source", "add", &text(&source)]);
-    for n in 0..3 {
-        fs::write(source.join("f"), format!("{n}")).unwrap();
-        run(dir, &["snapshot"]);
-    }
-    run(dir, &["index", "rebuild"]);
-    let journal = dir.join("repo/journal");
-    let mut segments: Vec<_> = walk(&journal);
-    segments.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
-    fs::remove_file(segments.last().unwrap()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
-    command.arg("--config").arg(dir.join("bygone.toml")).args(["index", "rebuild"]);
-    let out = command.env_clear().env("HOME", dir).stdin(Stdio::null()).output().unwrap();
-    let told = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(3), "{told}");
-    assert!(told.contains("ends with snapshot 2, and snapshot 3 was known here before"), "{told}");
-}
-
-/// The trail names what was captured: a new machine, which has seen nothing of it, misses the record all the same.
-#[test]
-fn a_new_machine_misses_what_was_rolled_back() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path();
-    let (source, settings) = (dir.join("a"), dir.join("bygone.toml"));
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    durable::replace(&settings, format!("state = {:?}\n", dir.join("state")).as_bytes(), 0o600).unwrap();
-    fs::create_dir(&source).unwrap();
-    run(dir, &["init", "--repo", &text(&dir.join("repo")), "--key-file", &text(&dir.join("key"))]);
-    run(dir, &["source", "add", &text(&source)]);
-    for n in 0..3 {
-        fs::write(source.join("f"), format!("{n}")).unwrap();
-        run(dir, &["snapshot"]);
-    }
-    let mut segments: Vec<_> = walk(&dir.join("repo/journal"));
-    segments.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
-    let newest = segments.last().unwrap();
-    let kept = fs::read(newest).unwrap();
-    fs::remove_file(newest).unwrap();
-    let machine = |n: u32| {
-        let before = fs::read_to_string(&settings).unwrap();
-        let rest: Vec<&str> = before.lines().filter(|line| !line.starts_with("state")).collect();
-        fs::write(&settings, format!("state = {:?}\n{}\n", dir.join(format!("state-{n}")), rest.join("\n"))).unwrap();
-    };
-    let ended = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
-        let out = command.arg("--config").arg(&settings).args(args).env_clear().env("HOME", dir).output().unwrap();
-        (out.status.code().unwrap(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
-    };
-    machine(1);
-    for (args, status) in [(&["verify"][..], 3), (&["maintain"], 1)] {
-        let (ended, told) = ended(args);
-        assert!(ended == status && told.contains("names snapshot 3 of"), "{args:?}: {ended}: {told}");
-    }
-    // It was somebody's mistake: put back, all is well.
-    fs::write(newest, kept).unwrap();
-    for command in ["verify", "maintain"] {
-        run(dir, &[command]);
-    }
-    // It was not, and there is none to put back: capturing goes on, and says so, and somebody decides.
-    fs::remove_file(newest).unwrap();
-    machine(2);
-    fs::write(source.join("f"), "after").unwrap();
-    let (status, told) = ended(&["snapshot"]);
-    assert!(status == 3 && told.contains("names snapshot 3 of"), "{status}: {told}");
-    assert_eq!(ended(&["maintain"]).0, 1, "another record has its number now");
-    let (status, told) = ended(&["verify"]);
-    assert!(status == 3 && told.contains("names snapshot 3 of"), "{status}: {told}");
-    assert!(run(dir, &["maintain", "--give-up", &text(&source)]).contains("snapshot 3 of"));
-    for command in ["maintain", "verify", "snapshot"] {
-        run(dir, &[command]);
-    }
-    machine(3);
-    for command in ["verify", "maintain"] {
-        run(dir, &[command]);
-    }
-}
-
-/// A protected directory with two snapshots, and the record of the newest.
+/// A protected directory with some snapshots, and the record of the newest.
 struct Lab {
     temp: tempfile::TempDir,
     newest: std::path::PathBuf,
 }
 
 impl Lab {
-    fn new() -> Lab {
+    fn new(snapshots: u32) -> Lab {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().canonicalize().unwrap();
         let text = |name: &str| dir.join(name).to_str().unwrap().to_owned();
@@ -220,13 +134,22 @@ impl Lab {
         fs::create_dir(dir.join("a")).unwrap();
         run(&dir, &["init", "--repo", &text("repo"), "--key-file", &text("key")]);
         run(&dir, &["source", "add", &text("a")]);
-        for n in 1..3 {
+        for n in 0..snapshots {
             fs::write(dir.join("a/f"), format!("{n}")).unwrap();
             run(&dir, &["snapshot"]);
         }
         let mut segments: Vec<_> = walk(&dir.join("repo/journal"));
         segments.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
         Lab { newest: segments.pop().unwrap(), temp }
+    }
+
+    /// From now on it is a machine that has seen nothing yet.
+    fn machine(&self, name: &str) {
+        let settings = self.temp.path().join("bygone.toml");
+        let before = fs::read_to_string(&settings).unwrap();
+        let rest: Vec<&str> = before.lines().filter(|line| !line.starts_with("state")).collect();
+        let text = format!("state = {:?}\n{}\n", self.temp.path().join(name), rest.join("\n"));
+        fs::write(&settings, text).unwrap();
     }
 
     fn ended(&self, args: &[&str]) -> (i32, String) {
@@ -245,8 +168,49 @@ impl Lab {
 }
 
 #[test]
+fn a_journal_that_has_lost_its_end_is_told() {
+    let lab = Lab::new(3);
+    lab.ends(&["index", "rebuild"], 0, "");
+    fs::remove_file(&lab.newest).unwrap();
+    lab.ends(&["index", "rebuild"], 3, "ends with snapshot 2, and snapshot 3 was known here before");
+}
+
+/// The trail names what was captured: a new machine, which has seen nothing of it, misses the record all the same.
+#[test]
+fn a_new_machine_misses_what_was_rolled_back() {
+    let lab = Lab::new(3);
+    let kept = fs::read(&lab.newest).unwrap();
+    let source = lab.temp.path().canonicalize().unwrap().join("a");
+    let named = "names snapshot 3 of";
+    fs::remove_file(&lab.newest).unwrap();
+    lab.machine("state-1");
+    lab.ends(&["verify"], 3, named);
+    lab.ends(&["maintain"], 1, named);
+    // It was somebody's mistake: put back, all is well.
+    fs::write(&lab.newest, kept).unwrap();
+    lab.ends(&["verify"], 0, "");
+    lab.ends(&["maintain"], 0, "");
+    // It was not, and there is none to put back: capturing goes on, and says so, and somebody decides.
+    fs::remove_file(&lab.newest).unwrap();
+    lab.machine("state-2");
+    fs::write(source.join("f"), "after").unwrap();
+    lab.ends(&["snapshot"], 3, named);
+    // Another record has its number now.
+    lab.ends(&["maintain"], 1, "");
+    lab.ends(&["verify"], 3, named);
+    lab.ends(&["maintain", "--give-up", source.to_str().unwrap()], 0, "snapshot 3 of");
+    for command in ["maintain", "verify", "snapshot"] {
+        lab.ends(&[command], 0, "");
+    }
+    lab.machine("state-3");
+    for command in ["verify", "maintain"] {
+        lab.ends(&[command], 0, "");
+    }
+}
+
+#[test]
 fn a_newest_record_that_is_lost_is_written_again_and_capture_goes_on() {
-    let lab = Lab::new();
+    let lab = Lab::new(2);
     let kept = fs::read(&lab.newest).unwrap();
     fs::remove_file(&lab.newest).unwrap();
     lab.ends(&["snapshot"], 1, "`bygone maintain`, which writes it again");
@@ -265,7 +229,7 @@ fn a_newest_record_that_is_lost_is_written_again_and_capture_goes_on() {
 
 #[test]
 fn an_index_that_was_made_anew_forgets_no_loss() {
-    let lab = Lab::new();
+    let lab = Lab::new(2);
     fs::remove_file(&lab.newest).unwrap();
     let named = "the audit trail names snapshot 2 of";
     lab.ends(&["index", "rebuild"], 3, "ends with snapshot 1");
@@ -281,7 +245,7 @@ fn an_index_that_was_made_anew_forgets_no_loss() {
 
 #[test]
 fn a_repository_that_was_set_back_is_accepted_by_a_person() {
-    let lab = Lab::new();
+    let lab = Lab::new(2);
     let dir = lab.temp.path();
     let (repo, old) = (dir.join("repo"), dir.join("old"));
     assert!(Command::new("cp").arg("-a").arg(&repo).arg(&old).status().unwrap().success());

@@ -57,27 +57,28 @@ impl LocalStore {
     fn is_there(&self) -> io::Result<()> {
         let Some(Anchor { name, seen }) = &self.anchor else { return Ok(()) };
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = fs::metadata(&self.root).map(|meta| (meta.dev(), meta.ino())).ok();
-        match &mut *seen {
-            Some(seen) if place == Some(seen.place) => Ok(()),
-            Some(seen) => match (fs::read(self.root.join(name)), place) {
+        let place = fs::metadata(&self.root).map(|meta| (meta.dev(), meta.ino()));
+        let gone = |what: &str| {
+            io::Error::other(format!("the repository is not there any more: {what}; mount its disk again"))
+        };
+        let is_none = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        match (&mut *seen, place) {
+            (Some(seen), Ok(place)) if place == seen.place => Ok(()),
+            (Some(seen), Ok(place)) => match fs::read(self.root.join(name)) {
                 // It is back, and its disk may have another number.
-                (Ok(bytes), Some(place)) if bytes == seen.bytes => {
+                Ok(bytes) if bytes == seen.bytes => {
                     seen.place = place;
                     Ok(())
                 }
-                (Ok(_), _) => {
-                    Err(io::Error::other("another repository is in its place; put back the one that was there"))
-                }
-                (Err(_), Some(_)) => Err(io::Error::other(
-                    "the repository is not there any more: another directory is in its place; mount its disk again",
-                )),
-                (Err(_), None) => Err(io::Error::other(
-                    "the repository is not there any more: there is no such directory; mount its disk again",
-                )),
+                Ok(_) => Err(io::Error::other("another repository is in its place; put back the one that was there")),
+                Err(e) if is_none(&e) => Err(gone("another directory is in its place")),
+                Err(e) => Err(e),
             },
-            none => {
-                if let (Some(place), Ok(bytes)) = (place, fs::read(self.root.join(name))) {
+            (Some(_), Err(e)) if is_none(&e) => Err(gone("there is no such directory")),
+            (Some(_), Err(e)) => Err(e),
+            // Before it was seen first, whoever reads it is told what is wrong with it.
+            (none, place) => {
+                if let (Ok(place), Ok(bytes)) = (place, fs::read(self.root.join(name))) {
                     *none = Some(Seen { place, bytes });
                 }
                 Ok(())

@@ -36,13 +36,16 @@ pub fn verify(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Report, VerifyError> {
+    let reader = at.reader()?;
+    let before = reader.data_version()?;
     let (mut report, mut known) = structure(at, progress, stop)?;
     if !report.problems.is_empty() && !stop.load(Ordering::Relaxed) {
         // What another host has collected meanwhile is in its new place when one looks again; what is lost stays lost.
         replay::catch_up(at, progress)?;
-        (report, known) = structure(at, progress, stop)?;
+        if reader.data_version()? != before {
+            (report, known) = structure(at, progress, stop)?;
+        }
     }
-    let reader = at.reader()?;
     let mut bad = known.bad;
     if options.read_data && !stop.load(Ordering::Relaxed) {
         let chosen = data::choose(known.frames, options, &mut report);

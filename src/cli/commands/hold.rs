@@ -28,6 +28,7 @@ use crate::types::{
     path,
     time::Instant,
 };
+use crate::view::names;
 
 /// Runs one of them.
 pub fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
@@ -133,11 +134,10 @@ fn source(context: &Context, past: &Past, wanted: &Path, hosts: &[String]) -> Re
 }
 
 fn known_host(context: &Context, past: &Past, wanted: &str) -> Result<String, Failure> {
-    let known: BTreeSet<String> = past.index.sources()?.into_iter().map(|s| s.host).collect();
-    if known.contains(wanted) || context.config.host == wanted {
+    let known = names::hosts(&past.index).into_failure()?;
+    if known.iter().any(|host| host == wanted) || context.config.host == wanted {
         return Ok(wanted.to_owned());
     }
-    let known: Vec<String> = known.into_iter().collect();
     Err(Failure::new(format!("no host {wanted:?} has captured anything into this repository"))
         .hint(format!("there are {}", known.join(", "))))
 }

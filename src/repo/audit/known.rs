@@ -61,9 +61,13 @@ impl Known {
         self.forget_older();
     }
 
-    /// Notes which of the snapshots that are named were found, which is all but these.
-    pub(super) fn found_all_but(&mut self, missing: &[Named]) {
-        self.named.iter_mut().for_each(|(named, found)| *found = !missing.contains(named));
+    /// Notes which of some snapshots were found, which is all but the missing ones. Of others, learnt meanwhile, nothing is known.
+    pub(super) fn looked_for(&mut self, named: &[Named], missing: &[Named]) {
+        for one in named {
+            if let Some(found) = self.named.get_mut(one) {
+                *found = !missing.contains(one);
+            }
+        }
         self.forget_older();
     }
 

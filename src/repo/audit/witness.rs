@@ -59,34 +59,27 @@ pub fn missing_of(at: &Attached, trail: &Trail) -> Result<Vec<Named>, AuditError
     named.extend(State::in_dir(at.dir()).load()?.named.into_keys());
     named.sort();
     named.dedup();
+    look(at, named)
+}
+
+/// The same as [`check`] as far as this host has read the trail.
+pub fn check_known(at: &Attached) -> Result<Vec<Named>, AuditError> {
+    let state = State::in_dir(at.dir());
+    let named: Vec<Named> = state.load()?.named.into_keys().collect();
+    let missing = look(at, named.clone())?;
+    state.update(|known| known.looked_for(&named, &missing))?;
+    Ok(missing)
+}
+
+fn look(at: &Attached, named: Vec<Named>) -> Result<Vec<Named>, AuditError> {
     let look = |named| at.reader()?.hold(|reader| missing(reader, named)).map_err(RepoError::from);
-    let found = look(named)?;
-    if found.is_empty() {
-        return Ok(found);
+    let missing = look(named)?;
+    if missing.is_empty() {
+        return Ok(missing);
     }
     // What was captured while the trail was read.
     replay::catch_up(at, &Quiet)?;
-    Ok(look(found)?)
-}
-
-/// The same as far as this host has read the trail.
-pub fn check_known(at: &Attached) -> Result<Vec<Named>, AuditError> {
-    let state = State::in_dir(at.dir());
-    let look = || -> Result<Vec<Named>, AuditError> {
-        let named: Vec<Named> = state.load()?.named.into_keys().collect();
-        if named.is_empty() {
-            return Ok(named);
-        }
-        Ok(at.reader()?.hold(|reader| missing(reader, named)).map_err(RepoError::from)?)
-    };
-    let mut found = look()?;
-    if !found.is_empty() {
-        // What was captured while the trail was read.
-        replay::catch_up(at, &Quiet)?;
-        found = look()?;
-    }
-    state.update(|known| known.found_all_but(&found))?;
-    Ok(found)
+    Ok(look(missing)?)
 }
 
 /// What is wrong where one is missing.
