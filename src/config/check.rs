@@ -9,7 +9,7 @@ use super::model::{Config, KeyFrom, Source};
 use super::patterns;
 use super::roles::{Role, Who};
 use crate::sys::users;
-use crate::types::path::is_within;
+use crate::types::path::{is_within, relation};
 use crate::types::when::zone::Zone;
 
 /// Something wrong, and what to do about it.
@@ -45,24 +45,22 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// The directory of the mount where it is a source or one of bygone's own directories, lies in one or contains one: it would hide
-/// what is captured, or be captured itself.
+/// The directory of the mount where it would hide a source, or is no place apart from bygone's own directories. It may lie inside of
+/// a source: what is mounted there is never captured.
 pub fn mount(config: &Config) -> Vec<Problem> {
     let Some(at) = &config.mount.at else { return Vec::new() };
     let real = real_path(at);
     let sources = config.sources.iter().map(|source| ("source", source.path.as_path()));
     let problem = |(name, dir): (&str, &Path)| {
         let other = real_path(dir);
-        let how = match (below(&real, &other), below(&other, &real)) {
-            (true, true) => "is",
-            (true, false) => "lies inside",
-            (false, true) => "contains",
-            (false, false) => return None,
-        };
+        let how = relation(real.as_os_str().as_bytes(), other.as_os_str().as_bytes())?;
+        if name == "source" && !below(&other, &real) {
+            return None;
+        }
         Some(Problem {
             place: config.mount_dir_at.clone(),
             what: format!("[mount] at: {} {how} the {name} {}", at.display(), dir.display()),
-            cure: "choose a directory apart from it: history is not captured with itself".into(),
+            cure: "choose a directory apart from it, which the mount would not hide".into(),
         })
     };
     sources.chain(config.own_dirs()).filter_map(problem).collect()
@@ -285,8 +283,15 @@ mod tests {
 
     #[test]
     fn mounts_that_would_hide_or_be_captured_and_roles_of_nobody() {
-        let text = "[mount]\nat = \"DIR/link/sub\"\n[[source]]\npath = \"DIR/a\"";
-        assert_eq!(problems(text), ["/c.toml:2:6: [mount] at: DIR/link/sub lies inside the source DIR/a"]);
+        let text = "[mount]\nat = \"DIR/link\"\n[[source]]\npath = \"DIR/a/sub\"\n[[source]]\npath = \"DIR/b\"";
+        assert_eq!(problems(text), ["/c.toml:2:6: [mount] at: DIR/link contains the source DIR/a/sub"]);
+        let text = "[mount]\nat = \"DIR/a\"\n[[source]]\npath = \"DIR/link\"";
+        assert_eq!(problems(text), ["/c.toml:2:6: [mount] at: DIR/a is the source DIR/link"]);
+        let text = "state = \"DIR/b\"\n[mount]\nat = \"DIR/b/mnt\"\n[key]\nprompt = true";
+        assert_eq!(problems(text), ["/c.toml:3:6: [mount] at: DIR/b/mnt lies inside the state directory DIR/b"]);
+        // As with a source that is all of a home, or of the machine.
+        let text = "[mount]\nat = \"DIR/a/mnt\"\n[[source]]\npath = \"DIR/a\"";
+        assert_eq!(problems(text), Vec::<String>::new());
         let text = "[mount]\nat = \"DIR/new\"\n[[source]]\npath = \"DIR/a\"";
         assert_eq!(problems(text), Vec::<String>::new());
         let around = places::Surroundings { root: true, ..places::Surroundings::default() };

@@ -83,7 +83,7 @@ pub enum MountError {
     Place {
         /// The directory.
         dir: String,
-        /// `is`, `lies in`, `contains`.
+        /// `is`, `lies inside`, `contains`.
         how: &'static str,
         /// `the repository`, ...
         what: &'static str,
@@ -255,10 +255,10 @@ fn check_place(attached: &Attached, options: &MountOptions, dir: &Path) -> Resul
     let apart = |what, other: &Path| match other.canonicalize() {
         // A store that is no directory, or one that is not here.
         Err(_) => Ok(()),
-        Ok(other) if other == dir => Err(place("is", what, &other)),
-        Ok(other) if dir.starts_with(&other) => Err(place("lies in", what, &other)),
-        Ok(other) if other.starts_with(dir) => Err(place("contains", what, &other)),
-        Ok(_) => Ok(()),
+        Ok(other) => match path::relation(dir.as_os_str().as_bytes(), other.as_os_str().as_bytes()) {
+            Some(how) => Err(place(how, what, &other)),
+            None => Ok(()),
+        },
     };
     apart("the repository", Path::new(&attached.repo().store().location()))?;
     apart("the state of bygone", attached.dir())?;

@@ -61,6 +61,16 @@ pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     out
 }
 
+/// How a path stands to another one, for a message: it `is` that, `lies inside` it or `contains` it; `None` where they are apart.
+pub fn relation(path: &[u8], other: &[u8]) -> Option<&'static str> {
+    match (is_within(path, other), is_within(other, path)) {
+        (true, true) => Some("is"),
+        (true, false) => Some("lies inside"),
+        (false, true) => Some("contains"),
+        (false, false) => None,
+    }
+}
+
 /// Whether `path` is `dir` or lies below it. Both absolute, without a trailing slash.
 pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
