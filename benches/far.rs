@@ -61,10 +61,11 @@ struct Host {
 }
 
 impl Host {
+    /// One that rests for nobody, as its peer does not: the nodes of the store, which wait for this machine too, are others to it.
     fn new(url: &str, settings: Vec<(String, String)>, source: &Path) -> Host {
         let host = Host { dir: tempfile::tempdir_in("/var/tmp").unwrap(), settings };
         let text = format!(
-            "repository = {url:?}\nstate = {:?}\nhost = \"here\"\n[key]\nfile = {:?}\n[capture]\nio-class = \"none\"\n[[source]]\npath = {source:?}\n",
+            "repository = {url:?}\nstate = {:?}\nhost = \"here\"\n[key]\nfile = {:?}\n[capture]\nio-class = \"none\"\n[limits]\npressure = false\n[[source]]\npath = {source:?}\n",
             host.path("state"),
             host.path("key")
         );

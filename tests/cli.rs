@@ -125,6 +125,22 @@ fn health_before_there_is_a_repository_says_so() {
 }
 
 #[test]
+fn the_check_of_the_settings_opens_the_repository() {
+    let dir = directory();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    assert_eq!(run(dir.path(), &["init", "--repo", &path("repo"), "--key-file", &path("key")]).0, 0);
+    assert_eq!(run(dir.path(), &["config", "check"]).0, 0);
+    // A key, and not that of this repository.
+    let other = directory();
+    let (repo, key) = (other.path().join("repo"), other.path().join("key"));
+    let made = run(other.path(), &["init", "--repo", repo.to_str().unwrap(), "--key-file", key.to_str().unwrap()]);
+    assert_eq!(made.0, 0, "{made:?}");
+    std::fs::copy(&key, path("key")).unwrap();
+    let (status, out, _) = run(dir.path(), &["config", "check"]);
+    assert!(status == 1 && out.contains("to do: `bygone key list` shows what opens it"), "{out}");
+}
+
+#[test]
 fn statuses_tell_usage_from_failure() {
     let dir = directory();
     assert_eq!(run(dir.path(), &["--version"]).0, 0);

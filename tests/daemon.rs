@@ -285,10 +285,18 @@ fn a_service_is_found_and_shown_though_its_settings_were_broken() {
         let out = host.try_run(&["health"]);
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(out.status.code() == Some(3) && text.contains(&place), "{text}");
+        // What needs no settings but the place of the service is done all the same.
+        for (args, done) in [(&["pause", "1h"][..], "paused until "), (&["resume"], "resumed")] {
+            let out = host.try_run(args);
+            let told = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+            assert!(out.status.code() == Some(3) && told.contains(done) && told.contains(&place), "{told}");
+        }
+        assert!(host.fail(&["job", "cancel", "none"], 1).contains("there is no job and no source \"none\""));
+        assert!(host.fail(&["reload"], 1).contains(&place));
     }
     host.configure(&format!("{}exclude = 5\n", host.with_source("a")));
     assert!(host.end(TERM).success());
-    for command in ["status", "jobs", "health"] {
+    for command in ["status", "jobs", "health", "pause", "reload"] {
         let told = host.fail(&[command], 1);
         assert!(told.starts_with("error: ") && told.contains(&format!("bygone.toml:{line}:11: ")), "{told}");
     }
@@ -326,7 +334,9 @@ fn a_repository_that_is_away_is_brought_back_and_not_made_anew() {
     let away = host.path("away");
     fs::rename(&repository, &away).unwrap();
     let check = |found: &str| {
-        for args in [&["snapshot"][..], &["daemon"], &["status"], &["protect", host.path("a").to_str().unwrap()]] {
+        for args in
+            [&["snapshot"][..], &["daemon"], &["status"], &["init"], &["protect", host.path("a").to_str().unwrap()]]
+        {
             let told = host.fail(args, 1);
             let known = told.contains("which this host has used, is not there: ") && told.contains(found);
             assert!(known && told.contains("to do: bring it back: mount its disk"), "{args:?}: {told}");
@@ -342,7 +352,9 @@ fn a_repository_that_is_away_is_brought_back_and_not_made_anew() {
     let new = host.path("new");
     let told = host.fail(&["--repo", new.to_str().unwrap(), "snapshot"], 1);
     assert!(told.contains("holds no repository") && told.contains("to do: `bygone init` makes one"), "{told}");
-    fs::remove_dir(&repository).unwrap();
+    host.run(&["init", "--replace-lost"]);
+    host.run(&["snapshot"]);
+    fs::remove_dir_all(&repository).unwrap();
     fs::rename(&away, &repository).unwrap();
     host.run(&["snapshot"]);
 }

@@ -243,6 +243,26 @@ fn an_index_that_was_made_anew_forgets_no_loss() {
     lab.ends(&["verify"], 0, "no problem");
 }
 
+/// What is left of a lost record may be in the index alone: it is kept, and brings the record back.
+#[test]
+fn an_index_that_knows_more_than_the_repository_is_kept() {
+    let lab = Lab::new(3);
+    fs::remove_file(&lab.newest).unwrap();
+    let (status, told) = lab.ended(&["index", "rebuild"]);
+    let (_, command) = told.split_once("if it knew more, `mv ").unwrap_or_else(|| panic!("{status}: {told}"));
+    let (paths, _) = command.split_once('`').unwrap();
+    let (kept, index) = paths.split_once(' ').unwrap();
+    // The next one has nothing more to keep.
+    lab.ends(&["index", "rebuild"], 3, &format!("`mv {kept} {index}`"));
+    fs::rename(kept, index).unwrap();
+    lab.ends(&["maintain"], 0, "");
+    lab.ends(&["verify"], 0, "no problem");
+    lab.ends(&["cat", lab.temp.path().canonicalize().unwrap().join("a/f").to_str().unwrap()], 0, "2");
+    lab.ends(&["index", "rebuild"], 0, "from 3 snapshot(s)");
+    let left = walk(&lab.temp.path().join("state"));
+    assert!(!left.iter().any(|path| path.to_string_lossy().contains("before")), "{left:?}");
+}
+
 #[test]
 fn a_repository_that_was_set_back_is_accepted_by_a_person() {
     let lab = Lab::new(2);

@@ -116,7 +116,7 @@ pub fn gone(context: &Context, store: &dyn Store) -> Option<Failure> {
     ));
     Some(failure.hint(
         "bring it back: mount its disk, or name the place to which it was moved with --repo or `repository` in the settings; \
-         only where it is lost for good and a new one is to take its place, `bygone init`",
+         only where it is lost for good and a new one is to take its place, `bygone init --replace-lost`",
     ))
 }
 

@@ -69,8 +69,14 @@ fn meant(context: &Context) -> Option<PathBuf> {
 }
 
 /// As [`ask`], where without a service nothing can be done. What was done, and whether all of it was.
+///
+/// That nobody answers at the place that a broken file names says less than what is wrong with the file.
 pub fn must(context: &Context, what: What, each: &mut dyn FnMut(Answer)) -> Result<(String, bool), Failure> {
     let reached = ask(context, what, each)?;
+    let is_found = !matches!(reached, Reached::Nobody | Reached::Other { .. });
+    if let Some(broken) = context.broken.as_ref().filter(|_| !is_found) {
+        return Err(broken.clone());
+    }
     if let Reached::Other { settings } = &reached {
         let hint = format!("`--config {}` speaks to it", settings.display());
         return Err(Failure::new(other(context, settings)).hint(hint));

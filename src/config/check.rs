@@ -165,7 +165,8 @@ fn repository(config: &Config) -> Option<Problem> {
     })
 }
 
-fn key(config: &Config) -> Option<Problem> {
+/// The key where it is missing, or where it should not be.
+pub fn key(config: &Config) -> Option<Problem> {
     let (KeyFrom::File(path) | KeyFrom::PassphraseFile(path)) = &config.key else { return None };
     let problem = |what, cure: &str| Some(Problem { place: Place::whole(&config.path), what, cure: cure.into() });
     let repository = config.repository.dir()?;

@@ -11,6 +11,7 @@ use crate::daemon::{
     tasks,
     trail::By,
 };
+use crate::repo::audit::witness;
 use crate::sys::{local::Peer, process};
 use crate::types::{snapshot::Tier, time::Instant, when::show::show, when::zone::Zone};
 use std::{path::PathBuf, sync::Arc};
@@ -151,6 +152,11 @@ fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8
         tasks::captured(source, &report);
         whole &= report.problems.is_empty() && report.fuzzy.is_empty() && report.altered.is_empty();
         to(Answer::Taken(Taken::new(source.path.clone(), &report)));
+    }
+    for why in witness::told_known(&current.at) {
+        tracing::error!("{why}");
+        whole = false;
+        to(Answer::Missing { why });
     }
     Ok((String::new(), whole))
 }

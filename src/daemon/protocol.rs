@@ -122,6 +122,11 @@ pub enum Answer {
     Working,
     /// It goes on, and rests for others.
     Held(HeldBack),
+    /// The audit trail names a snapshot that the repository does not have.
+    Missing {
+        /// Which, and what to do.
+        why: String,
+    },
     /// It is done; the last line.
     Done {
         /// What was done.

@@ -9,12 +9,15 @@ use crate::sys::{
 use crate::types::ids::Id;
 use std::{
     io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// The file of the index, in the directory of a repository's state.
 const INDEX: &str = "index.db";
+/// What the name of an index that was put aside begins with; its number follows, from 1.
+const BEFORE: &str = "index.before.";
 /// The file that is locked, shared, by everyone who uses the index, and alone by who makes it anew.
 const LOCK: &str = "index.lock";
 
@@ -42,8 +45,10 @@ impl Attached {
         Attached::locked(repo, dir, clock, lock)
     }
 
-    /// Removes the index of `repo` below `state` and opens a new, empty one, which nobody else can open before this one is
+    /// Puts the index of `repo` below `state` aside and opens a new, empty one, which nobody else can open before this one is
     /// dropped. Refuses where another process uses it: that one would go on with the old one.
+    ///
+    /// What was put aside stays until [`Attached::forget_before`]: it may know what the repository has lost.
     ///
     /// Whoever opens it later, after an end in the middle, brings it up to date with the journal as ever.
     pub fn anew(repo: Arc<Repository>, state: &Path, clock: Arc<dyn Clock>) -> Result<Attached, RepoError> {
@@ -51,12 +56,42 @@ impl Attached {
         let path = dir.join(LOCK);
         let lock = durable::lock_file(&path).map_err(failed("lock", &path))?;
         let lock = lock.ok_or_else(|| RepoError::InUse { index: index_shown(&dir), pids: pids(&path) })?;
+        let last = put_aside(&dir)?.iter().filter_map(|path| number(path)).max().unwrap_or(0);
+        let before = format!("{BEFORE}{}", last + 1);
         // The file itself last: a new one must never meet what was left beside an old one.
-        for name in ["index.db-shm", "index.db-wal", INDEX] {
-            let path = dir.join(name);
-            durable::remove(&path).map_err(failed("remove", &path))?;
+        for end in ["-shm", "-wal", ""] {
+            let path = dir.join(format!("{INDEX}{end}"));
+            match durable::rename(&path, &dir.join(format!("{before}{end}"))) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("put aside", &path)(e)),
+                _ => {}
+            }
         }
         Attached::locked(repo, dir, clock, lock)
+    }
+
+    /// Removes the indexes that were put aside: the new one has all that they knew.
+    pub fn forget_before(&self) -> Result<(), RepoError> {
+        for path in put_aside(&self.dir)? {
+            durable::remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the index that was put aside last: the new one has all that it knew.
+    pub fn forget_last(&self) -> Result<(), RepoError> {
+        let Some(last) = self.before()?.as_deref().and_then(number) else { return Ok(()) };
+        let name = format!("{BEFORE}{last}");
+        for end in ["-shm", "-wal", ""] {
+            let path = self.dir.join(format!("{name}{end}"));
+            durable::remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The index that was put aside last, if there is one.
+    pub fn before(&self) -> Result<Option<PathBuf>, RepoError> {
+        let found = put_aside(&self.dir)?;
+        Ok(found.into_iter().filter_map(|path| Some((number(&path)?, path))).max().map(|(_, path)| path))
     }
 
     fn locked(
@@ -139,6 +174,20 @@ fn made(state: &Path, repo: &Repository) -> Result<PathBuf, RepoError> {
     let dir = state_dir(state, repo);
     durable::create_dirs(&dir, 0o700).map_err(failed("create", &dir))?;
     Ok(dir)
+}
+
+/// All files of the indexes that were put aside.
+fn put_aside(dir: &Path) -> Result<Vec<PathBuf>, RepoError> {
+    let entries = std::fs::read_dir(dir).map_err(failed("look into", dir))?;
+    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(failed("look into", dir))?;
+    paths.retain(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(BEFORE.as_bytes())));
+    Ok(paths)
+}
+
+/// The number of an index that was put aside; none for a file beside one.
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(BEFORE)?.parse().ok()
 }
 
 fn failed<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> RepoError {

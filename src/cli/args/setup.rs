@@ -41,6 +41,9 @@ pub struct Init {
     /// What the key is called in `bygone key list`
     #[arg(long, value_name = "TEXT", default_value = "first")]
     pub label: String,
+    /// Make it where this host has used another repository that is not there now: that one is lost for good
+    #[arg(long)]
+    pub replace_lost: bool,
 }
 
 /// Where a secret comes from: at most one.

@@ -195,6 +195,9 @@ pub struct Maintain {
 #[derive(Debug, Subcommand)]
 pub enum Index {
     /// Make the index anew from the repository and the key alone
+    ///
+    /// Where the repository has lost something, the index from before, which may still have it, is kept beside the new one, and the
+    /// command says how to use it.
     Rebuild,
 }
 

@@ -8,7 +8,7 @@ use crate::cli::open;
 use crate::cli::outcome::{Failure, Outcome};
 use crate::config::check::{self, Problem};
 use crate::config::error::Place;
-use crate::config::model::Config;
+use crate::config::model::{Config, KeyFrom};
 use crate::config::watched::{Channel, Way};
 use crate::repo::{error::RepoError, open::repository_id};
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +22,7 @@ pub fn run(global: &Global) -> Result<Outcome, Failure> {
     if whole {
         problems.extend(check::check(config));
         problems.extend(check::unknown_names(config));
-        problems.extend(gone(&context)?);
+        problems.extend(unusable(&context)?);
         problems.extend(config.channels.iter().filter_map(|channel| program(config, channel)));
     }
     let mut out = context.out();
@@ -44,15 +44,22 @@ pub fn run(global: &Global) -> Result<Outcome, Failure> {
     Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
 
-/// The repository that this host has used, where its directory has none now. What is in a bucket is not asked for here.
-fn gone(context: &Context) -> Result<Option<Problem>, Failure> {
+/// The repository, where it can't be used as the settings have it: its disk is away, or the key does not open it. What is in a bucket
+/// is not asked for here, and neither is a person for a passphrase.
+fn unusable(context: &Context) -> Result<Option<Problem>, Failure> {
     let Some(_) = context.config.repository.dir().filter(|dir| !dir.exists() || dir.is_dir()) else { return Ok(None) };
     let store = open::store(context)?;
-    let Err(RepoError::NoRepository { .. }) = repository_id(&*store) else { return Ok(None) };
-    Ok(open::gone(context, &*store).map(|failure| Problem {
+    let failure = match repository_id(&*store) {
+        Err(RepoError::NoRepository { .. }) => open::gone(context, &*store),
+        // A key that is missing is told already.
+        Ok(_) if check::key(&context.config).is_some() || context.config.key == KeyFrom::Prompt => None,
+        Ok(_) => open::repository(context).err(),
+        Err(e) => Some(Failure::from_error(&e)),
+    };
+    Ok(failure.map(|failure| Problem {
         place: Place::whole(&context.config.path),
         what: failure.in_short(),
-        cure: failure.to_do().unwrap_or_default().to_owned(),
+        cure: failure.to_do().unwrap_or("correct `repository` or [key], or put back what is missing").to_owned(),
     }))
 }
 

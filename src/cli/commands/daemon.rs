@@ -115,7 +115,7 @@ pub fn job(context: &Context, command: &Job) -> Result<Outcome, Failure> {
     simple(context, What::Cancel { name: args.name.clone() })
 }
 
-/// Asks, and says what was done.
+/// Asks, and says what was done: also where the file of the settings was broken since the service took it.
 fn simple(context: &Context, what: What) -> Result<Outcome, Failure> {
     let (done, whole) = service::must(context, what, &mut |_| {})?;
     let mut out = context.out();
@@ -125,5 +125,5 @@ fn simple(context: &Context, what: What) -> Result<Outcome, Failure> {
         false => out.line(done)?,
     }
     out.finish()?;
-    Ok(if whole { Outcome::Done } else { Outcome::Partial })
+    Ok(context.looked(if whole { Outcome::Done } else { Outcome::Partial }))
 }

@@ -1,5 +1,6 @@
 //! `bygone index rebuild`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -27,7 +28,7 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
     let repo = open::repository(context)?;
     let clock = Arc::new(SystemClock);
     // Where there is none, or one that can't be read, there is nothing to compare with.
-    let before = Attached::open(repo.clone(), &context.config.state, clock.clone()).and_then(|at| heads(&at));
+    let before = Attached::open(repo.clone(), &context.config.state, clock.clone()).and_then(|at| known(&at)).ok();
     let at = Attached::anew(repo, &context.config.state, clock).into_failure()?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     bar.start("reading the journal", None);
@@ -36,7 +37,7 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
     let mut out = context.out();
     let mut problems: Vec<String> = replayed.problems.iter().map(ToString::to_string).collect();
     if replayed.problems.is_empty() {
-        let shrunk = shrunk(&before.unwrap_or_default(), &heads(&at).into_failure()?);
+        let shrunk = shrunk(before.as_deref().unwrap_or_default(), &known(&at).into_failure()?);
         shrunk.iter().for_each(|problem| tracing::error!("{problem}"));
         problems.extend(shrunk);
         for named in witness::check_anew(&at).into_failure()? {
@@ -45,9 +46,10 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
             problems.push(why);
         }
     }
+    let kept = keep(&at, before.as_deref(), problems.is_empty()).into_failure()?;
     let snapshots = count(&at).into_failure()?;
     if context.json {
-        out.json(&json!({ "index": at.index().path(), "snapshots": snapshots, "problems": problems }))?;
+        out.json(&json!({ "index": at.index().path(), "snapshots": snapshots, "problems": problems, "before": kept }))?;
     } else if !context.quiet {
         out.line(format_args!("made {} from {} snapshot(s)", at.index().path().display(), snapshots))?;
         if !problems.is_empty() {
@@ -55,6 +57,12 @@ fn rebuild(context: &Context) -> Result<Outcome, Failure> {
                 "{} problem(s), named above: what could not be read does not show; `bygone verify` says more",
                 problems.len()
             ))?;
+            if let Some(kept) = &kept {
+                let (kept, index) = (kept.display(), at.index().path().display());
+                out.line(format_args!(
+                    "the index from before is kept: if it knew more, `mv {kept} {index}` and `bygone maintain` write that again"
+                ))?;
+            }
         }
     }
     out.finish()?;
@@ -68,17 +76,34 @@ fn count(at: &Attached) -> Result<u64, RepoError> {
     Ok(index.sources()?.into_iter().map(count).sum::<Result<u64, _>>()?)
 }
 
-/// The newest snapshot of each source that the index knows.
-fn heads(at: &Attached) -> Result<Vec<(Source, Head)>, RepoError> {
+/// What the index knows of each source: its newest snapshot, and how many there are.
+type Known = (Source, Head, u64);
+
+fn known(at: &Attached) -> Result<Vec<Known>, RepoError> {
     let index = at.reader()?;
-    let with_head = |source: Source| index.head(source.num).map(|head| (source, head));
-    Ok(index.sources()?.into_iter().map(with_head).collect::<Result<_, _>>()?)
+    let of = |source: Source| Ok((index.head(source.num)?, index.snapshot_count(source.num)?, source));
+    index.sources()?.into_iter().map(|source| of(source).map(|(head, count, source)| (source, head, count))).collect()
+}
+
+/// The index to which a person may go back. What was known before may be all that is left of what the repository has lost.
+fn keep(at: &Attached, before: Option<&[Known]>, is_whole: bool) -> Result<Option<PathBuf>, RepoError> {
+    if is_whole {
+        return at.forget_before().map(|()| None);
+    }
+    let now = known(at)?;
+    let is_known = |(source, head, count): &Known| {
+        now.iter().any(|(s, h, c)| s.id == source.id && h.number >= head.number && c >= count)
+    };
+    if before.is_some_and(|before| before.iter().all(is_known)) {
+        at.forget_last()?;
+    }
+    at.before()
 }
 
 /// The sources whose history was longer before: a journal never shrinks by itself.
-fn shrunk(before: &[(Source, Head)], now: &[(Source, Head)]) -> Vec<String> {
-    let told = |(source, had): &(Source, Head)| {
-        let has = now.iter().find(|(s, _)| s.id == source.id).map_or(0, |(_, head)| head.number.0);
+fn shrunk(before: &[Known], now: &[Known]) -> Vec<String> {
+    let told = |(source, had, _): &Known| {
+        let has = now.iter().find(|(s, ..)| s.id == source.id).map_or(0, |(_, head, _)| head.number.0);
         let root = path::show(&source.root);
         (has < had.number.0).then(|| {
             format!(

@@ -18,7 +18,7 @@ use crate::types::ids::Id;
 /// Runs it.
 pub fn run(context: &Context, args: &Init) -> Result<Outcome, Failure> {
     let from = secret::given(&args.key)?.unwrap_or_else(|| context.config.key.clone());
-    let Made { id, wrote, sources } = make(context, &from, &args.label)?;
+    let Made { id, wrote, sources } = make(context, &from, &args.label, args.replace_lost)?;
     let mut out = context.out();
     if context.json {
         out.json(&json!({
@@ -70,12 +70,16 @@ pub struct Made {
     pub sources: usize,
 }
 
-/// Makes the repository of the settings with its first key, and writes both into the settings.
-pub fn make(context: &Context, from: &KeyFrom, label: &str) -> Result<Made, Failure> {
+/// Makes the repository of the settings with its first key, and writes both into the settings. Refuses where this host has used
+/// another one there, unless that is lost: most likely its disk is away.
+pub fn make(context: &Context, from: &KeyFrom, label: &str, is_lost: bool) -> Result<Made, Failure> {
     let what = || format!("cannot make the repository {}", context.config.repository);
     let store = open::store(context)?;
     match crate::repo::open::repository_id(&*store) {
-        Err(RepoError::NoRepository { .. }) => {}
+        Err(RepoError::NoRepository { .. }) => match open::gone(context, &*store) {
+            Some(gone) if !is_lost => return Err(gone),
+            _ => {}
+        },
         Ok(id) => {
             let e = RepoError::ThereAlready { location: store.location(), id: id.to_string() };
             return Err(Failure::from_error(&e).hint("use it as it is, or name another directory with --repo"));

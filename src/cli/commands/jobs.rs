@@ -18,13 +18,11 @@ use crate::types::{
 /// Runs it.
 pub fn run(context: &Context) -> Result<Outcome, Failure> {
     let mut told = None;
-    let asked = service::must(context, What::Jobs, &mut |answer| {
+    service::must(context, What::Jobs, &mut |answer| {
         if let Answer::Standing { service, .. } = answer {
             told = Some(service);
         }
-    });
-    // That nobody answers at a place that a wrong file names says less than what is wrong with the file.
-    asked.map_err(|e| context.broken.clone().unwrap_or(e))?;
+    })?;
     let mut out = context.out();
     match told {
         Some(standing) if context.json => standing.jobs.iter().try_for_each(|job| out.json(job))?,

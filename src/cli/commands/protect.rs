@@ -68,11 +68,8 @@ fn set_up(context: Context, paths: &[PathBuf]) -> Result<Context, Failure> {
     let made = found.is_err();
     match found {
         Err(RepoError::NoRepository { .. }) => {
-            if let Some(gone) = open::gone(&context, &*store) {
-                return Err(gone);
-            }
             let from = context.config.key.clone();
-            init::make(&context, &from, "first")?;
+            init::make(&context, &from, "first", false)?;
             let made = format!("made a repository: {}", context.config.repository);
             let mut lines = vec![made.as_str()];
             let key = init::key_lines(&from);

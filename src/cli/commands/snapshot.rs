@@ -57,6 +57,7 @@ fn by_service(context: &Context, args: &Snapshot) -> Result<Option<Outcome>, Fai
             failed = failed.take().or(tell(context, &source, &taken.report()).err());
         }
         Answer::Held(held) => tracing::warn!("{}", held.told(&zone)),
+        Answer::Missing { why } => tracing::error!("{why}"),
         _ => {}
     })?;
     let ended = service::ended(reached)?;
@@ -98,16 +99,8 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
 
 /// Tells which snapshots the audit trail names and the journals do not have: whoever captures on from there does not know of them.
 fn tell_missing(at: &Attached) -> Outcome {
-    let missing = match witness::check_known(at) {
-        Ok(missing) => missing,
-        Err(e) => {
-            tracing::error!("whether the repository has all that its audit trail names is not known: {e}");
-            return Outcome::Partial;
-        }
-    };
-    for named in &missing {
-        tracing::error!("{}; `bygone verify` says what to do", witness::why(named));
-    }
+    let missing = witness::told_known(at);
+    missing.iter().for_each(|why| tracing::error!("{why}"));
     if missing.is_empty() { Outcome::Done } else { Outcome::Partial }
 }
 

@@ -62,13 +62,21 @@ pub fn missing_of(at: &Attached, trail: &Trail) -> Result<Vec<Named>, AuditError
     look(at, named)
 }
 
-/// The same as [`check`] as far as this host has read the trail.
+/// The same as [`check()`] as far as this host has read the trail.
 pub fn check_known(at: &Attached) -> Result<Vec<Named>, AuditError> {
     let state = State::in_dir(at.dir());
     let named: Vec<Named> = state.load()?.named.into_keys().collect();
     let missing = look(at, named.clone())?;
     state.update(|known| known.looked_for(&named, &missing))?;
     Ok(missing)
+}
+
+/// What [`check_known`] found, for people, and that it could not be looked for; nothing where nothing is missing.
+pub fn told_known(at: &Attached) -> Vec<String> {
+    match check_known(at) {
+        Ok(missing) => missing.iter().map(|named| format!("{}; `bygone verify` says what to do", why(named))).collect(),
+        Err(e) => vec![format!("whether the repository has all that its audit trail names is not known: {e}")],
+    }
 }
 
 fn look(at: &Attached, named: Vec<Named>) -> Result<Vec<Named>, AuditError> {

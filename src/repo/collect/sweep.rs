@@ -120,7 +120,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Marks what nothing needs, as [`Collector::mark_once`]; where something is not there, looks again: another host that collects may
+    /// Marks what nothing needs, all of it; where something is not there, looks again: another host that collects may
     /// have moved it in this moment.
     pub fn mark(&mut self, thorough: bool, progress: &dyn Progress) -> Result<Option<Marked>, RepoError> {
         let mut tries = 0;
