@@ -8,7 +8,7 @@ use crate::capture::{
     copy::{self, Copied},
     exclusive,
     report::CaptureError,
-    visit::{Dir, Pending, Worker},
+    worker::{Dir, Pending, Worker},
 };
 use crate::index::{image, rows::Row};
 use crate::repo::ingest::IngestError;

@@ -8,8 +8,8 @@ use crate::capture::{
     report::{CaptureError, Report},
     resolve::resolve,
     scope::Scope,
-    visit::{Known, Next, Out, Shared, Worker},
     way,
+    worker::{Known, Next, Out, Shared, Worker},
 };
 use crate::config::model::Capture;
 use crate::index::{rows::Row, tree::Reader};

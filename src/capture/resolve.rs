@@ -6,7 +6,8 @@ use crate::capture::{
     report::CaptureError,
     scan::{is_gone, is_tagged},
     scope::{CACHEDIR_TAG, Descent},
-    visit::{Dir, Shared, Task, path_of},
+    visit::path_of,
+    worker::{Dir, Shared, Task},
 };
 use crate::index::{rows::Row, tree::Reader};
 use crate::sys::{dir, stat};

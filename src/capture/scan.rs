@@ -4,7 +4,7 @@ use crate::capture::{
     database::base_of,
     report::CaptureError,
     scope::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Descent},
-    visit::{Dir, Pending, Task, Worker},
+    worker::{Dir, Pending, Task, Worker},
 };
 use crate::index::rows::Row;
 use crate::sys::{dir, read, stat};
