@@ -263,6 +263,22 @@ fn an_index_that_knows_more_than_the_repository_is_kept() {
     assert!(!left.iter().any(|path| path.to_string_lossy().contains("before")), "{left:?}");
 }
 
+/// Another machine has captured over the lost record: as many snapshots, and not the same.
+#[test]
+fn an_index_that_knows_another_history_is_kept() {
+    let lab = Lab::new(3);
+    lab.machine("second");
+    lab.ends(&["verify"], 0, "no problem");
+    lab.machine("state");
+    fs::remove_file(&lab.newest).unwrap();
+    lab.ends(&["index", "rebuild"], 3, "the index from before is kept");
+    fs::write(lab.temp.path().join("a/f"), "4").unwrap();
+    lab.ends(&["snapshot"], 3, "1 changed");
+    lab.machine("second");
+    lab.ends(&["verify"], 3, "where it is only this host's index that has seen another one, `bygone index rebuild`");
+    lab.ends(&["index", "rebuild"], 3, "the index from before is kept");
+}
+
 #[test]
 fn a_repository_that_was_set_back_is_accepted_by_a_person() {
     let lab = Lab::new(2);

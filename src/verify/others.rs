@@ -117,7 +117,8 @@ fn named_snapshots(at: &Attached, trail: &Trail, report: &mut Report) -> Result<
             .lost("what was captured by then and by the snapshots behind it, as far as nothing else shows it")
             .advise(
                 "put back the records from another copy of the repository, or run `bygone maintain` on a host whose index has seen \
-                 them; without one, `bygone maintain --give-up SOURCE` lets them go",
+                 them; where it is only this host's index that has seen another one, `bygone index rebuild`; without any of these, \
+                 `bygone maintain --give-up SOURCE` lets them go",
             );
     }
     Ok(())

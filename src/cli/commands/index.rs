@@ -90,11 +90,15 @@ fn keep(at: &Attached, before: Option<&[Known]>, is_whole: bool) -> Result<Optio
     if is_whole {
         return at.forget_before().map(|()| None);
     }
-    let now = known(at)?;
-    let is_known = |(source, head, count): &Known| {
-        now.iter().any(|(s, h, c)| s.id == source.id && h.number >= head.number && c >= count)
-    };
-    if before.is_some_and(|before| before.iter().all(is_known)) {
+    let (index, now) = (at.reader()?, known(at)?);
+    let mut knew_more = before.is_none();
+    for (source, head, count) in before.unwrap_or_default().iter().filter(|(_, head, _)| head.number.0 > 0) {
+        let same = now.iter().find(|(s, _, c)| s.id == source.id && c >= count);
+        let newest = same.map(|(s, ..)| index.snapshot(s.num, head.number)).transpose()?.flatten();
+        // By its hash, which stands for all before it: a record of this number may be another one.
+        knew_more |= newest.is_none_or(|newest| newest.hash != head.hash);
+    }
+    if !knew_more {
         at.forget_last()?;
     }
     at.before()
