@@ -112,6 +112,28 @@ fn a_wrong_configuration_is_told_with_its_place() {
 }
 
 #[test]
+fn a_socket_whose_path_is_too_long_is_a_problem_and_stops_nothing() {
+    let dir = directory();
+    let long = format!("{}/{}", dir.path().display(), "s".repeat(108));
+    let text = format!(
+        "repository = \"{0}/repo\"\nstate = \"{0}/state\"\n[key]\nfile = \"{0}/key\"\n[daemon]\nsocket = {long:?}\n",
+        dir.path().display()
+    );
+    bygone::sys::durable::replace(&dir.path().join("bygone.toml"), text.as_bytes(), 0o600).unwrap();
+    let (status, out, _) = run(dir.path(), &["config", "check"]);
+    assert!(status == 1 && out.contains("DIR/bygone.toml:6:10: the socket ") && out.contains("in [daemon]"), "{out}");
+    assert_eq!(run(dir.path(), &["init"]).0, 0);
+    std::fs::create_dir(dir.path().join("a")).unwrap();
+    let source = dir.path().join("a");
+    assert_eq!(run(dir.path(), &["source", "add", source.to_str().unwrap()]).0, 0);
+    assert_eq!(run(dir.path(), &["snapshot"]).0, 0);
+    // What is missing is told with its own cure.
+    std::fs::remove_file(dir.path().join("key")).unwrap();
+    let (status, out, _) = run(dir.path(), &["health"]);
+    assert!(status == 1 && out.contains("to do: put back the copy of the key"), "{out}");
+}
+
+#[test]
 fn health_before_there_is_a_repository_says_so() {
     let dir = directory();
     let text = format!("repository = \"{0}/repo\"\nstate = \"{0}/state\"\n", dir.path().display());

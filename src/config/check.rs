@@ -30,6 +30,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems.extend(repository(config));
     problems.extend(key(config));
     problems.extend(zone(config));
+    problems.extend(socket(config));
     for source in &config.sources {
         problems.extend(directory(source));
         problems.extend(patterns::errors(&source.exclude, &source.include).into_iter().map(|e| Problem {
@@ -106,6 +107,22 @@ pub fn own(config: &Config) -> Vec<Problem> {
         })
     };
     config.sources.iter().filter(|s| !s.in_state).filter_map(problem).collect()
+}
+
+/// The longest path of a socket, in bytes: unix(7), `sun_path` with its end.
+const SOCKET_MAX: usize = 107;
+
+/// The socket where its path is longer than that of a socket can be.
+fn socket(config: &Config) -> Option<Problem> {
+    let len = config.socket.as_os_str().len();
+    (len > SOCKET_MAX).then(|| Problem {
+        place: config.socket_at.clone(),
+        what: format!(
+            "the socket {} has a path of {len} bytes, and that of a socket has {SOCKET_MAX} at most",
+            config.socket.display()
+        ),
+        cure: "name a shorter one as `socket` in [daemon]: it lies in the state directory where none is named".into(),
+    })
 }
 
 /// The time zone where there is none of its name.

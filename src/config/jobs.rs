@@ -33,9 +33,10 @@ pub fn jobs(config: &Config) -> Vec<Assigned> {
     of_sources.chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
 }
 
-/// The zone of schedules that do not name one.
+/// The zone of schedules that do not name one: that of `[schedule]`, or the one in which times are shown. One that there is not is
+/// told where it is looked at.
 pub fn zone(config: &Config) -> Zone {
-    config.schedule.zone.clone().unwrap_or_else(Zone::system)
+    config.schedule.zone.clone().unwrap_or_else(|| config.zone().unwrap_or_else(|_| Zone::system()))
 }
 
 fn of_source(config: &Config, source: &Source, task: Task, schedule: Schedule) -> Assigned {

@@ -91,6 +91,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Loaded {
         repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
         host: raw.host.unwrap_or_else(|| places.host.clone()),
         socket: raw.daemon.socket.or_else(|| places.socket.clone()).unwrap_or_else(|| places::default_socket(&state)),
+        socket_at: span("daemon", "socket"),
         roles: raw.roles,
         key,
         capture,

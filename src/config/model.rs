@@ -51,6 +51,8 @@ pub struct Config {
     pub schedule: Scheduling,
     /// The socket at which the service is spoken to.
     pub socket: PathBuf,
+    /// Where the file names it.
+    pub socket_at: Place,
     /// Who may do what by it.
     pub roles: Roles,
     /// What is protected.

@@ -73,7 +73,13 @@ pub fn ask(socket: &Path, ask: &Ask, each: &mut dyn FnMut(Answer)) -> Result<Rea
     let failed = |source| ClientError::Io { socket: socket.to_owned(), source };
     let mut stream = match UnixStream::connect(socket) {
         Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            // At a path that is too long for a socket nobody can listen either.
             return Ok(Reached::Nobody);
         }
         Err(e) => return Err(failed(e)),

@@ -17,6 +17,9 @@ pub struct Facts {
     pub stored: Option<Stored>,
     /// Why the store or the index could not be looked at, if it could not.
     pub trouble: Option<String>,
+    /// What to do about that, where more is known than that it could not be looked at.
+    #[serde(default)]
+    pub trouble_to_do: Option<String>,
     /// What waits on this host; none for a store that queues nothing.
     pub spool: Option<Spool>,
     /// What the index measures on disk, in bytes.

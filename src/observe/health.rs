@@ -58,6 +58,7 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     let mut all = Findings { now: facts.at_ns, found: Vec::new() };
     if let Some(why) = &facts.trouble {
         let to_do = "bring back the store, or the network to it; what is captured waits until then";
+        let to_do = facts.trouble_to_do.as_deref().unwrap_or(to_do);
         let away = facts.spool.as_ref().and_then(|spool| spool.away.as_ref());
         let since = away.map(|(since, _)| format!("; it has not answered since {}", all.ago(*since)));
         let why = format!("it can't be looked at: {why}{}", since.unwrap_or_default());

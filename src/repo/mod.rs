@@ -25,5 +25,6 @@ pub mod recording;
 pub mod replay;
 mod sealed;
 pub mod segment;
+mod unrecorded;
 pub mod verified;
 pub mod write;

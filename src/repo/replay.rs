@@ -8,11 +8,13 @@ use crate::index::{
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
+    audit::named::Named,
     branch::{self, Route, Seen},
     collect::{attend, mend, tables, take},
     error::{Damage, RepoError},
     follow::{Replay, is_contradiction},
     names::{self, Segment},
+    unrecorded,
 };
 use crate::types::{
     ids::{Id, Snap},
@@ -109,6 +111,8 @@ pub fn catch_up_unless_busy(at: &Attached, progress: &dyn Progress) -> Result<Re
 
 fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -> Result<Replayed, RepoError> {
     let abandoned = at.moment().abandoned()?;
+    let reader = at.reader()?;
+    let named = unrecorded::named(at, &reader)?;
     let objects = at.repo().store().list(names::JOURNAL)?;
     let mut journals: BTreeMap<Id, Vec<Segment>> = BTreeMap::new();
     let mut seen = Seen::load(at);
@@ -116,7 +120,6 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
         journals.entry(segment.source).or_default().push(segment);
     }
     let mut out = Replayed::default();
-    let reader = at.reader()?;
     for merged in take::newest(objects.iter().map(|o| o.name.as_str())) {
         match take::take(at, &merged, progress) {
             Err(e) if e.is_damage() || is_contradiction(&e) => out.problems.push(e),
@@ -158,7 +161,7 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     }
     seen.save(at);
     for end in std::mem::take(&mut out.ends) {
-        note_end(at, (&reader, &applier), &end)?;
+        note_end(at, (&reader, &applier), (&end, &named))?;
     }
     let unfollowed = std::mem::take(&mut out.unfollowed);
     out.problems.extend(unfollowed.into_iter().map(|(.., problem)| problem));
@@ -178,10 +181,19 @@ fn catch_up_within(at: &Attached, patience: Duration, progress: &dyn Progress) -
     Ok(out)
 }
 
-/// Notes what can't be taken of a history, so that its last snapshot that can is not taken for the newest.
-fn note_end(at: &Attached, (reader, applier): (&Reader, &Applier), end: &End) -> Result<(), RepoError> {
+/// Notes what can't be taken of a history, or what only the trail tells of it, so that its last snapshot that can be shown is not taken
+/// for the newest.
+fn note_end(
+    at: &Attached,
+    (reader, applier): (&Reader, &Applier),
+    (end, named): (&End, &[Named]),
+) -> Result<(), RepoError> {
     let End { source, head, beyond } = end;
-    let Some((beyond, why)) = beyond else {
+    let unrecorded = match beyond {
+        Some(_) => None,
+        None => unrecorded::beyond(reader, (source, head), named)?,
+    };
+    let Some((beyond, why)) = beyond.as_ref().or(unrecorded.as_ref()) else {
         if reader.beyond(source.num)?.is_some() {
             applier.set_beyond(source.num, head.number, None)?;
         }
@@ -191,6 +203,10 @@ fn note_end(at: &Attached, (reader, applier): (&Reader, &Applier), end: &End) ->
     at.index().add_source(source)?;
     if reader.beyond(source.num)?.as_ref() == Some(beyond) {
         return Ok(());
+    }
+    if unrecorded.is_some() {
+        let root = crate::types::path::show(&source.root);
+        tracing::error!("the newest snapshots of {root} on {} can't be shown: {why}", source.host);
     }
     let lost = Lost {
         source: source.num,

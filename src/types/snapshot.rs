@@ -159,6 +159,14 @@ pub struct Lost {
     pub why: String,
 }
 
+impl Head {
+    /// Whether this one, which lies behind the last record that could be taken, has no record: only the audit trail names it, and it is
+    /// noted with the segment of that one.
+    pub fn is_unrecorded_behind(&self, last: &Head) -> bool {
+        (&self.epoch, self.seq) == (&last.epoch, last.seq)
+    }
+}
+
 impl Lost {
     /// Whether no snapshot behind them can be shown.
     pub fn is_open(&self) -> bool {

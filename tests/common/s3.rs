@@ -18,6 +18,7 @@ use s3s::{
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -82,6 +83,25 @@ struct Line {
 struct Front {
     service: S3Service,
     state: Arc<Line>,
+    dir: PathBuf,
+}
+
+impl Front {
+    /// The bytes of an answer that has an object or a part of it: the service itself would read them from the file 4 KiB at a time.
+    async fn bytes(&self, path: &str, head: &hyper::http::response::Parts) -> Option<Vec<u8>> {
+        let header = |name: &str| head.headers.get(name)?.to_str().ok();
+        let len: usize = header("content-length")?.parse().ok()?;
+        let from = match header("content-range") {
+            Some(range) => range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()?,
+            None => 0,
+        };
+        let file = std::fs::File::open(self.dir.join(path)).ok().filter(|_| head.status.is_success())?;
+        let read = move || {
+            let mut bytes = vec![0; len];
+            file.read_exact_at(&mut bytes, from).ok().map(|()| bytes)
+        };
+        tokio::task::spawn_blocking(read).await.ok()?
+    }
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -90,7 +110,7 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (state, service) = (self.state.clone(), self.service.clone());
+        let (front, state, service) = (self.clone(), self.state.clone(), self.service.clone());
         Box::pin(async move {
             state.requests.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
             let now = state.under_way.fetch_add(1, Ordering::SeqCst) + 1;
@@ -108,20 +128,21 @@ impl Service<Request<Incoming>> for Front {
                 *answer.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
                 return Ok(answer);
             }
-            let object =
-                request.uri().path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
-            let cut = request.method() == hyper::Method::GET && object && state.breaking.load(Ordering::SeqCst);
+            let path = request.uri().path().trim_start_matches('/').to_owned();
+            let of_object = request.method() == hyper::Method::GET
+                && path.split_once('/').is_some_and(|(_, key)| !key.is_empty())
+                && request.uri().query().is_none();
+            let cut = of_object && state.breaking.load(Ordering::SeqCst);
             let answer = Service::call(&service, request).await?;
             let (head, body) = answer.into_parts();
             let len = head.headers.get("content-length").and_then(|len| len.to_str().ok()?.parse::<usize>().ok());
             // The length that was promised stays, so the connection is closed where it is short.
-            Ok(HttpResponse::from_parts(
-                head,
-                match len.filter(|len| cut && *len > 1) {
-                    Some(len) => s3s::Body::from("x".repeat(len / 2)),
-                    None => body,
-                },
-            ))
+            let bytes = match len.filter(|len| cut && *len > 1) {
+                Some(len) => Some(vec![b'x'; len / 2]),
+                None if of_object => front.bytes(&path, &head).await,
+                None => None,
+            };
+            Ok(HttpResponse::from_parts(head, bytes.map_or(body, s3s::Body::from)))
         })
     }
 }
@@ -166,7 +187,7 @@ impl Server {
         let service = {
             let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
             builder.set_auth(Auth(state.clone()));
-            Front { service: builder.build(), state: state.clone() }
+            Front { service: builder.build(), state: state.clone(), dir: dir.path().to_owned() }
         };
         *state.secret.lock().unwrap() = KEY.1.to_owned();
         let server = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

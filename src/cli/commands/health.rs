@@ -85,7 +85,10 @@ pub fn metrics(context: &Context, args: &Metrics) -> Result<Outcome, Failure> {
     let text = metrics::metrics(&facts);
     let Some(path) = &args.out else {
         let mut out = context.out();
-        out.bytes(text.as_bytes())?;
+        match context.json {
+            true => out.json(&facts)?,
+            false => out.bytes(text.as_bytes())?,
+        }
         out.finish()?;
         return Ok(context.looked(Outcome::Done));
     };
@@ -131,11 +134,11 @@ fn facts(context: &Context) -> Result<Seen, Failure> {
                 facts.stored = stored.ok();
                 facts
             }
-            (Err(e), _) => unopened(context, e.to_string()),
+            (Err(e), _) => unopened(context, &Failure::from_error(&e)),
         },
         Err(failure) => {
             is_new = is_new_place(context);
-            unopened(context, failure.in_short())
+            unopened(context, &failure)
         }
     };
     let file = context.config.state.join("daemon").join("jobs.json");
@@ -153,8 +156,9 @@ fn is_new_place(context: &Context) -> bool {
     open::store(context).is_ok_and(|store| is_new(&*store))
 }
 
-fn unopened(context: &Context, why: String) -> Facts {
+fn unopened(context: &Context, failure: &Failure) -> Facts {
     let repository = context.config.repository.to_string();
     let (host, at_ns) = (context.config.host.clone(), clock::now().0);
-    Facts { at_ns, host, repository, trouble: Some(why), ..Facts::default() }
+    let (trouble, trouble_to_do) = (Some(failure.in_short()), failure.to_do().map(str::to_owned));
+    Facts { at_ns, host, repository, trouble, trouble_to_do, ..Facts::default() }
 }

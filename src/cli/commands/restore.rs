@@ -102,7 +102,8 @@ fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event 
         .into_iter()
         .map(|p| json!({ "host": p.source.host, "source": bytes_value(&p.source.root), "snapshot": snapshot_value(&p.snapshot) }))
         .collect();
-    let to = ask.args.to.as_ref().map(|dir| bytes_value(dir.as_os_str().as_bytes()));
+    let absolute = |dir: &PathBuf| std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+    let to = ask.args.to.as_ref().map(|dir| bytes_value(absolute(dir).as_os_str().as_bytes()));
     let (in_place, delete) = (ask.args.in_place, ask.args.delete);
     let paths: Vec<Value> = ask.paths.iter().map(|p| bytes_value(p)).collect();
     let (at, done) = (ask.when.text.clone(), report.map(|r| counts_json(&r.done)));

@@ -8,6 +8,7 @@ use crate::repo::{
         named::{self, Named},
         place::{Place, Run},
     },
+    error::RepoError,
     names::AUDIT,
     open::Repository,
 };
@@ -131,7 +132,7 @@ impl Known {
     }
 
     /// Takes in what the store has and is not known; gives the names of what is known and not there.
-    pub(super) fn learn(&mut self, repo: &Repository) -> Result<Vec<String>, crate::repo::error::RepoError> {
+    pub(super) fn learn(&mut self, repo: &Repository) -> Result<Vec<String>, RepoError> {
         let there: Vec<Place> = repo.store().list(AUDIT)?.iter().filter_map(|o| Place::parse(&o.name)).collect();
         // In the order of names: the last one of a run counts.
         let last: BTreeMap<&Run, u64> = there.iter().map(|place| (&place.run, place.number)).collect();
@@ -259,6 +260,25 @@ impl State {
             Ok(result)
         });
         changed.map_err(failed("lock", &lock))?
+    }
+}
+
+/// The snapshots that the trail names, as far as the state in `dir` knows; of `repo`, where it is given, what it has not read is read.
+pub(in crate::repo) fn named(dir: &Path, repo: Option<&Repository>) -> Result<Vec<Named>, RepoError> {
+    let state = State::in_dir(dir);
+    let known = match repo {
+        Some(repo) => state.update(|known| known.learn(repo).map(|_| known.clone())),
+        None => state.load().map(Ok),
+    };
+    match known {
+        Ok(known) => Ok(known?.named.into_keys().collect()),
+        Err(AuditError::Repo(e)) => Err(e),
+        Err(AuditError::State { doing, path, source }) => Err(RepoError::State { doing, path, source }),
+        Err(e) => {
+            // Nothing else happens to a state.
+            tracing::error!("what the audit trail names is not known: {e}");
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub mod check;
 pub mod entry;
 pub mod error;
 pub mod event;
-mod known;
+pub(super) mod known;
 pub mod named;
 pub mod place;
 pub mod policy;

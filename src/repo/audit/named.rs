@@ -1,5 +1,6 @@
 //! The snapshots that entries of the trail name as taken.
 
+use crate::index::{error::IndexError, tree::Reader};
 use crate::repo::audit::{
     entry::{Entry, parse_hash},
     event::{Kind, value_bytes},
@@ -7,6 +8,7 @@ use crate::repo::audit::{
 use crate::types::{
     ids::{Hash, Snap},
     path::show,
+    snapshot::Source,
     time::Instant,
     when::show::exact_name,
 };
@@ -81,4 +83,35 @@ pub fn all<'a>(entries: impl IntoIterator<Item = &'a Entry> + Clone) -> Vec<Name
 /// What an entry states, under [`GIVEN_UP`], of snapshots that are given up.
 pub fn give_up_value(snapshots: &[Named]) -> Value {
     snapshots.iter().map(|named| named.hash.to_string()).collect()
+}
+
+/// Whether the history of a source that an index has goes as far as to this snapshot: it has it, or has released it.
+fn has(reader: &Reader, source: &Source, named: &Named) -> Result<bool, IndexError> {
+    if let Some(known) = reader.snapshot(source.num, named.number)? {
+        return Ok(known.hash == named.hash);
+    }
+    let head = reader.head(source.num)?;
+    let beyond = reader.beyond(source.num)?;
+    if let Some(beyond) = beyond.filter(|beyond| !beyond.is_unrecorded_behind(&head)) {
+        return Ok(beyond.number >= named.number);
+    }
+    let is_lost = reader.lost(source.num)?.iter().any(|l| l.first <= named.number && named.number <= l.last);
+    Ok(head.number >= named.number && !is_lost)
+}
+
+/// Those that an index has neither as they are named nor as released ones.
+pub fn missing(reader: &Reader, named: impl IntoIterator<Item = Named>) -> Result<Vec<Named>, IndexError> {
+    let sources = reader.sources()?;
+    let mut missing = Vec::new();
+    for named in named {
+        let mut is_there = false;
+        // Of another writer of the source, what it wrote shows as a source of its own.
+        for source in sources.iter().filter(|s| s.root == named.root && s.is_of(&named.host)) {
+            is_there |= has(reader, source, &named)?;
+        }
+        if !is_there {
+            missing.push(named);
+        }
+    }
+    Ok(missing)
 }

@@ -1,7 +1,6 @@
 //! The snapshots that the audit trail names, compared with the journals: a history that ends before one of them, or has another in
 //! its place, has shrunk or was rolled back, also where this host has never seen more of it.
 
-use crate::index::{error::IndexError, tree::Reader};
 use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
@@ -9,31 +8,11 @@ use crate::repo::{
         check::{self, Trail},
         error::AuditError,
         known::State,
-        named::{self, Named},
+        named::{self, Named, missing},
     },
     error::RepoError,
     replay,
 };
-
-/// Those of them that an index has neither as they are named nor as released ones.
-fn missing(reader: &Reader, named: Vec<Named>) -> Result<Vec<Named>, IndexError> {
-    let sources = reader.sources()?;
-    let mut missing = Vec::new();
-    for named in named {
-        let mut is_there = false;
-        // Of another writer of the source, what it wrote shows as a source of its own.
-        for source in sources.iter().filter(|s| s.root == named.root && s.is_of(&named.host)) {
-            let known = reader.snapshot(source.num, named.number)?;
-            let reached = reader.head(source.num)?.number >= named.number
-                || reader.beyond(source.num)?.is_some_and(|beyond| beyond.number >= named.number);
-            is_there |= known.map_or(reached, |known| known.hash == named.hash);
-        }
-        if !is_there {
-            missing.push(named);
-        }
-    }
-    Ok(missing)
-}
 
 /// The snapshots that the trail names and that neither the journals have nor anybody has given up. The trail is read as far as this
 /// host has not read it, and of what was found in the journals only the newest of each source is looked for again.

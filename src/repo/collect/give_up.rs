@@ -43,7 +43,8 @@ impl Unreadable {
 pub fn unreadable(at: &Attached, source: &Source, progress: &dyn Progress) -> Result<Unreadable, RepoError> {
     let reader = at.reader()?;
     let keeps = |why: String| Err(RepoError::NotGivenUp { root: show(&source.root), why });
-    if let Some(beyond) = reader.beyond(source.num)? {
+    let head = reader.head(source.num)?;
+    if let Some(beyond) = reader.beyond(source.num)?.filter(|beyond| !beyond.is_unrecorded_behind(&head)) {
         return keeps(format!(
             "its last snapshots, up to {}, need what can't be read: take a snapshot of it first, which will need none of it",
             beyond.number
@@ -52,7 +53,6 @@ pub fn unreadable(at: &Attached, source: &Source, progress: &dyn Progress) -> Re
     if strangers::has_branches(at, source)? {
         return keeps("a second writer's history branches off from it, and rests on it".to_owned());
     }
-    let head = reader.head(source.num)?;
     let mut objects = Vec::new();
     for segment in passed(at, source)? {
         if (segment.epoch.as_str(), segment.seq) > (head.epoch.as_str(), head.seq) {
