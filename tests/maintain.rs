@@ -266,6 +266,15 @@ fn a_hold_or_a_lock_that_was_removed_is_missed() {
     assert!(out.status.code() == Some(1) && told.contains("has seen this lock, and it is missing"), "{told}");
     let out = program.run(&["verify"]);
     assert!(String::from_utf8_lossy(&out.stdout).contains("for how long instants are locked"));
+    let newer = program.elsewhere(&dir.path().join("newer"));
+    let out = newer.run(&["maintain"]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        out.status.code() == Some(1) && told.contains("the audit trail names this lock, and it is missing"),
+        "{told}"
+    );
+    let out = newer.run(&["verify"]);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("for how long instants are locked"));
     assert_eq!(numbers(&program).len(), 6);
 }
 

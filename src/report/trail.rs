@@ -96,6 +96,11 @@ fn what(entry: &Entry) -> String {
         Some(Kind::HoldLengthen) => format!("lengthened the hold {}", about("case").unwrap_or_default()),
         Some(Kind::HoldRelease) => format!("released the hold {}", about("case").unwrap_or_default()),
         Some(Kind::HoldExport) => format!("handed over what the hold {} touches", about("case").unwrap_or_default()),
+        Some(Kind::Lock) => format!(
+            "locked the history of {}: nothing younger than {} goes",
+            about("source").unwrap_or_default(),
+            detail("window").unwrap_or_default()
+        ),
         Some(Kind::AuditExport) => "handed over the audit trail".to_owned(),
         Some(Kind::AuditAccept) => {
             format!(

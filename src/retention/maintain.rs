@@ -189,7 +189,7 @@ impl Maintenance<'_> {
         progress: &dyn Progress,
     ) -> Result<Maintained, MaintainError> {
         let mut done = Maintained::default();
-        self.note_locks(plans)?;
+        self.note_locks(plans, audit)?;
         self.restore(plans, &mut done)?;
         self.look_for_named()?;
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;
@@ -256,12 +256,14 @@ impl Maintenance<'_> {
     }
 
     /// Locks of the settings are set in the repository, where they stay.
-    fn note_locks(&self, plans: &[SourcePlan]) -> Result<(), MaintainError> {
+    fn note_locks(&self, plans: &[SourcePlan], audit: &Audit) -> Result<(), MaintainError> {
         let set = locks::locks(self.at.repo(), self.at.dir())?;
         for plan in plans {
             let there = set.get(&plan.source.id);
             for window in plan.policy.locks.iter().filter(|w| there.is_none_or(|there| !there.contains(w))) {
-                locks::set(self.at.repo(), plan.source.id, *window, self.now)?;
+                let object = locks::set(self.at.repo(), plan.source.id, *window, self.now)?;
+                let event = Event::new(Kind::Lock, Outcome::Done).source(&plan.source);
+                audit.record_durably(event.detail("window", window.to_string()).detail("object", object))?;
             }
         }
         // What was set is seen.

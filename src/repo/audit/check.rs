@@ -4,6 +4,7 @@ use crate::repo::{
     audit::{
         entry::{self, Stored, parse_hash},
         error::AuditError,
+        event::Kind,
         known::State,
         place::{Place, Run},
     },
@@ -216,4 +217,18 @@ impl Check {
         }
         (after, before)
     }
+}
+
+/// The objects that entries of this kind name as made; `what` they are, for people. A trail that can't be read is for its own check to
+/// name.
+pub fn objects_of(repo: &Repository, dir: &Path, (kind, what): (Kind, &str)) -> Vec<String> {
+    let entries = match check(repo, dir) {
+        Ok(trail) => trail.entries,
+        Err(e) => {
+            tracing::warn!("whether a {what} is missing can't be told from the audit trail: {e}");
+            return Vec::new();
+        }
+    };
+    let made = entries.iter().filter(|stored| stored.entry.kind == kind.word());
+    made.filter_map(|stored| stored.entry.details.get("object")?.as_str().map(str::to_owned)).collect()
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     HoldRelease,
     /// What a legal hold touches was handed over.
     HoldExport,
+    /// A lock was set on the history of a source.
+    Lock,
     /// Snapshots were removed.
     Delete,
     /// A key was added.
@@ -50,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -61,6 +63,7 @@ impl Kind {
         Kind::HoldLengthen,
         Kind::HoldRelease,
         Kind::HoldExport,
+        Kind::Lock,
         Kind::Delete,
         Kind::KeyAdd,
         Kind::KeyRemove,
@@ -86,6 +89,7 @@ impl Kind {
             Kind::HoldLengthen => "hold-lengthen",
             Kind::HoldRelease => "hold-release",
             Kind::HoldExport => "hold-export",
+            Kind::Lock => "lock",
             Kind::Delete => "delete",
             Kind::KeyAdd => "key-add",
             Kind::KeyRemove => "key-remove",

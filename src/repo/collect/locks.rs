@@ -1,6 +1,7 @@
 //! Locks that were once set. They are kept in the repository, so that settings which forget or shorten one change nothing.
 
 use crate::repo::{
+    audit::{check, event::Kind},
     collect::statement::{self, Named},
     error::{Damage, RepoError},
     names::COLLECTION,
@@ -30,6 +31,13 @@ pub fn locks(repo: &Repository, dir: &Path) -> Result<HashMap<Id, Vec<Window>>, 
         locks.entry(source).or_default().push(window);
         names.insert(object.name);
     }
+    // A host that has noted nothing yet asks the audit trail, where each one stands.
+    if !dir.join(KNOWN.0).exists()
+        && let Some(name) = check::objects_of(repo, dir, (Kind::Lock, "lock")).into_iter().find(|o| !names.contains(o))
+    {
+        let why = "the audit trail names this lock, and it is missing: put back a good copy of the object";
+        return Err(repo.damaged(&name, "lock", Damage::other(why)));
+    }
     let gone = noted::missed(dir, KNOWN, &names).map_err(|source| RepoError::State {
         doing: "note the locks in",
         path: dir.join(KNOWN.0).display().to_string(),
@@ -44,7 +52,7 @@ pub fn locks(repo: &Repository, dir: &Path) -> Result<HashMap<Id, Vec<Window>>, 
     }
 }
 
-/// Sets a lock on the history of a source, for ever.
-pub fn set(repo: &Repository, source: Id, window: Window, now: Instant) -> Result<(), RepoError> {
-    statement::note(repo, &Named::Lock(source), now, &window.to_string()).map(drop)
+/// Sets a lock on the history of a source, for ever. Gives the name of its object, which the audit trail has to name.
+pub fn set(repo: &Repository, source: Id, window: Window, now: Instant) -> Result<String, RepoError> {
+    statement::note(repo, &Named::Lock(source), now, &window.to_string())
 }

@@ -97,26 +97,15 @@ pub fn cases(repo: &Repository, dir: &Path) -> Result<Vec<Case>, HoldsError> {
 fn remember(repo: &Repository, dir: &Path, names: &BTreeSet<String>) -> Result<(), HoldsError> {
     let path = dir.join(KNOWN);
     if !path.exists()
-        && let Some(object) = placed_by_the_trail(repo, dir).into_iter().find(|object| !names.contains(object))
+        && let Some(object) = check::objects_of(repo, dir, (Kind::HoldPlace, "legal hold"))
+            .into_iter()
+            .find(|object| !names.contains(object))
     {
         return Err(HoldsError::Gone { object });
     }
     let gone = noted::missed(dir, (KNOWN, LOCK), names);
     let gone = gone.map_err(|source| HoldsError::State { doing: "note", path: path.display().to_string(), source })?;
     gone.map_or(Ok(()), |object| Err(HoldsError::Gone { object }))
-}
-
-/// The objects of holds that the audit trail tells of. A trail that can't be read is for its own check to name.
-fn placed_by_the_trail(repo: &Repository, dir: &Path) -> Vec<String> {
-    let entries = match check::check(repo, dir) {
-        Ok(trail) => trail.entries,
-        Err(e) => {
-            tracing::warn!("whether a legal hold is missing can't be told from the audit trail: {e}");
-            return Vec::new();
-        }
-    };
-    let placed = entries.iter().filter(|stored| stored.entry.kind == Kind::HoldPlace.word());
-    placed.filter_map(|stored| stored.entry.details.get("object")?.as_str().map(str::to_owned)).collect()
 }
 
 fn case(id: String, mut events: Vec<HoldEvent>) -> Case {
