@@ -262,6 +262,20 @@ fn new_settings_are_taken_whole_or_not_at_all() {
     assert!(host.end(TERM).success());
 }
 
+/// A lock that the repository keeps holds on; who takes it out of the settings is told.
+#[test]
+fn settings_without_a_lock_that_is_kept_are_warned_of() {
+    let mut host = Host::new("[retention]\nevery = \"1h\"\nlock = \"30d\"\n");
+    host.run(&["-q", "snapshot"]);
+    host.run(&["-q", "maintain"]);
+    host.start();
+    assert!(!host.log().contains("has no effect"), "{}", host.log());
+    host.configure(&host.with_source("a").replace("lock = \"30d\"", "lock = \"1d\""));
+    host.run(&["reload"]);
+    let told = "the lock of 1 day in the settings has no effect: a lock of 30 days is kept in the repository, for ever";
+    assert!(host.log().contains(told), "{}", host.log());
+}
+
 #[test]
 fn a_service_is_found_and_shown_though_its_settings_were_broken() {
     let mut host = Host::new("");
