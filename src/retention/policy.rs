@@ -154,9 +154,7 @@ impl Policy {
         let why = format!("has no effect: a lock of {} is kept in the repository, for ever", kept.words());
         match longest(&self.locks) {
             None => Some(format!("that the settings name no lock {why}")),
-            Some(own) if kept.is_longer_than(own) => {
-                Some(format!("the lock of {} in the settings {why}", own.words()))
-            }
+            Some(own) if kept.is_longer_than(own) => Some(format!("the lock of {} in the settings {why}", own.words())),
             Some(_) => None,
         }
     }

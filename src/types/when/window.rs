@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn of_two_one_is_longer() {
         let longer = |a: &str, b: &str| a.parse::<Window>().unwrap().is_longer_than(b.parse().unwrap());
-        for (long, short) in [("forever", "900y"), ("1y", "364d"), ("5w", "1month"), ("25h", "1d"), ("13months", "1y")] {
+        for (long, short) in [("forever", "900y"), ("1y", "364d"), ("5w", "1month"), ("25h", "1d"), ("13months", "1y")]
+        {
             assert!(longer(long, short) && !longer(short, long), "{long} and {short}");
         }
         assert!(!longer("12months", "1y") && !longer("7d", "1w"));
