@@ -145,6 +145,8 @@ fn hooks_run_around_a_snapshot_and_their_failure_is_told() {
     // It is a finding until it works, or is gone from the settings.
     let is_found = || world.run(&["health"]).1.contains("/root: a hook of it failed when it ran last, ");
     assert!(is_found());
+    let (metrics, _) = world.good(0, &["metrics"]);
+    assert!(metrics.lines().any(|l| l.starts_with("bygone_source_failures{") && l.ends_with(" 1")), "{metrics}");
     world.settings(&hooked("true", "continue"));
     world.good(0, &["snapshot", "work"]);
     assert!(!is_found());
