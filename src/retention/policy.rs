@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(words(""), [held, &format!("that the settings name no lock {vain}")]);
         assert_eq!(words("lock = \"90d\""), [held, &format!("the lock of 90 days in the settings {vain}")]);
         assert_eq!(words("lock = \"2y\""), [held]);
-        assert_eq!(words("lock = \"3y\""), ["locked: nothing younger than 3 years goes"]);
+        assert_eq!(words("lock = \"3y\""), ["locked: nothing younger than 3 years goes", held]);
         let other = policy("", "there", "/a").with_kept(Some(&kept)).words();
         assert_eq!(other[1..], [held], "these settings have no say there");
     }

@@ -54,7 +54,9 @@ fn by_service(context: &Context, args: &Snapshot) -> Result<Option<Outcome>, Fai
     let zone = context.zone()?;
     let reached = service::ask(context, what, &mut |answer| match answer {
         Answer::Taken(taken) => {
-            let source = Source::new(taken.source.clone());
+            // By its name, as without a service.
+            let own = context.config.sources.iter().find(|source| source.path == taken.source);
+            let source = own.cloned().unwrap_or_else(|| Source::new(taken.source.clone()));
             let failures = taken.failures.clone();
             failed = failed.take().or(tell(context, &source, &taken.report(), &failures).err());
         }
