@@ -442,13 +442,29 @@ fn commands_leave_their_entries_and_what_is_altered_is_told() {
     let name = victim.file_name().unwrap().to_str().unwrap();
     assert!(status == 3 && out.contains(name) && out.contains("entry 0: it is missing"), "{out}");
     assert!(out.contains("; it was written "), "{out}");
+    // It counts at once, until a check finds nothing.
+    let finding = "failing: audit trail: a check of it, ";
+    let (status, health, _) = case.run(&["health"]);
+    assert!(status == 1 && health.contains(finding) && health.contains("found 1 problem(s), the first: "), "{health}");
+    assert!(health.contains(name), "{health}");
     let (status, _, told) = case.run(&["-q", "snapshot"]);
     assert!(status == 0 && told.is_empty() || told.contains("is missing"), "{told}");
     fs::write(victim, &bytes[..40]).unwrap();
     let (status, out, _) = case.run(&["--json", "audit", "verify"]);
     assert!(status == 3 && out.contains(name) && out.contains("altered"), "{out}");
-    fs::write(victim, bytes).unwrap();
+    fs::write(victim, &bytes).unwrap();
     case.ok(&["audit", "verify"]);
+    let is_told = || case.run(&["health"]).1.contains(finding);
+    assert!(!is_told());
+    fs::remove_file(victim).unwrap();
+    assert_eq!((case.run(&["audit", "verify"]).0, is_told()), (3, true));
+    fs::write(victim, &bytes).unwrap();
+    case.ok(&["-q", "verify"]);
+    assert!(!is_told(), "the same check by another command");
+    fs::remove_file(victim).unwrap();
+    assert_eq!((case.run(&["audit", "verify"]).0, is_told()), (3, true));
+    case.run(&["audit", "verify", "--accept"]);
+    assert!(!is_told());
 }
 
 #[test]

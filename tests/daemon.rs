@@ -262,6 +262,20 @@ fn new_settings_are_taken_whole_or_not_at_all() {
     assert!(host.end(TERM).success());
 }
 
+/// A lock that the repository keeps holds on; who takes it out of the settings is told.
+#[test]
+fn settings_without_a_lock_that_is_kept_are_warned_of() {
+    let mut host = Host::new("[retention]\nevery = \"1h\"\nlock = \"30d\"\n");
+    host.run(&["-q", "snapshot"]);
+    host.run(&["-q", "maintain"]);
+    host.start();
+    assert!(!host.log().contains("has no effect"), "{}", host.log());
+    host.configure(&host.with_source("a").replace("lock = \"30d\"", "lock = \"1d\""));
+    host.run(&["reload"]);
+    let told = "the lock of 1 day in the settings has no effect: a lock of 30 days is kept in the repository, for ever";
+    assert!(host.log().contains(told), "{}", host.log());
+}
+
 #[test]
 fn a_service_is_found_and_shown_though_its_settings_were_broken() {
     let mut host = Host::new("");
@@ -831,6 +845,47 @@ fn what_is_produced_at_its_times_is_a_job_like_the_others() {
         health(host).contains(&format!("\"source {} produce\"", source.display()))
     });
     assert!(!health(&host).contains(&format!("\"job {name} failed\"")), "{}", health(&host));
+    assert!(host.end(TERM).success());
+}
+
+/// What goes on after a failed hook is no success, and no path that could not be read.
+#[test]
+fn a_hook_that_fails_in_a_job_is_told_as_what_it_is() {
+    let mut host = Host::new("");
+    let (hook, fail) = ("echo out; echo err >&2; test ! -e DIR/fail", host.path("fail"));
+    let hook = hook.replace("DIR", host.dir.path().to_str().unwrap());
+    host.write("fail", "");
+    host.configure(&format!(
+        "{}name = \"work\"\n[source.hooks]\nafter = \"{hook}\"\non-failure = \"continue\"\n\
+         [[job]]\nname = \"often\"\nrun = \"snapshot\"\nschedule = \"every 1m\"\n",
+        host.with_source("a")
+    ));
+    host.start();
+    let kept = host.path("state/output/work-after.log");
+    let why = format!(
+        "it ended with status 1; it said: err; it printed: out; the end of all it said is in {}",
+        kept.display()
+    );
+    host.until("it has run", |host| !host.job("often")["last_result"].is_null());
+    let result = host.job("often")["last_result"].as_str().unwrap().to_owned();
+    assert!(result.ends_with(&format!(", the hook after failed: {why}")) && !result.contains("not read"), "{result}");
+    let key = format!("\"source {} hook\"", host.path("a").display());
+    let is_found = |host: &Host| String::from_utf8(host.try_run(&["--json", "health"]).stdout).unwrap().contains(&key);
+    assert!(is_found(&host));
+    let shown = host.run(&["--json", "audit", "show", "--kind", "snapshot"]);
+    let entry = serde_json::from_str::<Value>(shown.lines().next().unwrap()).unwrap()["entry"].clone();
+    assert_eq!((&entry["outcome"], &entry["details"]["unreadable"]), (&"partial".into(), &0.into()), "{entry}");
+    assert_eq!(entry["details"]["failures"], serde_json::json!([format!("the hook after: {why}")]));
+    // Who asks the service is told the same.
+    let out = host.try_run(&["--json", "snapshot"]);
+    let (told, error): (Value, _) =
+        (serde_json::from_slice(&out.stdout).unwrap(), String::from_utf8_lossy(&out.stderr));
+    assert_eq!((out.status.code(), &told["unreadable"]), (Some(3), &serde_json::json!([])), "{told}");
+    assert_eq!(told["failures"], serde_json::json!([{ "what": "the hook after", "why": why, "kept": false }]));
+    assert!(error.contains(&format!("work: the hook after: {why}")) && !error.contains("not captured"), "{error}");
+    fs::remove_file(fail).unwrap();
+    host.run(&["-q", "snapshot"]);
+    assert!(!is_found(&host), "it works again");
     assert!(host.end(TERM).success());
 }
 

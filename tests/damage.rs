@@ -366,6 +366,17 @@ fn a_part_is_chosen_by_its_seed() {
     assert!(all.iter().any(|n| *n != all[0]), "{all:?}");
 }
 
+/// A small share of few frames is not nothing.
+#[test]
+fn of_any_share_at_least_one_frame_is_read() {
+    let subject = Subject::make();
+    for seed in 0..20 {
+        let options = Options { read_data: true, subset_percent: Some(0.0001), seed };
+        let report = verify(&subject.repo.at, &options, &Quiet, &AtomicBool::new(false)).unwrap();
+        assert_eq!((report.read_frames, report.problems.len()), (1, 0), "seed {seed}");
+    }
+}
+
 /// Bytes that are mostly small numbers and sometimes a huge one: what a hostile writer would try.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![

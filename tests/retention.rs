@@ -318,6 +318,42 @@ fn what_a_lock_keeps_anyway_is_told_of_each_rule() {
     assert_eq!(every["kept_anyway_by"], serde_json::json!([{ "reason": "lock", "keeps": 2 }]));
 }
 
+/// A lock holds for ever once maintenance has put it into the repository: that settings name it no more changes nothing, and is told.
+#[test]
+fn a_lock_that_the_repository_keeps_counts_whatever_the_settings_say() {
+    let case = Case::new(&format!("[retention]\nevery = \"1h\"\nlock = \"100y\"\n{TWO}"));
+    for n in 1..4 {
+        case.write("a/file", &noise(n, 1024));
+        case.snapshot();
+    }
+    case.ok(&["-q", "maintain"]);
+    let file = case.dir().join("bygone.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let held = "    locked: nothing younger than 100 years goes; this lock is kept in the repository\n";
+    assert_eq!(case.ok(&["retention", "show"]).matches(held).count(), 2);
+    let vain = "has no effect: a lock of 100 years is kept in the repository, for ever";
+    for (lock, what) in
+        [("", "that the settings name no lock"), ("lock = \"1d\"\n", "the lock of 1 day in the settings")]
+    {
+        fs::write(&file, text.replace("lock = \"100y\"\n", lock)).unwrap();
+        let shown = case.ok(&["retention", "show"]);
+        assert_eq!(shown.matches(&format!("{held}    {what} {vain}\n")).count(), 2, "{shown}");
+        let json = case.ok(&["--json", "retention", "show"]);
+        let policy = serde_json::from_str::<Value>(json.lines().next().unwrap()).unwrap()["policy"].clone();
+        assert_eq!(policy["locks"], serde_json::json!(["100y"]));
+        assert_eq!(policy["locks_in_repository"], policy["locks"]);
+        assert_eq!(policy["without_effect"], format!("{what} {vain}"));
+        let plan = case.ok(&["retention", "simulate", "--at", "2099"]);
+        assert!(plan.contains("DIR/a: 3 of 3 instant(s) stay, 0 go"), "{plan}");
+        assert!(plan.contains("    lock 100y (kept in the repository): keeps 3, 2 of them alone; costs"), "{plan}");
+        let report: Value =
+            serde_json::from_str(&case.ok(&["--json", "report", "compliance", "--from", "2020"])).unwrap();
+        assert_eq!(report["sources"][0]["retention"][1], held.trim());
+        let (status, _, told) = case.run(&["maintain"]);
+        assert!(status == 0 && told.contains(&format!("the source DIR/a: {what} {vain}")), "{told}");
+    }
+}
+
 #[test]
 fn a_wrong_policy_is_told_with_its_place() {
     let case = Case::new(TWO);

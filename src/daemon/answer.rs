@@ -145,13 +145,15 @@ fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8
         let running = shared.works.begin(&format!("snapshot {path}"), Some(&source.path));
         let taken = shared.captures.take((&current.config, &current.at), source, tier, &running.work);
         current.trail.snapshot(&current.config, source, &taken, By::Peer(asked.peer));
-        let report = taken.map_err(|e| match running.work.is_cancelled() {
+        let taken = taken.map_err(|e| match running.work.is_cancelled() {
             true => format!("the snapshot of {path} was cancelled; nothing of it was recorded"),
             false => format!("cannot capture {path}: {}", told(&*e)),
         })?;
-        tasks::captured(source, &report);
+        let report = &taken.report;
+        tasks::captured(source, report);
         whole &= report.problems.is_empty() && report.fuzzy.is_empty() && report.altered.is_empty();
-        to(Answer::Taken(Taken::new(source.path.clone(), &report)));
+        whole &= taken.failures().next().is_none();
+        to(Answer::Taken(Taken::new(source.path.clone(), &taken)));
     }
     for why in witness::told_known(&current.at) {
         tracing::error!("{why}");

@@ -2,12 +2,16 @@
 
 use crate::capture::{
     once::{self, OnceError},
-    report::{CaptureError, Problem, Report},
+    report::{CaptureError, Report},
     steer::Wanted,
 };
 use crate::config::model::{Config, Source};
 use crate::daemon::{error::Trouble, work::Work};
-use crate::produce::{error::Failure, go_on::tell_failures, run::Ground, take};
+use crate::produce::{
+    go_on::tell_failures,
+    run::Ground,
+    take::{self, Taken},
+};
 use crate::repo::{attach::Attached, error::RepoError};
 use crate::types::snapshot::Tier;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -45,7 +49,7 @@ impl Captures {
         source: &Source,
         tier: Tier,
         work: &Work,
-    ) -> Result<Report, Trouble> {
+    ) -> Result<Taken, Trouble> {
         let ground = Ground { state: &config.state, tier, stop: &work.stop };
         let taken = take::take(source, &ground, || -> Result<Report, Trouble> {
             let mut tries = 0;
@@ -68,12 +72,8 @@ impl Captures {
                 }
             }
         })?;
-        tell_failures(source, taken.produced.failures.iter().chain(&taken.hooks));
-        let failures = taken.produced.failures.iter().chain(&taken.hooks);
-        let problem = |f: &Failure| Problem { path: f.what.clone().into_bytes(), why: f.why.clone() };
-        let mut report = taken.report;
-        report.problems.extend(failures.map(problem));
-        Ok(report)
+        tell_failures(source, taken.failures());
+        Ok(taken)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Sender<Wanted>>> {

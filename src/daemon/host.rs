@@ -16,7 +16,8 @@ pub trait Host: Send + Sync {
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String>;
     /// The audit trail of the repository, as this process writes it.
     fn audit(&self, config: &Config, at: &Arc<Attached>) -> Result<Audit, String>;
-    /// Records the rules of retention of the settings, where they are others than were recorded last.
+    /// Records the rules of retention of the settings, where they are others than were recorded last, and tells which of their
+    /// locks have no effect.
     fn note_policy(&self, config: &Config, at: &Arc<Attached>, audit: &Audit);
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;

@@ -80,7 +80,8 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
         let taken = tools.captures.take((&tools.config, &tools.at), source, tier, work);
         tools.trail.snapshot(&tools.config, source, &taken, By::Job(&work.name));
         match taken {
-            Ok(report) => {
+            Ok(taken) => {
+                let report = &taken.report;
                 let number = report.snapshot.as_ref().map_or(0, |s| s.number.0);
                 let tier = report.snapshot.as_ref().map_or(tier, |s| s.tier).word();
                 let unread = match report.problems.len() {
@@ -91,7 +92,8 @@ fn capture(tools: &Tools, work: &Work, tier: Tier) -> Result<String, Trouble> {
                     0 => String::new(),
                     n => format!(", {n} changed without a change of their times"),
                 };
-                done.push(format!("{tier} snapshot {number} of {path}{unread}{altered}"));
+                let failures: String = taken.failures().map(|f| format!(", {} failed: {}", f.what, f.why)).collect();
+                done.push(format!("{tier} snapshot {number} of {path}{unread}{altered}{failures}"));
             }
             Err(e) => failed.push(format!("{path}: {}", error::told(&*e))),
         }

@@ -100,18 +100,21 @@ pub fn archiving(config: &Config, facts: &mut [SourceFacts]) {
     }
 }
 
-/// Looks up what could not be produced of sources when that was tried last.
+/// Looks up what could not be produced of sources when that was tried last, and which of their hooks failed.
 pub fn producing(config: &Config, facts: &mut [SourceFacts]) {
-    for source in config.sources.iter().filter(|source| source.kind.is_produced()) {
+    for source in &config.sources {
         let root = source.path.as_os_str().as_encoded_bytes();
         let Some(facts) = facts.iter_mut().find(|facts| facts.configured && facts.root == root) else { continue };
-        facts.is_produced = true;
-        facts.not_produced = note::standing(&config.state, source).and_then(|noted| {
-            let first = noted.parts.first()?;
-            let first = first.what.iter().chain([&first.why]).map(String::as_str).collect::<Vec<_>>().join(": ");
-            Some(NotProduced { at_ns: noted.at_ns, parts: noted.parts.len() as u64, first })
-        });
+        facts.is_produced = source.kind.is_produced();
+        facts.not_produced = note::standing(&config.state, source).and_then(noted);
+        facts.failed_hooks = note::failed_hooks(&config.state, source).and_then(noted);
     }
+}
+
+fn noted(noted: note::NotProduced) -> Option<NotProduced> {
+    let first = noted.parts.first()?;
+    let first = first.what.iter().chain([&first.why]).map(String::as_str).collect::<Vec<_>>().join(": ");
+    Some(NotProduced { at_ns: noted.at_ns, parts: noted.parts.len() as u64, first })
 }
 
 /// How everything stands; what is costly as of so long ago at most, or longer where it costs much. Blocks.

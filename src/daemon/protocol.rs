@@ -7,6 +7,7 @@ use crate::capture::{
 use crate::config::roles::Role;
 use crate::daemon::standing::Standing;
 use crate::observe::facts::Facts;
+use crate::produce::{error::Failure, take};
 use crate::types::{
     ids::{Hash, Snap, SourceNum},
     snapshot::{Counts, Snapshot, Tier},
@@ -162,6 +163,9 @@ pub struct Taken {
     pub source: PathBuf,
     snapshot: Option<TakenSnapshot>,
     problems: Vec<(Vec<u8>, String)>,
+    /// What could not be produced, and hooks that failed.
+    #[serde(default)]
+    pub failures: Vec<Failure>,
     fuzzy: Vec<Vec<u8>>,
     altered: Vec<Vec<u8>>,
     #[serde(default)]
@@ -186,7 +190,8 @@ struct TakenSnapshot {
 
 impl Taken {
     /// What a capture of `source` reported; of very many paths, the first.
-    pub(super) fn new(source: PathBuf, report: &Report) -> Taken {
+    pub(super) fn new(source: PathBuf, taken: &take::Taken) -> Taken {
+        let report = &taken.report;
         let snapshot = report.snapshot.as_ref().map(|s| TakenSnapshot {
             number: s.number.0,
             time_ns: s.time.0,
@@ -204,6 +209,7 @@ impl Taken {
             source,
             snapshot,
             problems: report.problems.iter().take(PATHS_MAX).map(|p| (p.path.clone(), p.why.clone())).collect(),
+            failures: taken.failures().take(PATHS_MAX).cloned().collect(),
             fuzzy: some(&report.fuzzy),
             altered: some(&report.altered),
             forked: report.forked,

@@ -1,11 +1,12 @@
 //! What the service tells the audit trail: an entry that can't be written is told, and holds nothing up.
 
-use crate::capture::{report::Report, watching::Event as Watching};
+use crate::capture::watching::Event as Watching;
 use crate::config::model::{Config, Source};
 use crate::daemon::{
     error::{Trouble, told},
     runner::Ended,
 };
+use crate::produce::{error::Failure, take::Taken};
 use crate::repo::audit::{
     captures::{Captures, EVERY_NS},
     error::AuditError,
@@ -69,9 +70,9 @@ impl Trail {
     }
 
     /// A snapshot that was asked for.
-    pub(super) fn snapshot(&self, config: &Config, source: &Source, taken: &Result<Report, Trouble>, by: By<'_>) {
+    pub(super) fn snapshot(&self, config: &Config, source: &Source, taken: &Result<Taken, Trouble>, by: By<'_>) {
         let ended = match taken {
-            Ok(report) if report.problems.is_empty() => Outcome::Done,
+            Ok(taken) if taken.report.problems.is_empty() && taken.failures().next().is_none() => Outcome::Done,
             Ok(_) => Outcome::Partial,
             Err(_) => Outcome::Failed,
         };
@@ -80,9 +81,11 @@ impl Trail {
             .about("source", bytes_value(source.path.as_os_str().as_encoded_bytes()));
         let event = match taken {
             Err(e) => event.detail("why", told(&**e)),
-            Ok(report) => {
+            Ok(taken) => {
+                let report = &taken.report;
                 let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
                 let event = event.detail("altered", report.altered.len());
+                let event = event.detail("failures", taken.failures().map(Failure::to_string).collect::<Vec<_>>());
                 report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
             }
         };

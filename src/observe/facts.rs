@@ -1,6 +1,6 @@
 //! How everything stands, as plain values: gathered once, told as metrics and judged by health. Times are nanoseconds of the epoch.
 
-use crate::repo::verified::Verification;
+use crate::repo::{audit::found::Found, verified::Verification};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -28,6 +28,9 @@ pub struct Facts {
     pub sources: Vec<SourceFacts>,
     /// The verifications that this host made, oldest first.
     pub verified: Vec<Verification>,
+    /// What the last check of the audit trail on this host found wrong.
+    #[serde(default)]
+    pub trail_found: Option<Found>,
     /// What file systems have room for.
     pub space: Vec<Room>,
     /// How the jobs of the settings stand.
@@ -168,6 +171,9 @@ pub struct SourceFacts {
     /// What of it could not be produced when that was tried last, if its data is produced and not all of it could be.
     #[serde(default)]
     pub not_produced: Option<NotProduced>,
+    /// Which of its hooks failed when they ran last, if any did.
+    #[serde(default)]
+    pub failed_hooks: Option<NotProduced>,
     /// Whether its data is produced, and how that ended last is in here.
     #[serde(default)]
     pub is_produced: bool,
@@ -176,7 +182,7 @@ pub struct SourceFacts {
     pub goes_on_as: Option<String>,
 }
 
-/// What of a source could not be produced.
+/// What of a source could not be produced, or which of its hooks failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotProduced {
     /// When it was tried last.

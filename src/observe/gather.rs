@@ -5,6 +5,7 @@ use crate::capture::watching;
 use crate::config::model::Config;
 use crate::index::tree::Reader;
 use crate::observe::facts::{Facts, Room, SourceFacts, Spool, Stored, Watched};
+use crate::repo::audit::found;
 use crate::repo::{
     attach::Attached,
     collect::{attend, statement},
@@ -54,6 +55,7 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
         index_bytes: at.index().size().ok(),
         sources,
         verified: verified::all(at.dir()),
+        trail_found: found::standing(at.dir()),
         space: rooms(config),
         trouble,
         ..Facts::default()

@@ -5,6 +5,7 @@ use crate::observe::{
     facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, Watched},
     verified,
 };
+use crate::repo::audit::found::Found;
 use crate::types::{
     duration::show_duration,
     time::Instant,
@@ -71,6 +72,7 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
     all.verified(facts, settings);
+    facts.trail_found.iter().for_each(|found| all.trail(found));
     all.rooms(facts, settings);
     match &facts.service {
         Some(service) => all.service(service),
@@ -186,6 +188,13 @@ impl Findings {
             );
             let to_do = "correct what it says, or take the command out of the settings; `bygone snapshot` tries it again at once";
             self.fail(&key("produce"), &s.path, why, to_do);
+        }
+        if let Some(hooks) = &s.failed_hooks {
+            let more = if hooks.parts > 1 { "; and the one after" } else { "" };
+            let why = format!("a hook of it failed when it ran last, {}: {}{more}", self.ago(hooks.at_ns), hooks.first);
+            let to_do =
+                "correct what it says, or take the hook out of the settings; `bygone snapshot` runs it again at once";
+            self.fail(&key("hook"), &s.path, why, to_do);
         }
         if s.root_gone {
             let why = "the directory is not there any more".to_owned();
@@ -368,6 +377,14 @@ impl Findings {
                 "run `bygone verify`, or give it a [[job]]",
             );
         }
+    }
+
+    fn trail(&mut self, found: &Found) {
+        let (ago, n, first) = (self.ago(found.at_ns), found.problems, &found.first);
+        let why = format!("a check of it, {ago}, found {n} problem(s), the first: {first}");
+        let to_do =
+            "`bygone audit verify` names them all: put back good copies, or accept with --accept what can't be mended";
+        self.fail("audit", "audit trail", why, to_do);
     }
 
     fn rooms(&mut self, facts: &Facts, settings: &Health) {

@@ -3,6 +3,7 @@ use crate::observe::{
     facts::{Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts, Undelivered, Watched},
     health::{Level, Sort, findings, summary},
 };
+use crate::repo::audit::found::Found;
 use crate::repo::verified::Verification;
 use crate::types::when::zone::Zone;
 
@@ -51,7 +52,7 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
     use Level::{Degraded, Failing};
     use Sort::{Failure, Overdue};
     type Change = fn(&mut Facts);
-    let table: [(&str, Level, Sort, Change); 25] = [
+    let table: [(&str, Level, Sort, Change); 27] = [
         ("no service", Degraded, Failure, |f| f.service = None),
         ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
         ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
@@ -62,6 +63,10 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
         ("source /a produce", Failing, Failure, |f| {
             (f.sources[0].is_produced, f.sources[0].not_produced) = (true, Some(NotProduced::default()));
             f.sources[0].not_produced.as_mut().unwrap().first = "x: no".into();
+        }),
+        ("source /a hook", Failing, Failure, |f| {
+            let first = "the hook after: no".to_owned();
+            f.sources[0].failed_hooks = Some(NotProduced { at_ns: NOW, parts: 1, first });
         }),
         ("store away", Degraded, Failure, |f| f.spool.as_mut().unwrap().away = Some((NOW - HOUR, "no".into()))),
         ("spool error", Degraded, Failure, |f| {
@@ -78,6 +83,9 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
         ("holds", Degraded, Failure, |f| f.stored.as_mut().unwrap().holds_trouble = Some("no".into())),
         ("collection", Degraded, Overdue, |f| f.stored.as_mut().unwrap().awaited_since_ns = Some(NOW - 200 * HOUR)),
         ("verify problems", Failing, Failure, |f| f.verified[0].problems = 1),
+        ("audit", Failing, Failure, |f| {
+            f.trail_found = Some(Found { at_ns: NOW, problems: 1, first: "audit/x: it is missing".into() });
+        }),
         ("verify age", Degraded, Overdue, |f| f.verified[0].at_ns = NOW - 36 * 24 * HOUR),
         ("settings", Degraded, Failure, |f| service(f).refused = Some("no".into())),
         ("paused", Degraded, Failure, |f| service(f).paused_ns = Some(NOW)),

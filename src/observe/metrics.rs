@@ -5,7 +5,7 @@ use crate::observe::{
         Exposition,
         Type::{Counter, Gauge},
     },
-    facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Stored, Watched},
+    facts::{Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Stored, Watched},
     verified,
 };
 
@@ -95,6 +95,12 @@ fn sources(to: &mut Exposition, facts: &Facts) {
     each("files", "Files in its newest snapshot.", &|s| Some(s.files as f64));
     each("bytes", "What these files measure.", &|s| Some(s.bytes as f64));
     each("unreadable_files", "What its newest snapshot could not read.", &|s| Some(s.unreadable as f64));
+    let failed = |of: &Option<NotProduced>| of.as_ref().map_or(0, |of| of.parts) as f64;
+    each(
+        "failures",
+        "Parts of it that could not be produced and hooks of it that failed when that was tried last.",
+        &|s| Some(failed(&s.not_produced) + failed(&s.failed_hooks)),
+    );
     each("gaps", "Times in which some of it was not seen.", &|s| Some(s.gaps as f64));
     each("gap_seconds", "How long these are, each moment once.", &|s| Some(seconds(s.gap_ns)));
     each("lost_snapshots", "Snapshots that can't be shown.", &|s| Some(s.lost as f64));

@@ -1,9 +1,10 @@
 //! Why data could not be produced.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use crate::sys::durable;
+use serde::{Deserialize, Serialize};
 
 /// Why nothing of a source could be produced.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub enum ProduceError {
 }
 
 /// One part of a source that could not be produced, or a hook that failed; the rest was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What it is: the name of a file, mostly.
     pub what: String,
@@ -54,6 +55,12 @@ pub struct Failure {
     pub why: String,
     /// Whether it was there before, and still is as it was.
     pub is_kept: bool,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
 }
 
 /// What producing came to.

@@ -1,6 +1,6 @@
 //! What runs before and after a snapshot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::config::kinds::{Hooks, OnFailure};
@@ -9,13 +9,17 @@ use crate::produce::error::{Failure, ProduceError};
 use crate::produce::run::Ground;
 use crate::sys::{child::Order, durable};
 
+/// What failures of the two are of.
+const BEFORE: &str = "the hook before";
+const AFTER: &str = "the hook after";
+
 /// Runs the hook before a snapshot, if there is one. A failure is the error where the settings say so, and told otherwise.
 pub fn before(source: &Source, ground: &Ground<'_>) -> Result<Option<Failure>, ProduceError> {
     let Some(line) = &source.hooks.before else { return Ok(None) };
     match hook(source, "before", line, "", ground, ground.stop) {
         Ok(()) => Ok(None),
         Err(why) if source.hooks.on_failure == OnFailure::Abort => Err(ProduceError::Hook { why }),
-        Err(why) => Ok(Some(Failure { what: "the hook before".into(), why, is_kept: false })),
+        Err(why) => Ok(Some(Failure { what: BEFORE.into(), why, is_kept: false })),
     }
 }
 
@@ -24,7 +28,12 @@ pub fn before(source: &Source, ground: &Ground<'_>) -> Result<Option<Failure>, P
 pub fn after(source: &Source, status: &str, ground: &Ground<'_>) -> Option<Failure> {
     let line = source.hooks.after.as_ref()?;
     let why = hook(source, "after", line, status, ground, &AtomicBool::new(false)).err()?;
-    Some(Failure { what: "the hook after".into(), why, is_kept: false })
+    Some(Failure { what: AFTER.into(), why, is_kept: false })
+}
+
+/// Whether the settings of a source have the hook that a failure is of.
+pub(super) fn has(source: &Source, what: &str) -> bool {
+    (what == BEFORE && source.hooks.before.is_some()) || (what == AFTER && source.hooks.after.is_some())
 }
 
 fn hook(
@@ -49,10 +58,15 @@ fn hook(
     for line in String::from_utf8_lossy(&said).lines() {
         tracing::info!("{name}: the hook {which}: {line}");
     }
-    if let Err(e) = kept {
-        tracing::warn!("{name}: cannot keep what the hook {which} said: {e}");
-    }
-    if ended.is_good() { Ok(()) } else { Err(ended.why()) }
+    let all = match kept {
+        Ok(file) if !said.is_empty() => format!("; the end of all it said is in {}", file.display()),
+        Ok(_) => String::new(),
+        Err(e) => {
+            tracing::warn!("{name}: cannot keep what the hook {which} said: {e}");
+            String::new()
+        }
+    };
+    if ended.is_good() { Ok(()) } else { Err(ended.why_of_both() + &all) }
 }
 
 /// What a source is called: its name, or its path.
@@ -69,10 +83,12 @@ pub(super) fn label_of_file(source: &Source) -> String {
     }
 }
 
-/// Keeps the end of what a program said, where a person can read it: `<state>/output/<name>.log`.
-pub(super) fn keep(state: &Path, name: &str, said: &[u8]) -> Result<(), durable::Error> {
+/// Keeps the end of what a program said, where a person can read it: `<state>/output/<name>.log`. Gives that file.
+pub(super) fn keep(state: &Path, name: &str, said: &[u8]) -> Result<PathBuf, durable::Error> {
     let dir = state.join("output");
     durable::create_dirs(&dir, 0o700)?;
     let said = &said[said.len().saturating_sub(crate::sys::child::KEPT_BYTES)..];
-    durable::replace(&dir.join(format!("{name}.log")), said, 0o600)
+    let file = dir.join(format!("{name}.log"));
+    durable::replace(&file, said, 0o600)?;
+    Ok(file)
 }

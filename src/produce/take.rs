@@ -5,7 +5,7 @@ use crate::config::kinds::{Kind, PostgresMode};
 use crate::config::model::Source;
 use crate::produce::error::{Failure, ProduceError, Produced};
 use crate::produce::run::{self, Ground, produce};
-use crate::produce::{base, hooks};
+use crate::produce::{base, hooks, note};
 use crate::sys::durable;
 
 /// What a snapshot came to.
@@ -20,11 +20,16 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// All that failed beside the capture: what could not be produced, and hooks.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.produced.failures.iter().chain(&self.hooks)
+    }
+
     /// Whether everything was produced and captured, and every hook ended well.
     pub fn is_whole(&self) -> bool {
         let r = &self.report;
         let captured = r.problems.is_empty() && r.fuzzy.is_empty() && r.altered.is_empty() && !r.forked;
-        captured && self.produced.failures.is_empty() && self.hooks.is_empty()
+        captured && self.failures().next().is_none()
     }
 }
 
@@ -48,7 +53,9 @@ pub fn take<E: From<ProduceError>>(
     capture: impl FnOnce() -> Result<Report, E>,
 ) -> Result<Taken, E> {
     let mut failed = Vec::new();
-    let taken = hooks::before(source, ground).map_err(E::from).and_then(|failure| {
+    let before = hooks::before(source, ground);
+    let is_known = before.is_ok();
+    let taken = before.map_err(E::from).and_then(|failure| {
         failed.extend(failure);
         produce_and_capture(source, ground, capture)
     });
@@ -58,6 +65,10 @@ pub fn take<E: From<ProduceError>>(
         Err(_) => "failed",
     };
     failed.extend(hooks::after(source, status, ground));
+    // Where there was no snapshot for the hook before, whoever asked for it has failed.
+    if is_known || !failed.is_empty() {
+        note::note_hooks(source, ground, &failed);
+    }
     match taken {
         Ok(taken) => Ok(Taken { hooks: failed, ..taken }),
         Err(e) => {

@@ -1,9 +1,12 @@
 //! How well each source was protected.
 
 use crate::capture::watching::heartbeat;
-use crate::repo::audit::{
-    check::Trail,
-    event::{Kind, value_bytes},
+use crate::repo::{
+    audit::{
+        check::Trail,
+        event::{Kind, value_bytes},
+    },
+    collect::locks,
 };
 use crate::report::{
     coverage::{self, Span, cover},
@@ -23,11 +26,13 @@ use std::os::unix::ffi::OsStrExt as _;
 /// All sources of the repository, and those of the settings that have no snapshot yet.
 pub(super) fn sources(ask: &Ask<'_>, to: Instant, trail: &Trail) -> Result<Vec<Protected>, ReportError> {
     let index = ask.at.reader()?;
+    let kept = locks::locks(ask.at.repo(), ask.at.dir())?;
     let mut known = index.sources()?;
     known.sort_by(|a, b| (&a.host, &a.root).cmp(&(&b.host, &b.root)));
     let mut out = Vec::new();
     for source in &known {
-        out.push(protected(ask, to, trail, &index, source)?);
+        let policy = Policy::of(ask.config, source).with_kept(kept.get(&source.id));
+        out.push(protected((ask, trail), to, &index, (source, &policy))?);
     }
     for source in &ask.config.sources {
         let root = source.path.as_os_str().as_bytes();
@@ -70,11 +75,10 @@ fn objective(ask: &Ask<'_>, host: &str, root: &[u8]) -> Option<i64> {
 }
 
 fn protected(
-    ask: &Ask<'_>,
+    (ask, trail): (&Ask<'_>, &Trail),
     to: Instant,
-    trail: &Trail,
     index: &crate::index::tree::Reader,
-    source: &Source,
+    (source, policy): (&Source, &Policy),
 ) -> Result<Protected, ReportError> {
     let all = index.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), i64::MAX as usize)?;
     let since = all.first().map(|s| s.time);
@@ -92,14 +96,11 @@ fn protected(
     let missed_count = missed.len() as u64;
     missed.sort_by_key(|s| s.from.0.0.saturating_sub(s.to.0.0));
     missed.truncate(SOME);
-    let own = Policy::of(ask.config, source);
-    let in_settings = source.host == ask.config.host
-        && ask.config.sources.iter().any(|s| s.path.as_os_str().as_bytes() == source.root);
     let lost = index.lost(source.num)?.into_iter().filter(|l| l.before >= ask.from && l.after <= to);
     Ok(Protected {
         host: text(&source.host),
         source: path::show(&source.root),
-        in_settings,
+        in_settings: policy.is_named,
         since: since.map(When),
         last: in_span.last().map(|s| When(s.time)),
         recovery_points: in_span.len() as u64,
@@ -113,7 +114,7 @@ fn protected(
         gaps: gaps.iter().take(SOME).map(gap).collect(),
         gap_count: gaps.len() as u64,
         lost: lost.map(|l| lost_stretch(&l, to)).collect(),
-        retention: if in_settings { own.words() } else { Vec::new() },
+        retention: if policy.is_named { policy.words() } else { Vec::new() },
     })
 }
 

@@ -25,6 +25,7 @@ use crate::repo::{
 use crate::retention::{
     plan::{Moment, Terms, Verdict, plan},
     policy::Policy,
+    vain,
 };
 use crate::types::{
     ids::{Id, Snap},
@@ -137,12 +138,7 @@ impl Maintenance<'_> {
         let reader = self.at.reader()?;
         let mut plans = Vec::new();
         for source in reader.sources()?.into_iter().filter(|s| s.host == self.config.host) {
-            let mut policy = Policy::of(self.config, &source);
-            for window in locks.get(&source.id).into_iter().flatten() {
-                if !policy.locks.contains(window) {
-                    policy.locks.push(*window);
-                }
-            }
+            let policy = Policy::of(self.config, &source).with_kept(locks.get(&source.id));
             let snapshots = reader.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), usize::MAX >> 1)?;
             let moments: Vec<Moment> = snapshots.iter().map(|s| Moment { time: s.time, number: s.number }).collect();
             let now = believed(&moments, self.now);
@@ -190,6 +186,8 @@ impl Maintenance<'_> {
     ) -> Result<Maintained, MaintainError> {
         let mut done = Maintained::default();
         self.note_locks(plans, audit)?;
+        let in_vain = plans.iter().filter_map(|plan| vain::line(&plan.source, &plan.policy));
+        in_vain.for_each(|line| tracing::warn!("{line}"));
         self.restore(plans, &mut done)?;
         self.look_for_named()?;
         let mut collector = Collector::begin(self.at, &self.config.host, progress)?;

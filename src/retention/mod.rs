@@ -32,3 +32,4 @@ pub mod plan;
 pub mod policy;
 #[cfg(test)]
 mod promise_tests;
+pub mod vain;

@@ -104,7 +104,7 @@ pub fn plan(terms: &Terms<'_>, snapshots: &[Moment]) -> Vec<Verdict> {
     let mut moments = snapshots.to_vec();
     moments.sort_unstable();
     let asked = terms.asked();
-    let locked = terms.policy.locks.iter().map(|window| terms.since(*window)).min();
+    let locked = terms.policy.all_locks().map(|window| terms.since(window)).min();
     let holds: Vec<&Hold> = terms.holds.iter().filter(|hold| hold.is_in_force(terms.slack())).collect();
     let verdict = |n: usize, moment: &Moment| {
         let next = moments.get(n + 1).map(|next| next.time);
@@ -157,6 +157,7 @@ mod tests {
         let policy = Policy {
             rules: rules.iter().map(|(rule, window)| (*rule, window.parse().unwrap())).collect(),
             locks: lock.iter().map(|window| window.parse().unwrap()).collect(),
+            ..Policy::default()
         };
         let moments: Vec<Moment> =
             times.iter().enumerate().map(|(n, t)| Moment { time: at(t), number: Snap(n as u64 + 1) }).collect();
@@ -255,7 +256,7 @@ mod tests {
     fn no_snapshot_and_the_ends_of_time() {
         let (source, zone) = (source(), Zone::utc());
         let rules = Rule::ALL.into_iter().map(|rule| (rule, "1y".parse().unwrap())).collect();
-        let policy = Policy { rules, locks: Vec::new() };
+        let policy = Policy { rules, ..Policy::default() };
         for now in [i64::MIN, 0, i64::MAX] {
             let terms = Terms { source: &source, policy: &policy, zone: &zone, now: Instant(now), holds: &[] };
             assert!(plan(&terms, &[]).is_empty());

@@ -1,5 +1,6 @@
 //! What holds for one source: the rules of the settings, joined.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::config::{model::Config, retention::Retention};
@@ -91,8 +92,12 @@ impl Rule {
 pub struct Policy {
     /// The rules, each with its window, the finest first. Without one, everything is kept.
     pub rules: Vec<(Rule, Window)>,
-    /// The ages below which nothing is released; each holds.
+    /// The ages below which nothing is released, by the settings; each holds.
     pub locks: Vec<Window>,
+    /// The same, as the repository keeps them; each holds, whatever the settings say.
+    pub kept_locks: Vec<Window>,
+    /// Whether the settings name the source.
+    pub is_named: bool,
 }
 
 impl Policy {
@@ -116,7 +121,46 @@ impl Policy {
         let mut locks: Vec<Window> = table.lock.into_iter().chain(other_lock).collect();
         locks.dedup();
         let rules = Rule::ALL.into_iter().zip(windows).filter_map(|(rule, window)| Some((rule, window?)));
-        Policy { rules: rules.collect(), locks }
+        Policy { rules: rules.collect(), locks, kept_locks: Vec::new(), is_named: true }
+    }
+
+    /// The same with the locks of the source that the repository keeps, if it keeps any.
+    pub fn with_kept(self, locks: Option<&Vec<Window>>) -> Policy {
+        Policy { kept_locks: locks.cloned().unwrap_or_default(), ..self }
+    }
+
+    /// All locks that hold, each once.
+    pub fn all_locks(&self) -> impl Iterator<Item = Window> {
+        let mut all = [&self.locks[..], &self.kept_locks].concat();
+        let mut seen = HashSet::new();
+        all.retain(|window| seen.insert(*window));
+        all.into_iter()
+    }
+
+    /// The locks that count: those that no longer one of the repository goes before.
+    pub fn locks_that_count(&self) -> impl Iterator<Item = Window> {
+        let longest = self.longest_kept();
+        self.all_locks().filter(move |lock| longest.is_none_or(|kept| !kept.is_longer_than(*lock)))
+    }
+
+    /// Whether a lock is one of those that the repository keeps.
+    pub fn is_kept(&self, lock: Window) -> bool {
+        self.kept_locks.contains(&lock)
+    }
+
+    /// What the settings say of the lock in vain, since the repository keeps a longer one; nothing where it is not so.
+    pub fn without_effect(&self) -> Option<String> {
+        let kept = self.longest_kept().filter(|_| self.is_named)?;
+        let why = format!("has no effect: a lock of {} is kept in the repository, for ever", kept.words());
+        match longest(&self.locks) {
+            None => Some(format!("that the settings name no lock {why}")),
+            Some(own) if kept.is_longer_than(own) => Some(format!("the lock of {} in the settings {why}", own.words())),
+            Some(_) => None,
+        }
+    }
+
+    fn longest_kept(&self) -> Option<Window> {
+        longest(&self.kept_locks)
     }
 
     /// It in words, a line each: `the end of each day for 90 days`.
@@ -126,7 +170,11 @@ impl Policy {
         if self.keeps_everything() {
             lines.push("everything, for ever: it has no rule".to_owned());
         }
-        lines.extend(self.locks.iter().map(|window| format!("locked: nothing younger than {} goes", window.words())));
+        lines.extend(self.locks_that_count().map(|lock| {
+            let kept = if self.is_kept(lock) { "; this lock is kept in the repository" } else { "" };
+            format!("locked: nothing younger than {} goes{kept}", lock.words())
+        }));
+        lines.extend(self.without_effect());
         lines
     }
 
@@ -134,6 +182,10 @@ impl Policy {
     pub fn keeps_everything(&self) -> bool {
         self.rules.is_empty()
     }
+}
+
+fn longest(locks: &[Window]) -> Option<Window> {
+    locks.iter().copied().reduce(|a, b| if b.is_longer_than(a) { b } else { a })
 }
 
 #[cfg(test)]
@@ -163,8 +215,27 @@ mod tests {
         assert_eq!(of("/b").rules, [(Rule::Weekly, window("5w"))]);
         assert_eq!(of("/b").locks, [window("2y"), window("1y")]);
         assert!(of("/c").keeps_everything() && of("/c").locks == [window("1y")]);
-        for other in [of("/gone"), policy(text, "there", "/a"), policy("[[source]]\npath = \"/a\"", "here", "/a")] {
+        for other in [of("/gone"), policy(text, "there", "/a")] {
             assert_eq!(other, Policy::default());
         }
+        let named = policy("[[source]]\npath = \"/a\"", "here", "/a");
+        assert_eq!(named, Policy { is_named: true, ..Policy::default() });
+    }
+
+    #[test]
+    fn what_the_repository_keeps_holds_whatever_the_settings_say() {
+        let kept: Vec<Window> = ["30d", "2y"].map(|text| text.parse().unwrap()).into();
+        let words = |lock: &str| {
+            let text = format!("[[source]]\npath = \"/a\"\n[retention]\nevery = \"1d\"\n{lock}");
+            policy(&text, "here", "/a").with_kept(Some(&kept)).words()[1..].to_vec()
+        };
+        let held = "locked: nothing younger than 2 years goes; this lock is kept in the repository";
+        let vain = "has no effect: a lock of 2 years is kept in the repository, for ever";
+        assert_eq!(words(""), [held, &format!("that the settings name no lock {vain}")]);
+        assert_eq!(words("lock = \"90d\""), [held, &format!("the lock of 90 days in the settings {vain}")]);
+        assert_eq!(words("lock = \"2y\""), [held]);
+        assert_eq!(words("lock = \"3y\""), ["locked: nothing younger than 3 years goes", held]);
+        let other = policy("", "there", "/a").with_kept(Some(&kept)).words();
+        assert_eq!(other[1..], [held], "these settings have no say there");
     }
 }

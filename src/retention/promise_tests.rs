@@ -84,7 +84,7 @@ impl World {
     fn new(zone: &str, rules: &[(Rule, Window)], lock: Option<Window>) -> World {
         World {
             zone: Zone::named(zone).unwrap(),
-            policy: Policy { rules: rules.to_vec(), locks: lock.into_iter().collect() },
+            policy: Policy { rules: rules.to_vec(), locks: lock.into_iter().collect(), ..Policy::default() },
             source: Source { id: Id([1; 16]), num: SourceNum(1), host: "host".into(), root: b"/srv".to_vec() },
             all: BTreeSet::new(),
             kept: BTreeSet::new(),

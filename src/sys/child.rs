@@ -22,6 +22,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often it is looked after.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// So many of the last lines of a stream are told.
+const LINES: usize = 4;
+
 /// A program to be run.
 #[derive(Debug)]
 pub struct Order {
@@ -244,12 +247,17 @@ impl Ended {
 
     /// How it ended and the last lines it said, in one line.
     pub fn why(&self) -> String {
-        let said = text(&self.stderr);
-        let mut last: Vec<&str> = said.lines().map(str::trim_end).filter(|l| !l.is_empty()).rev().take(4).collect();
-        last.reverse();
-        match last.is_empty() {
-            true => self.to_string(),
-            false => format!("{self}; it said: {}", last.join(" | ")),
+        match last_lines(&self.stderr) {
+            None => self.to_string(),
+            Some(said) => format!("{self}; it said: {said}"),
+        }
+    }
+
+    /// The same, with the last lines it printed.
+    pub fn why_of_both(&self) -> String {
+        match last_lines(&self.stdout) {
+            None => self.why(),
+            Some(printed) => format!("{}; it printed: {printed}", self.why()),
         }
     }
 }
@@ -264,6 +272,14 @@ impl fmt::Display for Ended {
             _ => write!(f, "it ended with {}", self.status),
         }
     }
+}
+
+/// The last lines in one, if there are any.
+fn last_lines(bytes: &[u8]) -> Option<String> {
+    let said = text(bytes);
+    let mut last: Vec<&str> = said.lines().map(str::trim_end).filter(|l| !l.is_empty()).rev().take(LINES).collect();
+    last.reverse();
+    (!last.is_empty()).then(|| last.join(" | "))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -367,6 +383,7 @@ mod tests {
         let ended = Order::shell("echo out; echo one >&2; echo two >&2; exit 7").run(&GO).unwrap();
         assert!(!ended.is_good());
         assert_eq!(ended.why(), "it ended with status 7; it said: one | two");
+        assert_eq!(ended.why_of_both(), "it ended with status 7; it said: one | two; it printed: out");
         assert_eq!(ended.stdout, b"out\n");
         assert!(Order::shell("test \"$X\" = y").env("X", "y").run(&GO).unwrap().is_good());
         assert_eq!(Order::new("/nonexistent").run(&GO).unwrap_err().kind(), io::ErrorKind::NotFound);

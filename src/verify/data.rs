@@ -21,11 +21,13 @@ use std::{
 /// What a thread reads at once, in frames.
 const BATCH: usize = 16;
 
-/// The frames to read: all, or a random part by a seed.
+/// The frames to read: all, or a random part by a seed, which is at least one.
 pub(super) fn choose(mut frames: Vec<FrameRow>, options: &Options, report: &mut Report) -> Vec<FrameRow> {
     if let Some(percent) = options.subset_percent {
         report.seed = Some(options.seed);
-        let below = (percent / 100.0 * u64::MAX as f64) as u64;
+        // Where there is anything to read, at least one is.
+        let first = frames.iter().map(|row| draw(options.seed, row)).min().unwrap_or(0);
+        let below = ((percent / 100.0 * u64::MAX as f64) as u64).max(first);
         frames.retain(|row| draw(options.seed, row) <= below);
     }
     frames

@@ -13,6 +13,9 @@ use crate::repo::{
 };
 use crate::verify::report::Report;
 
+/// What a problem of the audit trail is a problem of.
+pub(super) const TRAIL: &str = "audit trail";
+
 /// Checks them all.
 pub(super) fn check(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
     collection(at, report)?;
@@ -88,13 +91,13 @@ fn trail(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
         Ok(trail) => trail,
         Err(AuditError::Repo(e)) => return Err(e),
         Err(e) => {
-            report.problem(names::AUDIT, "audit trail", e.to_string());
+            report.problem(names::AUDIT, TRAIL, e.to_string());
             return Ok(());
         }
     };
     for problem in &trail.problems {
         report
-            .problem(&problem.object, "audit trail", &problem.what)
+            .problem(&problem.object, TRAIL, &problem.what)
             .lost("what the entry told")
             .advise("`bygone audit verify` says when it was written; put back a good copy of the object");
     }
@@ -107,7 +110,7 @@ fn named_snapshots(at: &Attached, trail: &Trail, report: &mut Report) -> Result<
         Ok(missing) => missing,
         Err(AuditError::Repo(e)) => return Err(e),
         Err(e) => {
-            report.problem(names::AUDIT, "audit trail", e.to_string());
+            report.problem(names::AUDIT, TRAIL, e.to_string());
             return Ok(());
         }
     };

@@ -1,12 +1,15 @@
 //! What is told of a check to those who were not there: the note of this host, and the entry of the audit trail.
 
 use crate::repo::{
-    audit::event::{Event, Kind, Outcome},
+    audit::{
+        event::{Event, Kind, Outcome},
+        found,
+    },
     error::RepoError,
     verified::{self, Verification},
 };
 use crate::sys::clock;
-use crate::verify::{check::Options, report::Report};
+use crate::verify::{check::Options, others::TRAIL, report::Report};
 use std::path::Path;
 
 /// So many problems are told in the audit trail.
@@ -26,7 +29,12 @@ pub fn note(dir: &Path, report: &Report) -> Result<(), RepoError> {
         problems: report.problems.len() as u64,
         first: report.problems.first().map(ToString::to_string),
     };
-    verified::note(dir, made)
+    verified::note(dir, made)?;
+    // The trail was checked with the rest.
+    match report.problems.iter().any(|problem| problem.part == TRAIL) {
+        true => Ok(()),
+        false => found::note(dir, None),
+    }
 }
 
 /// How it ended.

@@ -22,8 +22,15 @@ fn what_commands_print_is_captured_and_what_fails_is_no_backup() {
     std::fs::write(world.at("in"), "two\n").unwrap();
     std::fs::write(world.at("may-fail"), "half of the sec").unwrap();
     std::fs::write(world.at("fail"), "").unwrap();
-    let (_, told) = world.good(3, &["snapshot", "dumps"]);
+    let (out, told) = world.good(3, &["--json", "snapshot", "dumps"]);
     assert!(told.contains("dumps: bad.txt: it ended with status 1; it said: why"), "{told}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let failed: Vec<_> = report["failures"].as_array().unwrap().iter().map(|f| (&f["what"], &f["kept"])).collect();
+    assert_eq!(failed, [(&"bad.txt".into(), &true.into()), (&"slow.txt".into(), &true.into())], "{out}");
+    assert_eq!(
+        (&report["failures"][0]["why"], &report["unreadable"]),
+        (&"it ended with status 1; it said: why".into(), &serde_json::json!([]))
+    );
     assert!(told.contains("slow.txt: it was ended after 2 s"), "{told}");
     assert_eq!(stamp(), before);
     assert_eq!(world.cat(&produced.join("good.txt"), "latest"), b"two\n");
@@ -121,9 +128,31 @@ fn hooks_run_around_a_snapshot_and_their_failure_is_told() {
     assert!(after().ends_with("incremental failed\n"), "{}", after());
     assert_ne!(world.run(&["cat", root.join("new").to_str().unwrap(), "--at", "latest"]).0, 0);
 
-    world.settings(&hooked("exit 9", "continue"));
-    let (_, told) = world.good(3, &["snapshot", "work"]);
-    assert!(told.contains("the hook before: it ended with status 9"), "{told}");
+    world.settings(&hooked("echo half; echo no room >&2; exit 9", "continue"));
+    let (out, told) = world.good(3, &["--json", "snapshot", "work"]);
+    let file = world.at("state/output/work-before.log");
+    let why = format!(
+        "it ended with status 9; it said: no room; it printed: half; the end of all it said is in {}",
+        file.display()
+    );
+    assert!(told.contains(&format!("the hook before: {why}")), "{told}");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "half\nno room\n");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let failures = serde_json::json!([{ "what": "the hook before", "why": why, "kept": false }]);
+    assert_eq!((&report["failures"], &report["unreadable"]), (&failures, &serde_json::json!([])));
     assert!(after().ends_with("partial\n"), "{}", after());
     assert_eq!(world.cat(&root.join("new"), "latest"), b"x");
+    // It is a finding until it works, or is gone from the settings.
+    let is_found = || world.run(&["health"]).1.contains("/root: a hook of it failed when it ran last, ");
+    assert!(is_found());
+    let (metrics, _) = world.good(0, &["metrics"]);
+    assert!(metrics.lines().any(|l| l.starts_with("bygone_source_failures{") && l.ends_with(" 1")), "{metrics}");
+    world.settings(&hooked("true", "continue"));
+    world.good(0, &["snapshot", "work"]);
+    assert!(!is_found());
+    world.settings(&hooked("exit 9", "continue"));
+    world.good(3, &["snapshot", "work"]);
+    assert!(is_found());
+    world.settings("[[source]]\npath = \"DIR/root\"\nname = \"work\"\n");
+    assert!(!is_found());
 }

@@ -18,12 +18,13 @@ use crate::repo::{
         check::{self, Problem, Trail},
         entry::{self, Stored},
         event::{Event, Kind, Outcome as Ended, bytes_value, value_bytes},
+        found::{self, Found},
     },
     error::RepoError,
     names,
     open::Repository,
 };
-use crate::sys::durable;
+use crate::sys::{clock, durable};
 use crate::types::{path, time::Instant, when::show};
 
 /// Runs one of them.
@@ -123,6 +124,7 @@ fn verify(context: &Context, args: &AuditVerify) -> Result<Outcome, Failure> {
         accept(context, &repo, &trail.problems)?;
         trail.accepted.append(&mut trail.problems);
     }
+    let noted = note(&state_dir_of(&context.config.state, repo.id()), &trail);
     let mut out = context.out();
     for (problem, accepted) in both(&trail) {
         match context.json {
@@ -146,7 +148,23 @@ fn verify(context: &Context, args: &AuditVerify) -> Result<Outcome, Failure> {
         out.line(format_args!("checked {entries} entries of {runs} runs of programs: {found}"))?;
     }
     out.finish()?;
-    Ok(if trail.problems.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(if trail.problems.is_empty() { noted } else { Outcome::Partial })
+}
+
+/// Notes what was found, for `bygone health`.
+fn note(dir: &Path, trail: &Trail) -> Outcome {
+    let found = trail.problems.first().map(|first| Found {
+        at_ns: clock::now().0,
+        problems: trail.problems.len() as u64,
+        first: problem_words(first),
+    });
+    match found::note(dir, found.as_ref()) {
+        Ok(()) => Outcome::Done,
+        Err(e) => {
+            tracing::error!("`bygone health` does not know of this check: {e}");
+            Outcome::Partial
+        }
+    }
 }
 
 /// What is wrong, and whether it is accepted.

@@ -15,6 +15,7 @@ use crate::config::model::Config;
 use crate::daemon::{host::Host, protocol::What, run};
 use crate::progress::Quiet;
 use crate::repo::{attach::Attached, audit::writer::Audit};
+use crate::retention::vain;
 use crate::sys::service::Started;
 
 /// Runs the service.
@@ -85,6 +86,11 @@ impl Host for Line {
             // An entry that can't be written has been told.
             Ok(context) => drop(trail::note_policy(&context, at.repo(), audit)),
             Err(e) => tracing::error!("the rules of retention are not in the audit trail: {}", e.in_a_line()),
+        }
+        match vain::without_effect(config, at) {
+            Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{line}")),
+            // Maintenance tells it again, and does nothing without the locks.
+            Err(e) => tracing::warn!("it is not known which locks the repository keeps: {e}"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `bygone retention show` and `simulate`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::{Past, clean, json_bytes, json_time};
 use crate::cli::sizes::show_size;
 use crate::cli::trail;
-use crate::repo::holds::force;
+use crate::repo::{collect::locks, holds::force};
 use crate::retention::{
     cost::{self, Bytes, Costs, Uses},
     plan::{Moment, Reason, Terms, Verdict, plan},
@@ -26,6 +26,7 @@ use crate::types::{
     path,
     snapshot::Source,
     time::Instant,
+    when::window::Window,
 };
 
 /// Runs one of them.
@@ -38,12 +39,12 @@ pub fn run(context: &Context, command: &Retention) -> Result<Outcome, Failure> {
 
 fn show(context: &Context, args: &Show) -> Result<Outcome, Failure> {
     let past = Past::open(context)?;
-    let (holds, now) = (holds(&past)?, clock::now());
+    let (holds, locks, now) = (holds(&past)?, locks(&past)?, clock::now());
     let audit = trail::open(context, past.at.repo());
     let recorded = trail::note_policy(context, past.at.repo(), &audit);
     let mut out = context.out();
     for source in sources(context, &past, &args.sources)? {
-        let policy = Policy::of(&context.config, &source);
+        let policy = Policy::of(&context.config, &source).with_kept(locks.get(&source.id));
         let all = Shown { from: Instant(i64::MIN), next: None };
         let mut cases: Vec<&str> = holds
             .iter()
@@ -92,8 +93,12 @@ fn sources(context: &Context, past: &Past, wanted: &[PathBuf]) -> Result<Vec<Sou
 fn policy_json(policy: &Policy) -> Value {
     let rules: serde_json::Map<String, Value> =
         policy.rules.iter().map(|(rule, window)| (rule.word().to_owned(), json!(window.to_string()))).collect();
-    let locks: Vec<String> = policy.locks.iter().map(ToString::to_string).collect();
-    json!({ "rules": rules, "locks": locks, "keeps_everything": policy.keeps_everything() })
+    let locks: Vec<String> = policy.locks_that_count().map(|lock| lock.to_string()).collect();
+    let kept: Vec<String> = policy.kept_locks.iter().map(ToString::to_string).collect();
+    json!({
+        "rules": rules, "locks": locks, "locks_in_repository": kept, "without_effect": policy.without_effect(),
+        "keeps_everything": policy.keeps_everything(),
+    })
 }
 
 /// The plan of a source.
@@ -111,10 +116,10 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Outcome, Failure> {
     };
     let chosen = past.chosen(&args.sources)?;
     // What sources share costs as their policies together have it.
-    let holds = holds(&past)?;
+    let (holds, locks) = (holds(&past)?, locks(&past)?);
     let mut plans = Vec::new();
     for source in past.sources()? {
-        plans.push(planned(context, &past, source, (now, &holds))?);
+        plans.push(planned(context, &past, (source, &locks), (now, &holds))?);
     }
     let uses = Uses::new(plans.iter().map(|p| (p.source.num, &p.verdicts[..])));
     let costs = cost::costs(&past.index, &uses)?;
@@ -143,13 +148,20 @@ fn holds(past: &Past) -> Result<Vec<Hold>, Failure> {
     force::in_force(past.at.repo(), past.at.dir()).into_failure()
 }
 
+/// The locks that the repository keeps, by source.
+type Locks = HashMap<Id, Vec<Window>>;
+
+fn locks(past: &Past) -> Result<Locks, Failure> {
+    locks::locks(past.at.repo(), past.at.dir()).into_failure()
+}
+
 fn planned(
     context: &Context,
     past: &Past,
-    source: Source,
+    (source, locks): (Source, &Locks),
     (now, holds): (Instant, &[Hold]),
 ) -> Result<Planned, Failure> {
-    let policy = Policy::of(&context.config, &source);
+    let policy = Policy::of(&context.config, &source).with_kept(locks.get(&source.id));
     let snapshots = past.index.snapshots(source.num, Instant(i64::MIN), Instant(i64::MAX), i64::MAX as usize)?;
     let moments: Vec<Moment> = snapshots.iter().map(|s| Moment { time: s.time, number: s.number }).collect();
     let terms = Terms { source: &source, policy: &policy, zone: &past.zone, now, holds };
@@ -165,7 +177,7 @@ impl Planned {
     /// The reasons there can be, with the windows they have.
     fn reasons(&self) -> Vec<(Reason, Option<String>)> {
         let rules = self.policy.rules.iter().map(|(rule, window)| (Reason::Rule(*rule), Some(window.to_string())));
-        let lock = self.policy.locks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let lock = self.policy.locks_that_count().map(|lock| lock.to_string()).collect::<Vec<_>>().join(", ");
         let no_rule = self.policy.keeps_everything().then_some((Reason::NoRule, None));
         let held: BTreeSet<&str> = self
             .verdicts
@@ -209,6 +221,7 @@ fn tell(past: &Past, p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Re
     for (reason, window) in p.reasons() {
         let (kept, only, cost) = p.by(&reason, costs);
         let named = window.map_or_else(|| reason.to_string(), |window| format!("{reason} {window}"));
+        let named = if reason == Reason::Lock { named + kept_text(&p.policy) } else { named };
         let anyway: String = p.anyway(&reason).iter().map(|(other, n)| anyway_text(other, *n, kept)).collect();
         out.line(format_args!("    {named}: keeps {kept}, {only} of them alone; costs {}{anyway}", bytes_text(cost)))?;
     }
@@ -218,6 +231,11 @@ fn tell(past: &Past, p: &Planned, costs: &Costs, all: bool, out: &mut Out) -> Re
         out.line(format_args!("    {}  {what}", past.show(v.moment.time)))?;
     }
     Ok(())
+}
+
+/// Where the lock is one that the repository keeps, it is said.
+fn kept_text(policy: &Policy) -> &'static str {
+    if policy.locks_that_count().any(|lock| policy.is_kept(lock)) { " (kept in the repository)" } else { "" }
 }
 
 /// What keeps instants of a rule too, so that the rule costs nothing for them.

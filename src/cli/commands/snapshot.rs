@@ -18,6 +18,7 @@ use crate::cli::trail;
 use crate::config::model::{IoClass, Source};
 use crate::daemon::protocol::{Answer, What};
 use crate::produce::{
+    error as produced,
     go_on::tell_failures,
     run::Ground,
     take::{self, TakeError, Taken},
@@ -53,8 +54,11 @@ fn by_service(context: &Context, args: &Snapshot) -> Result<Option<Outcome>, Fai
     let zone = context.zone()?;
     let reached = service::ask(context, what, &mut |answer| match answer {
         Answer::Taken(taken) => {
-            let source = Source::new(taken.source.clone());
-            failed = failed.take().or(tell(context, &source, &taken.report()).err());
+            // By its name, as without a service.
+            let own = context.config.sources.iter().find(|source| source.path == taken.source);
+            let source = own.cloned().unwrap_or_else(|| Source::new(taken.source.clone()));
+            let failures = taken.failures.clone();
+            failed = failed.take().or(tell(context, &source, &taken.report(), &failures).err());
         }
         Answer::Held(held) => tracing::warn!("{}", held.told(&zone)),
         Answer::Missing { why } => tracing::error!("{why}"),
@@ -84,8 +88,8 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
         let taken = take(context, &at, source, args.tier.into(), (&*bar, &signals.flag()));
         let recorded = trail::told(audit.record(event(context, source, &taken)));
         let taken = taken?;
-        tell(context, source, &taken.report)?;
-        tell_failures(source, taken.produced.failures.iter().chain(&taken.hooks));
+        let failures: Vec<produced::Failure> = taken.failures().cloned().collect();
+        tell(context, source, &taken.report, &failures)?;
         outcome = outcome.and(recorded);
         if !taken.is_whole() {
             outcome = Outcome::Partial;
@@ -171,11 +175,12 @@ fn event(context: &Context, source: &Source, taken: &Result<Taken, Failure>) -> 
         .about("source", bytes_value(path_bytes(&source.path)));
     match taken {
         Err(failure) => event.detail("why", failure.in_short()),
-        Ok(Taken { report, produced, hooks }) => {
+        Ok(taken) => {
+            let report = &taken.report;
             let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
             let event = event.detail("altered", report.altered.len());
-            let failures = produced.failures.iter().chain(hooks).map(|f| format!("{}: {}", f.what, f.why));
-            let event = event.detail("failures", failures.collect::<Vec<_>>());
+            let event =
+                event.detail("failures", taken.failures().map(produced::Failure::to_string).collect::<Vec<_>>());
             report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
         }
     }
@@ -186,11 +191,16 @@ fn path_bytes(path: &std::path::Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
 
-/// Says what a capture did.
-pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), Failure> {
+/// Says what a capture did, what could not be produced for it, and which hooks failed.
+pub fn tell(
+    context: &Context,
+    source: &Source,
+    report: &Report,
+    failures: &[produced::Failure],
+) -> Result<(), Failure> {
     let (mut out, zone) = (context.out(), context.zone()?);
     if context.json {
-        out.json(&as_json(source, report))?;
+        out.json(&as_json(source, report, failures))?;
     } else if !context.quiet {
         if let Some(s) = &report.snapshot {
             let c = &s.counts;
@@ -232,13 +242,14 @@ pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), F
             path::show(&path)
         );
     }
+    tell_failures(source, failures.iter());
     if !report.altered.is_empty() {
         tracing::error!("{} file(s) changed without a change of their times", report.altered.len());
     }
     Ok(())
 }
 
-fn as_json(source: &Source, report: &Report) -> Value {
+fn as_json(source: &Source, report: &Report, failures: &[produced::Failure]) -> Value {
     let snapshot = report.snapshot.as_ref().map(|s| {
         json!({
             "number": s.number.0, "time_ns": s.time.0, "time": show::exact_name(s.time), "tier": s.tier.word(),
@@ -250,8 +261,10 @@ fn as_json(source: &Source, report: &Report) -> Value {
         report.problems.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
     let altered: Vec<String> = report.altered.iter().map(|p| path::show(p)).collect();
     let fuzzy: Vec<String> = report.fuzzy.iter().map(|p| path::show(p)).collect();
+    let failures: Vec<Value> =
+        failures.iter().map(|f| json!({ "what": f.what, "why": f.why, "kept": f.is_kept })).collect();
     json!({
         "source": source.path, "snapshot": snapshot, "looked_at": report.seen, "sockets": report.sockets,
-        "unreadable": problems, "fuzzy": fuzzy, "altered": altered,
+        "unreadable": problems, "fuzzy": fuzzy, "altered": altered, "failures": failures,
     })
 }

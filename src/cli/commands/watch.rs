@@ -252,7 +252,7 @@ fn tell(
         }
         Event::Captured(report) => {
             note_unread(&report, unread);
-            if let Err(failure) = snapshot::tell(context, source, &report) {
+            if let Err(failure) = snapshot::tell(context, source, &report, &[]) {
                 tracing::error!("{failure}");
             }
             first();

@@ -9,6 +9,7 @@ pub mod check;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod found;
 pub(super) mod known;
 pub mod named;
 pub mod place;

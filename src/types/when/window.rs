@@ -73,6 +73,25 @@ impl Window {
         first().unwrap_or(Instant(i64::MIN))
     }
 
+    /// Whether it reaches further back than another, with months and years as long as they are on average.
+    pub fn is_longer_than(self, other: Window) -> bool {
+        self.average_s() > other.average_s()
+    }
+
+    fn average_s(self) -> u64 {
+        let Window::Last(count, unit) = self else { return u64::MAX };
+        let unit_s: u64 = match unit {
+            Unit::Second => 1,
+            Unit::Minute => 60,
+            Unit::Hour => 3600,
+            Unit::Day => 86_400,
+            Unit::Week => 7 * 86_400,
+            Unit::Month => 2_629_746,
+            Unit::Year => 12 * 2_629_746,
+        };
+        u64::from(count) * unit_s
+    }
+
     /// For people: `90 days`, `1 year`, `ever`.
     pub fn words(self) -> String {
         match self {
@@ -127,6 +146,16 @@ fn names(unit: Unit) -> (&'static str, &'static str) {
 mod tests {
     use super::*;
     use crate::types::when::show::show_second;
+
+    #[test]
+    fn of_two_one_is_longer() {
+        let longer = |a: &str, b: &str| a.parse::<Window>().unwrap().is_longer_than(b.parse().unwrap());
+        for (long, short) in [("forever", "900y"), ("1y", "364d"), ("5w", "1month"), ("25h", "1d"), ("13months", "1y")]
+        {
+            assert!(longer(long, short) && !longer(short, long), "{long} and {short}");
+        }
+        assert!(!longer("12months", "1y") && !longer("7d", "1w"));
+    }
 
     #[test]
     fn lengths_are_read_and_written() {
