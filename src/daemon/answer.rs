@@ -150,7 +150,7 @@ fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8
             false => format!("cannot capture {path}: {}", told(&*e)),
         })?;
         tasks::captured(source, &report);
-        whole &= report.problems.is_empty() && report.fuzzy.is_empty() && report.altered.is_empty();
+        whole &= report.problems.is_empty() && report.fuzzy_count() == 0 && report.altered.is_empty();
         to(Answer::Taken(Taken::new(source.path.clone(), &report)));
     }
     for why in witness::told_known(&current.at) {

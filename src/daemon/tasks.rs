@@ -175,6 +175,9 @@ pub(super) fn captured(source: &Source, report: &Report) {
     for fuzzy in &report.fuzzy {
         tracing::warn!("{}: changed all the time while it was read", show(fuzzy));
     }
+    for problem in &report.no_image {
+        tracing::warn!("{}: {}", show(&problem.path), problem.why);
+    }
     for altered in &report.altered {
         tracing::error!("{}: its bytes have changed, and neither its times nor its size", show(altered));
     }

@@ -81,7 +81,7 @@ impl Trail {
         let event = match taken {
             Err(e) => event.detail("why", told(&**e)),
             Ok(report) => {
-                let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
+                let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy_count());
                 let event = event.detail("altered", report.altered.len());
                 report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
             }

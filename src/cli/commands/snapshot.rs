@@ -172,7 +172,7 @@ fn event(context: &Context, source: &Source, taken: &Result<Taken, Failure>) -> 
     match taken {
         Err(failure) => event.detail("why", failure.in_short()),
         Ok(Taken { report, produced, hooks }) => {
-            let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
+            let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy_count());
             let event = event.detail("altered", report.altered.len());
             let failures = produced.failures.iter().chain(hooks).map(|f| format!("{}: {}", f.what, f.why));
             let event = event.detail("failures", failures.collect::<Vec<_>>());
@@ -224,6 +224,10 @@ pub fn tell(context: &Context, source: &Source, report: &Report) -> Result<(), F
         let path = path::join(root, fuzzy);
         tracing::warn!("{}: changed all the time while it was read: its content may mix two states", path::show(&path));
     }
+    for problem in &report.no_image {
+        let path = path::join(root, &problem.path);
+        tracing::warn!("{}: {}", path::show(&path), problem.why);
+    }
     for altered in &report.altered {
         let path = path::join(root, altered);
         tracing::error!(
@@ -249,9 +253,11 @@ fn as_json(source: &Source, report: &Report) -> Value {
     let problems: Vec<Value> =
         report.problems.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
     let altered: Vec<String> = report.altered.iter().map(|p| path::show(p)).collect();
+    let no_image: Vec<Value> =
+        report.no_image.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
     let fuzzy: Vec<String> = report.fuzzy.iter().map(|p| path::show(p)).collect();
     json!({
         "source": source.path, "snapshot": snapshot, "looked_at": report.seen, "sockets": report.sockets,
-        "unreadable": problems, "fuzzy": fuzzy, "altered": altered,
+        "unreadable": problems, "fuzzy": fuzzy, "no_image": no_image, "altered": altered,
     })
 }
