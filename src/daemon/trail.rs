@@ -59,7 +59,7 @@ impl Trail {
             Watching::Captured(report) => self.captures.captured(source, report.snapshot.as_ref()),
             Watching::Failed(e, _) => self.captures.failed(source, &e.to_string()),
             Watching::RootGone => self.captures.ended(source),
-            Watching::Watching(..) | Watching::RootBack(_) => Ok(()),
+            Watching::Watching(..) | Watching::Begins | Watching::RootBack(_) => Ok(()),
         });
     }
 
