@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
 
 mod common;
+#[path = "common/loopfs.rs"]
+mod loopfs;
 
 use bygone::crypto::seal::ObjectKind;
 use bygone::repo::{
@@ -390,7 +392,11 @@ impl Case {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let hosts = fs::read_dir(dir.join("repo/audit")).unwrap().map(|e| e.unwrap().path());
+    entries_at(&dir.join("repo"))
+}
+
+fn entries_at(repo: &Path) -> Vec<PathBuf> {
+    let hosts = fs::read_dir(repo.join("audit")).unwrap().map(|e| e.unwrap().path());
     let mut all: Vec<PathBuf> = hosts.flat_map(|host| fs::read_dir(host).unwrap().map(|e| e.unwrap().path())).collect();
     all.sort();
     all
@@ -465,6 +471,37 @@ fn commands_leave_their_entries_and_what_is_altered_is_told() {
     assert_eq!((case.run(&["audit", "verify"]).0, is_told()), (3, true));
     case.run(&["audit", "verify", "--accept"]);
     assert!(!is_told());
+}
+
+/// A repository that is mounted read-only can't keep an entry: that is told, and what was asked for is done all the same.
+#[test]
+fn a_read_only_repository_keeps_no_entry_and_gives_everything() {
+    let case = Case::new();
+    let dir = case.dir();
+    let Some(disk) = loopfs::LoopFs::make("ext4", 24) else { return };
+    let (repo, on_disk) = (dir.join("repo"), disk.path().join("repo"));
+    loopfs::run(Command::new("cp").arg("-a").args([&repo, &on_disk])).unwrap();
+    let settings = fs::read_to_string(dir.join("bygone.toml")).unwrap();
+    let there = settings.replace(&format!("{repo:?}"), &format!("{on_disk:?}"));
+    fs::write(dir.join("bygone.toml"), there).unwrap();
+    case.ok(&["-q", "snapshot"]);
+    let remount = |how: &str| loopfs::run(Command::new("mount").args(["-o", how]).arg(disk.path())).unwrap();
+    remount("remount,ro");
+    let (file, to) = (dir.join("src/file"), dir.join("to"));
+    let restore = ["restore", file.to_str().unwrap(), "--at", "latest", "--to", to.to_str().unwrap()];
+    for args in [&["verify", "--read-data"][..], &restore] {
+        let (status, out, told) = case.run(args);
+        assert!(status == 0 && told.contains("since the repository is read-only"), "{args:?}: {status}: {out}{told}");
+        assert!(told.contains("cannot store the entry audit/"), "{told}");
+    }
+    assert_eq!(fs::read_to_string(to.join("file")).unwrap(), "first");
+    remount("remount,rw");
+    // Another reason is as it was.
+    let of_host = entries_at(&on_disk)[0].parent().unwrap().to_owned();
+    loopfs::run(Command::new("chattr").arg("+i").arg(&of_host)).unwrap();
+    let (status, out, told) = case.run(&["verify"]);
+    loopfs::run(Command::new("chattr").arg("-i").arg(&of_host)).unwrap();
+    assert!(status == 3 && told.contains("what was done is not in the audit trail: "), "{status}: {out}{told}");
 }
 
 #[test]

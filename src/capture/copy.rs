@@ -1,6 +1,6 @@
 //! Reading a node with a stable look: its attributes and content as they were at one moment.
 
-use crate::capture::exclusive;
+use crate::capture::{database, exclusive};
 use crate::index::{
     rows::{Piece, Row},
     tree::Reader,
@@ -33,6 +33,15 @@ const RELEASE_BYTES: u64 = 8 << 20;
 /// Says when so many bytes may be read, by returning.
 pub type Admit<'a> = &'a dyn Fn(u64) -> io::Result<()>;
 
+/// Why a content may not be one that there was at any moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fuzzy {
+    /// It never held still while it was read.
+    Changed,
+    /// It is a database as its bytes stand, for this reason, and not an image.
+    NoImage(String),
+}
+
 /// A node as it was read.
 #[derive(Debug)]
 pub struct Copied {
@@ -42,8 +51,10 @@ pub struct Copied {
     pub attr: Attr,
     /// The content; runs are [`Run::Hole`] and [`Run::Known`].
     pub content: Content,
-    /// It never held still.
-    pub fuzzy: bool,
+    /// Why its content is fuzzy, if it is.
+    pub fuzzy: Option<Fuzzy>,
+    /// Its content begins as an SQLite database.
+    pub database: bool,
     /// It was changed so shortly before that its times can't tell a later change.
     pub racy: bool,
     /// Bytes that were read from it.
@@ -92,7 +103,7 @@ pub fn copy_dir(fd: &OwnedFd) -> io::Result<Copied> {
 }
 
 fn plain(stat: &Stat, racy: bool, attr: Attr, content: Content) -> Copied {
-    Copied { stat: *stat, attr, content, fuzzy: false, racy, read_bytes: 0 }
+    Copied { stat: *stat, attr, content, fuzzy: None, database: false, racy, read_bytes: 0 }
 }
 
 pub(super) fn is_racy(stat: &Stat) -> bool {
@@ -133,7 +144,7 @@ fn copy_file(
     let mut read_bytes = 0;
     for attempt in 1.. {
         let racy = is_racy(&before);
-        let (runs, size, data) = read_runs(&fd, &before, ingest, admit)?;
+        let Contents { runs, size, data, database } = read_runs(&fd, &before, ingest, admit)?;
         read_bytes += data;
         let xattrs = meta::xattrs(&fd)?;
         let flags = meta::flags(&fd)?;
@@ -144,7 +155,8 @@ fn copy_file(
             attr.size = size;
             attr.blocks = data.div_ceil(512);
             let content = if runs.is_empty() { Content::None } else { Content::Runs(runs) };
-            return Ok(Copied { stat: after, attr, content, fuzzy: !stable, racy, read_bytes });
+            let fuzzy = (!stable).then_some(Fuzzy::Changed);
+            return Ok(Copied { stat: after, attr, content, fuzzy, database, racy, read_bytes });
         }
         before = after;
     }
@@ -161,25 +173,30 @@ pub(super) fn copy_other(
     admit: Admit<'_>,
 ) -> Result<Copied, IngestError> {
     let fd: OwnedFd = std::fs::File::open(from)?.into();
-    let (runs, size, data) = read_runs(&fd, &stat::of(&fd)?, ingest, admit)?;
+    let Contents { runs, size, data, database } = read_runs(&fd, &stat::of(&fd)?, ingest, admit)?;
     let mut attr = attr_of(stat, xattrs, flags);
     attr.size = size;
     attr.blocks = data.div_ceil(512);
     let content = if runs.is_empty() { Content::None } else { Content::Runs(runs) };
-    Ok(Copied { stat: Stat { size, ..*stat }, attr, content, fuzzy: false, racy, read_bytes: data })
+    Ok(Copied { stat: Stat { size, ..*stat }, attr, content, fuzzy: None, database, racy, read_bytes: data })
 }
 
-/// The runs of a file, how long they are together, and how many bytes of them are data.
-fn read_runs(
-    fd: &OwnedFd,
-    stat: &Stat,
-    ingest: &mut Ingest,
-    admit: Admit<'_>,
-) -> Result<(Vec<Run>, u64, u64), IngestError> {
+/// What was read of a file.
+struct Contents {
+    runs: Vec<Run>,
+    /// How long they are together.
+    size: u64,
+    /// How many bytes of them are data.
+    data: u64,
+    /// Whether they begin as an SQLite database.
+    database: bool,
+}
+
+fn read_runs(fd: &OwnedFd, stat: &Stat, ingest: &mut Ingest, admit: Admit<'_>) -> Result<Contents, IngestError> {
     let mut runs = Vec::new();
-    let (mut at, mut data) = (0, 0);
+    let (mut at, mut data, mut database) = (0, 0, false);
     if stat.size == 0 {
-        return Ok((runs, 0, 0));
+        return Ok(Contents { runs, size: 0, data, database });
     }
     let mut cache = CacheGuard::look(fd, stat.size);
     for segment in Segments::new(fd, stat) {
@@ -193,6 +210,7 @@ fn read_runs(
             let room = usize::try_from(segment.end - at).unwrap_or(usize::MAX).min(buffer.len());
             admit(room as u64)?;
             let n = read::read_at(fd, &mut buffer[..room], at)?;
+            database |= at == 0 && buffer[..n].starts_with(database::HEADER);
             at += n as u64;
             if at - released >= RELEASE_BYTES {
                 cache.release(fd, at);
@@ -204,14 +222,14 @@ fn read_runs(
         if at < segment.end {
             // The file was cut off while it was read: `stat` will say so.
             cache.finish(fd);
-            return Ok((runs, at, data));
+            return Ok(Contents { runs, size: at, data, database });
         }
     }
     if at < stat.size {
         runs.push(Run::Hole(stat.size - at));
     }
     cache.finish(fd);
-    Ok((runs, stat.size, data))
+    Ok(Contents { runs, size: stat.size, data, database })
 }
 
 /// The content of a known version as runs by hash, to compare with what was read.

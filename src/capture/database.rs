@@ -5,7 +5,7 @@
 //! the database: its version has the later of the two times.
 
 use crate::capture::{
-    copy::{self, Copied},
+    copy::{self, Copied, Fuzzy},
     exclusive,
     report::CaptureError,
     worker::{Dir, Pending, Worker},
@@ -28,7 +28,8 @@ use std::{
     sync::Arc,
 };
 
-const HEADER: &[u8] = b"SQLite format 3\0";
+/// What every database begins with.
+pub(super) const HEADER: &[u8] = b"SQLite format 3\0";
 /// The smallest page: every database is a number of them.
 const PAGE: u64 = 512;
 /// What stands beside a database.
@@ -38,6 +39,8 @@ const WRITE_VERSION: (usize, u8) = (18, 2);
 
 /// Why a database is not taken by an image.
 type NoImage = String;
+
+const CUT: &str = "its size is no whole number of pages: it was cut short, or other bytes were added to it";
 
 /// The name of the database that a file with this name would stand beside.
 pub(super) fn base_of(name: &[u8]) -> Option<&[u8]> {
@@ -115,8 +118,15 @@ impl Worker<'_> {
         let shared = self.shared;
         let plain =
             |worker: &mut Self| Ok(copy::copy(&dir.fd, name, stat, &mut worker.ingest, &|bytes| shared.admit(bytes))?);
-        if !self.shared.scope.has_databases() || !may_be(stat) {
+        if !self.shared.scope.has_databases() {
             return plain(self);
+        }
+        if !may_be(stat) {
+            let copied = plain(self)?;
+            return match copied.database && self.is_to_be_database(dir, name) {
+                true => self.as_it_stands(dir, name, copied, CUT.to_owned()),
+                false => Ok(copied),
+            };
         }
         let Some(head) = self.header(dir, name, stat) else { return plain(self) };
         // Nobody has it open for writing, or the WAL would be there: its bytes are whole, if they hold still.
@@ -126,7 +136,11 @@ impl Worker<'_> {
         };
         if at_rest() {
             let copied = plain(self)?;
-            if !copied.fuzzy && at_rest() {
+            let opened = self.opened(dir, name, stat);
+            if copied.fuzzy.is_none() && at_rest() {
+                if let Err(why) = opened {
+                    return self.as_it_stands(dir, name, copied, why);
+                }
                 self.leave_out_sides(dir, name)?;
                 return Ok(copied);
             }
@@ -137,15 +151,32 @@ impl Worker<'_> {
                 Ok(copied)
             }
             Err(why) => {
-                let shown = path::show(&path::join(self.shared.root_path, &path::join(&dir.rel, name)));
-                tracing::warn!(
-                    "{shown}: there is no image of this SQLite database: {why}; its bytes are captured as they are"
-                );
                 let copied = plain(self)?;
-                self.read_sides(dir, name)?;
-                Ok(Copied { fuzzy: true, ..copied })
+                self.as_it_stands(dir, name, copied, why)
             }
         }
+    }
+
+    /// A database of which there is no image, as its bytes were read, with what lies beside it.
+    fn as_it_stands(&mut self, dir: &Arc<Dir>, name: &[u8], copied: Copied, why: NoImage) -> Result<Copied, CopyError> {
+        self.read_sides(dir, name)?;
+        let why = format!("there is no image of this SQLite database: {why}; its bytes are captured as they are");
+        // Where it did not even hold still, it is read again.
+        let racy = copied.racy || copied.fuzzy.is_some();
+        Ok(Copied { fuzzy: Some(Fuzzy::NoImage(why)), racy, ..copied })
+    }
+
+    /// Whether a file that begins as a database is to be captured as one.
+    fn is_to_be_database(&self, dir: &Dir, name: &[u8]) -> bool {
+        let scope = &self.shared.scope;
+        scope.finds_databases() || scope.is_named_database(&path::join(&dir.rel, name))
+    }
+
+    /// Whether SQLite can open a database that nobody writes to.
+    fn opened(&self, dir: &Dir, name: &[u8], seen: &Stat) -> Result<(), NoImage> {
+        let full = path::join(self.shared.root_path, &path::join(&dir.rel, name));
+        let _held = exclusive::hold(seen.place);
+        image::look(std::path::Path::new(OsStr::from_bytes(&full))).map_err(|e| e.to_string())
     }
 
     fn copy_image(&mut self, dir: &Dir, name: &[u8], seen: &Stat) -> Result<Result<Copied, NoImage>, CopyError> {
@@ -174,6 +205,9 @@ impl Worker<'_> {
         }
         if !is_it() {
             return Ok(Err("it was replaced while it was read".into()));
+        }
+        if let Err(e) = image::look(&to) {
+            return Ok(Err(e.to_string()));
         }
         let shared = self.shared;
         let admit = |bytes| shared.admit(bytes);

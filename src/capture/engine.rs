@@ -2,10 +2,11 @@
 
 use crate::capture::{
     compare::{Verdict, compare, is_same_node},
-    copy, database, freeze,
+    copy::{self, Fuzzy},
+    database, freeze,
     pace::Pace,
     queue::Queue,
-    report::{CaptureError, Report},
+    report::{CaptureError, Problem, Report},
     resolve::resolve,
     scope::Scope,
     way,
@@ -198,7 +199,7 @@ pub fn capture(
     if record.is_empty() && !settings.always && !first && !restated {
         record.discard()?;
     } else {
-        let counts = Counts { unreadable: report.problems.len() as u64, fuzzy: report.fuzzy.len() as u64, ..counts };
+        let counts = Counts { unreadable: report.problems.len() as u64, fuzzy: report.fuzzy_count() as u64, ..counts };
         report.snapshot = Some(record.finish(shared.next.counters(), counts)?);
     }
     way.note()?;
@@ -253,7 +254,8 @@ impl Sink<'_> {
                 Out::Framed(framed) => record.frame(framed)?,
                 Out::Seen { parent, name, place, seen } => record.seen(parent, &name, place.dev, place.ino, seen)?,
                 Out::Problem(problem) => self.report.problems.push(problem),
-                Out::Fuzzy(path) => self.report.fuzzy.push(path),
+                Out::Fuzzy(path, Fuzzy::Changed) => self.report.fuzzy.push(path),
+                Out::Fuzzy(path, Fuzzy::NoImage(why)) => self.report.no_image.push(Problem { path, why }),
                 Out::Altered(path) => self.report.altered.push(path),
                 Out::Socket => self.report.sockets += 1,
                 Out::Counted { seen, read_bytes } => {

@@ -5,7 +5,7 @@ use crate::repo::error::RepoError;
 use crate::types::{path, snapshot::Snapshot};
 use std::io;
 
-/// Something that could not be captured; the rest was.
+/// Something that could not be captured as it should; the rest was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
     /// The path, relative to the source's root.
@@ -23,6 +23,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Files that never held still while they were read: their content may mix two states.
     pub fuzzy: Vec<Vec<u8>>,
+    /// SQLite databases that are captured as their bytes stand, and why there is no image of them. They are fuzzy too.
+    pub no_image: Vec<Problem>,
     /// Files whose bytes a full capture found changed without a change of their times: damage, or somebody who hid a change.
     pub altered: Vec<Vec<u8>>,
     /// Whether another writer of the source was found, so that this is the history of another name.
@@ -33,6 +35,13 @@ pub struct Report {
     pub seen: u64,
     /// Files read, with their bytes and the time it took (ns): what a budget goes by.
     pub large: Vec<(Vec<u8>, u64, i64)>,
+}
+
+impl Report {
+    /// How many files are fuzzy.
+    pub fn fuzzy_count(&self) -> usize {
+        self.fuzzy.len() + self.no_image.len()
+    }
 }
 
 /// Why a capture ended without a snapshot.

@@ -2,7 +2,7 @@
 
 use crate::capture::{
     compare::{Verdict, compare, same_attr},
-    copy::{Copied, known_runs, shorten},
+    copy::{Copied, Fuzzy, known_runs, shorten},
     database::CopyError,
     report::CaptureError,
     worker::{Dir, Known, Out, Pending, Worker, lock},
@@ -19,6 +19,14 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
+
+/// What of a node is new.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum New {
+    Nothing,
+    Attributes,
+    Content,
+}
 
 /// Files above this size are told to the budget.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -53,34 +61,43 @@ impl Worker<'_> {
             let path = path::join(&dir.rel, &name);
             self.emit(Out::Large { path, bytes: copied.read_bytes, ns })?;
         }
-        if copied.fuzzy {
-            self.emit(Out::Fuzzy(path::join(&dir.rel, &name)))?;
-        }
+        let full_path = || path::join(&dir.rel, &name);
+        let fuzzy = copied.fuzzy.clone().map(|why| (full_path(), why));
         let unexplained = self.shared.full && is_unexplained(&known, &copied);
-        let path = unexplained.then(|| path::join(&dir.rel, &name));
+        let path = unexplained.then(full_path);
         self.read_bytes += copied.read_bytes;
         self.shared.progress.add(1, copied.read_bytes);
-        let changed = self.state(dir.node, name, copied, known)?;
-        if let Some(path) = path.filter(|_| changed) {
+        let new = self.state(dir.node, name, copied, known)?;
+        if let Some(path) = path.filter(|_| new == New::Content) {
             self.emit(Out::Altered(path))?;
+        }
+        if let Some((path, why)) = fuzzy.filter(|_| new != New::Nothing) {
+            self.emit(Out::Fuzzy(path, why))?;
         }
         Ok(true)
     }
 
-    /// States what was read. Whether its content is new.
+    /// States what was read, as far as it is new.
     pub(super) fn state(
         &mut self,
         parent: Node,
         name: Vec<u8>,
         copied: Copied,
         known: Known,
-    ) -> Result<bool, CaptureError> {
+    ) -> Result<New, CaptureError> {
+        let stands = matches!(copied.fuzzy, Some(Fuzzy::NoImage(_))) && !copied.racy;
+        let seen = Out::Seen {
+            parent,
+            name: name.clone(),
+            place: self.shared.live(copied.stat.place),
+            seen: copied.stat.ctime,
+        };
         let version = |worker: &Worker<'_>, copied: Copied, content| Version {
             ver: worker.shared.next.ver(),
             place: worker.shared.live(copied.stat.place),
             attr: copied.attr,
             content,
-            fuzzy: copied.fuzzy,
+            fuzzy: copied.fuzzy.is_some(),
             racy: copied.racy,
         };
         match known {
@@ -88,7 +105,9 @@ impl Worker<'_> {
                 let mut copied = copied;
                 let content = std::mem::replace(&mut copied.content, Content::None);
                 let op = Op::Add(Entry { parent, name, node }, version(self, copied, content));
-                self.hold(op).map(|()| true)
+                self.hold(op)?;
+                self.noted.extend(stands.then_some(seen));
+                Ok(New::Content)
             }
             Known::Row(row) => {
                 let mut copied = copied;
@@ -96,16 +115,19 @@ impl Worker<'_> {
                 let index = self.ingest.index();
                 let mut before = row.attr.clone();
                 before.xattrs = index.xattrs(row.xattr)?;
-                if content == Content::Same && same_attr(&before, &copied.attr) && row.fuzzy == copied.fuzzy {
-                    let (place, seen) = (self.shared.live(copied.stat.place), copied.stat.ctime);
-                    if !copied.racy && (row.seen != Some(seen) || row.place != place) {
-                        self.emit(Out::Seen { parent, name, place, seen })?;
+                if content == Content::Same && same_attr(&before, &copied.attr) && row.fuzzy == copied.fuzzy.is_some() {
+                    let (place, ctime) = (self.shared.live(copied.stat.place), copied.stat.ctime);
+                    let held_still = !copied.racy && copied.fuzzy != Some(Fuzzy::Changed);
+                    if held_still && (row.seen != Some(ctime) || row.place != place) {
+                        self.emit(seen)?;
                     }
-                    return Ok(false);
+                    return Ok(New::Nothing);
                 }
-                let is_new = content != Content::Same;
+                let new = if content == Content::Same { New::Attributes } else { New::Content };
                 let op = Op::Set(Entry { parent, name, node: row.node }, version(self, copied, content));
-                self.hold(op).map(|()| is_new)
+                self.hold(op)?;
+                self.noted.extend(stands.then_some(seen));
+                Ok(new)
             }
         }
     }
@@ -154,7 +176,9 @@ impl Worker<'_> {
 fn is_unexplained(known: &Known, copied: &Copied) -> bool {
     match known {
         Known::Row(row) => {
-            row.attr.kind() == Kind::File && !copied.fuzzy && compare(row, &copied.stat, false) == Verdict::Unchanged
+            row.attr.kind() == Kind::File
+                && copied.fuzzy.is_none()
+                && compare(row, &copied.stat, false) == Verdict::Unchanged
         }
         Known::New(_) => false,
     }

@@ -45,6 +45,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// So long at most what has been produced waits for the rest of it: much of it that takes hours is captured by and by.
 const PRODUCER: Duration = Duration::from_secs(600);
+/// Why there is a gap where capture was held still.
+const PAUSED: &str = "paused";
 /// The loop looks at the stop flag this often.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -53,6 +55,8 @@ const TICK: Duration = Duration::from_millis(200);
 pub enum Event {
     /// Watching has begun, by this watcher.
     Watching(&'static str, WatchStatus),
+    /// The first capture begins.
+    Begins,
     /// A snapshot was made, or nothing had changed.
     Captured(Report),
     /// A capture failed; what it would have captured is tried again.
@@ -126,7 +130,8 @@ pub enum WatchingError {
     Capture(#[from] CaptureError),
 }
 
-/// Watches a source until `stop` is set. Begins with a capture of all that changed while nothing watched.
+/// Watches a source until `stop` is set. Begins with a capture of all that changed while nothing watched, as soon as capture is
+/// not held still.
 pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) -> Result<(), WatchingError> {
     let (to, hints) = crossbeam_channel::bounded(HINTS);
     let watcher = watcher::start(&options.source.path, &watch_options(options), to)?;
@@ -148,9 +153,10 @@ pub fn watch(mut writer: SourceWriter, mut scope: Scope, options: &Options<'_>) 
         beat: None,
         held: None,
         pauses: Vec::new(),
+        missed: None,
         waiting: None,
     };
-    state.catch_up(&mut writer, &mut scope)?;
+    state.begin(&mut writer, &mut scope)?;
     while !options.stop.load(Ordering::Relaxed) {
         let due = state.listen() && !state.waits_for_producer();
         state.answer(&mut writer, &mut scope);
@@ -199,6 +205,8 @@ struct Watching<'a> {
     held: Option<Instant>,
     /// Times in which it was, and something changed.
     pauses: Vec<Gap>,
+    /// The time before watching began, until a capture has it.
+    missed: Option<Gap>,
     /// What is due waits for its producer since then.
     waiting: Option<time::Instant>,
 }
@@ -211,6 +219,14 @@ fn resting(paths: &[&[u8]]) -> Option<String> {
         let (n, first) = (paths.len(), first.join(", "));
         format!("{n} large file(s) have changed again and wait, to keep to large-file-share: {first}{more}")
     })
+}
+
+/// The time since a source was seen last, if it ever was.
+fn missed(writer: &SourceWriter, why: &str) -> Option<Gap> {
+    let (head, now) = (writer.head(), clock::now());
+    let seen = heartbeat(writer.attached().dir(), &writer.source().root).map(|h| Instant(h.seen_until_ns));
+    let from = seen.map_or(head.time, |seen| seen.max(head.time)).min(now);
+    (head.number > Snap(0)).then(|| Gap { subtree: Vec::new(), from, to: now, why: why.into() })
 }
 
 fn gaps(batch: &Batch, to: Instant) -> Vec<Gap> {
@@ -231,15 +247,28 @@ fn capture(
 }
 
 impl Watching<'_> {
+    /// The first capture, as soon as nothing holds it still.
+    fn begin(&mut self, writer: &mut SourceWriter, scope: &mut Scope) -> Result<(), WatchingError> {
+        let held = self.is_held();
+        self.missed = missed(writer, if held { PAUSED } else { "nothing watched" });
+        while self.is_held() {
+            if self.options.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.listen();
+            self.answer(writer, scope);
+            self.heartbeat(writer)?;
+        }
+        Ok(self.catch_up(writer, scope)?)
+    }
+
     /// The first capture: everything, and the time since the last one as a gap.
     fn catch_up(&mut self, writer: &mut SourceWriter, scope: &mut Scope) -> Result<(), CaptureError> {
-        let mut plan = Plan::everything();
+        (self.options.events)(Event::Begins);
+        let batch = self.take();
         let now = clock::now();
-        if writer.head().number > Snap(0) {
-            let seen = heartbeat(writer.attached().dir(), &writer.source().root).map(|h| Instant(h.seen_until_ns));
-            let from = seen.map_or(writer.head().time, |seen| seen.max(writer.head().time)).min(now);
-            plan.gaps.push(Gap { subtree: Vec::new(), from, to: now, why: "nothing watched".into() });
-        }
+        let gaps = self.missed.iter().cloned().chain(gaps(&batch, now)).collect();
+        let plan = Plan { gaps, soft_gaps: self.pauses.clone(), ..Plan::everything() };
         self.options.progress.start(&format!("capturing {}", self.options.source.path.display()), None);
         let report = self.capture(writer, scope, &plan, self.options.progress);
         self.options.progress.finish();
@@ -321,7 +350,7 @@ impl Watching<'_> {
     /// The time up to now in which capture was held still is a gap, if something changed in it.
     fn note_pause(&mut self, now: Instant) {
         let dirty = self.dirty.ready_at().is_some();
-        let gap = |from| Gap { subtree: Vec::new(), from, to: now, why: "paused".into() };
+        let gap = |from| Gap { subtree: Vec::new(), from, to: now, why: PAUSED.into() };
         self.pauses.extend(self.held.filter(|_| dirty).map(gap));
     }
 
@@ -334,7 +363,8 @@ impl Watching<'_> {
             self.note_pause(now);
             self.held = self.held.map(|_| now);
             let batch = self.take();
-            let plan = Plan { gaps: gaps(&batch, now), soft_gaps: self.pauses.clone(), ..Plan::everything() };
+            let gaps = self.missed.iter().cloned().chain(gaps(&batch, now)).collect();
+            let plan = Plan { gaps, soft_gaps: self.pauses.clone(), ..Plan::everything() };
             let how =
                 Settings { capture: self.options.capture, tier, always: true, progress: &*steering.alive, stop: &stop };
             let result = capture(writer, scope, &plan, &how);
@@ -437,6 +467,7 @@ impl Watching<'_> {
         self.backoff = BACKOFF.0;
         self.retry_at = None;
         self.pauses.clear();
+        self.missed = None;
         for (path, bytes, ns) in &report.large {
             let cost = Duration::from_nanos((*ns).max(0) as u64);
             self.dirty.captured(path, *bytes, cost, time::Instant::now());
@@ -452,7 +483,11 @@ impl Watching<'_> {
         writer.attached().check_in_place()?;
         let status = self.watcher.status();
         // What is dirty has been seen to have changed, but not been captured: then only the last capture counts.
-        let seen = if self.dirty.ready_at().is_none() && !status.root_gone { clock::now() } else { writer.head().time };
+        let seen = match &self.missed {
+            Some(missed) => missed.from,
+            None if self.dirty.ready_at().is_none() && !status.root_gone => clock::now(),
+            None => writer.head().time,
+        };
         let show = |path: &[u8]| crate::types::path::show(path);
         let resting = resting(&self.dirty.resting(time::Instant::now()));
         let beat = Heartbeat {

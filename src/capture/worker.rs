@@ -1,6 +1,7 @@
 //! One thread of a capture, and what the threads share.
 
 use crate::capture::{
+    copy::Fuzzy,
     pace::Pace,
     queue::Queue,
     report::{CaptureError, Problem},
@@ -150,7 +151,7 @@ pub(super) enum Out {
     Framed(Framed),
     Seen { parent: Node, name: Vec<u8>, place: Place, seen: Time },
     Problem(Problem),
-    Fuzzy(Vec<u8>),
+    Fuzzy(Vec<u8>, Fuzzy),
     Altered(Vec<u8>),
     Socket,
     Counted { seen: u64, read_bytes: u64 },
@@ -165,6 +166,8 @@ pub(super) struct Worker<'a> {
     out: Vec<Out>,
     /// Versions whose content is not in a frame yet.
     pub(super) held: Vec<Op>,
+    /// What is noted when everything is stated.
+    pub(super) noted: Vec<Out>,
     pub(super) listing: dir::Listing,
     pub(super) scratch: Vec<u8>,
     pub(super) seen: u64,
@@ -183,6 +186,7 @@ impl<'a> Worker<'a> {
             to,
             out: Vec::new(),
             held: Vec::new(),
+            noted: Vec::new(),
             listing: dir::Listing::new(),
             scratch: Vec::new(),
             seen: 0,
@@ -206,12 +210,13 @@ impl<'a> Worker<'a> {
 
     /// Hands everything on that is left; everything read is durable. Gives the bytes stored.
     pub(super) fn finish(mut self) -> Result<u64, CaptureError> {
-        let held = std::mem::take(&mut self.held);
+        let (held, mut noted) = (std::mem::take(&mut self.held), std::mem::take(&mut self.noted));
         let (seen, read_bytes) = (self.seen, self.read_bytes);
         let mut out = std::mem::take(&mut self.out);
         let (framed, stored) = self.ingest.finish()?;
         out.extend(framed.into_iter().map(Out::Framed));
         out.extend(held.into_iter().map(Out::Op));
+        out.append(&mut noted);
         out.push(Out::Counted { seen, read_bytes });
         self.to.send(out).map_err(|_| CaptureError::Stopped)?;
         Ok(stored)

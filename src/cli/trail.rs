@@ -43,10 +43,15 @@ pub fn open(context: &Context, repo: &Arc<Repository>) -> Audit {
     Audit::open(repo.clone(), &dir, who(context), Arc::new(SystemClock))
 }
 
-/// Tells where an entry could not be written. The command has then not done all that it should.
+/// Tells where an entry could not be written. The command has then not done all that it should, except where the store is
+/// read-only: then there is nothing it could do.
 pub fn told(recorded: Result<(), AuditError>) -> Outcome {
     match recorded {
         Ok(()) => Outcome::Done,
+        Err(e) if e.is_read_only() => {
+            tracing::warn!("what was done is not in the audit trail, since the repository is read-only: {e}");
+            Outcome::Done
+        }
         Err(e) => {
             tracing::error!("what was done is not in the audit trail: {e}");
             Outcome::Partial

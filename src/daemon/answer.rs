@@ -151,7 +151,7 @@ fn snapshot(asked: &Asked<'_>, current: &Current, (names, tier): (&[PathBuf], u8
         })?;
         let report = &taken.report;
         tasks::captured(source, report);
-        whole &= report.problems.is_empty() && report.fuzzy.is_empty() && report.altered.is_empty();
+        whole &= report.problems.is_empty() && report.fuzzy_count() == 0 && report.altered.is_empty();
         whole &= taken.failures().next().is_none();
         to(Answer::Taken(Taken::new(source.path.clone(), &taken)));
     }

@@ -167,6 +167,8 @@ pub struct Taken {
     #[serde(default)]
     pub failures: Vec<Failure>,
     fuzzy: Vec<Vec<u8>>,
+    #[serde(default)]
+    no_image: Vec<(Vec<u8>, String)>,
     altered: Vec<Vec<u8>>,
     #[serde(default)]
     forked: bool,
@@ -205,12 +207,14 @@ impl Taken {
             fuzzy: s.counts.fuzzy,
         });
         let some = |paths: &[Vec<u8>]| paths.iter().take(PATHS_MAX).cloned().collect();
+        let told = |all: &[Problem]| all.iter().take(PATHS_MAX).map(|p| (p.path.clone(), p.why.clone())).collect();
         Taken {
             source,
             snapshot,
-            problems: report.problems.iter().take(PATHS_MAX).map(|p| (p.path.clone(), p.why.clone())).collect(),
+            problems: told(&report.problems),
             failures: taken.failures().take(PATHS_MAX).cloned().collect(),
             fuzzy: some(&report.fuzzy),
+            no_image: told(&report.no_image),
             altered: some(&report.altered),
             forked: report.forked,
             sockets: report.sockets,
@@ -236,10 +240,12 @@ impl Taken {
                 fuzzy: s.fuzzy,
             },
         });
+        let problems = |all: Vec<(Vec<u8>, String)>| all.into_iter().map(|(path, why)| Problem { path, why }).collect();
         Report {
             snapshot,
-            problems: self.problems.into_iter().map(|(path, why)| Problem { path, why }).collect(),
+            problems: problems(self.problems),
             fuzzy: self.fuzzy,
+            no_image: problems(self.no_image),
             altered: self.altered,
             forked: self.forked,
             sockets: self.sockets,

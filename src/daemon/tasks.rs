@@ -88,16 +88,11 @@ fn watch(shared: &Arc<Shared>, current: &Current, source: &Source, place: &str) 
     }
 }
 
-/// Watches a source. While everything is paused nothing is begun: the time until then is a gap as any in which nothing watched.
+/// Watches a source. What it begins with is captured as soon as nothing is paused.
 fn watch_one(task: &Task, shared: &Shared, current: &Current, source: &Source) -> Result<(), Trouble> {
-    while shared.pause.state().is_some() {
-        task.note(Some("paused before it began".to_owned()));
-        rest(task);
-        if task.is_stopped() {
-            return Ok(());
-        }
+    if shared.pause.state().is_some() {
+        task.note(Some("paused; watched, and captured when that is over".to_owned()));
     }
-    task.note(Some("capturing for the first time since the service began".to_owned()));
     if task.status().restarts > 0 {
         // What kept it from going on may have left the index behind.
         replay::catch_up(&current.at, &*task.pulse).map(drop).or_else(|e| if e.is_away() { Ok(()) } else { Err(e) })?;
@@ -151,6 +146,7 @@ fn told(task: &Task, source: &Source, event: Event) {
                 tracing::warn!("{path}: {dir} is not watched but scanned at an interval: {}", part.why);
             }
         }
+        Event::Begins => task.note(Some("capturing for the first time since the service began".to_owned())),
         Event::Captured(report) => {
             captured(source, &report);
             task.note(report.snapshot.map(|s| format!("snapshot {}", s.number.0)).or(task.status().note));
@@ -174,6 +170,9 @@ pub(super) fn captured(source: &Source, report: &Report) {
     }
     for fuzzy in &report.fuzzy {
         tracing::warn!("{}: changed all the time while it was read", show(fuzzy));
+    }
+    for problem in &report.no_image {
+        tracing::warn!("{}: {}", show(&problem.path), problem.why);
     }
     for altered in &report.altered {
         tracing::error!("{}: its bytes have changed, and neither its times nor its size", show(altered));

@@ -60,7 +60,7 @@ impl Trail {
             Watching::Captured(report) => self.captures.captured(source, report.snapshot.as_ref()),
             Watching::Failed(e, _) => self.captures.failed(source, &e.to_string()),
             Watching::RootGone => self.captures.ended(source),
-            Watching::Watching(..) | Watching::RootBack(_) => Ok(()),
+            Watching::Watching(..) | Watching::Begins | Watching::RootBack(_) => Ok(()),
         });
     }
 
@@ -83,7 +83,7 @@ impl Trail {
             Err(e) => event.detail("why", told(&**e)),
             Ok(taken) => {
                 let report = &taken.report;
-                let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
+                let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy_count());
                 let event = event.detail("altered", report.altered.len());
                 let event = event.detail("failures", taken.failures().map(Failure::to_string).collect::<Vec<_>>());
                 report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))

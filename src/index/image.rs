@@ -1,5 +1,6 @@
 //! A consistent image of any SQLite database, also while others write to it.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,28 @@ pub fn image(from: &Path, to: &Path) -> Result<(), ImageError> {
     }
 }
 
+/// Looks whether the database `path`, which nobody writes to, can be opened: that it has the pages that its header names, and that
+/// the list of its tables can be read. What is in them is not looked at: that would be all of it.
+pub fn look(path: &Path) -> Result<(), ImageError> {
+    // Nothing is made beside it, and nothing locked.
+    let uri = format!("file:{}?immutable=1", escaped(path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(uri, flags)?;
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    number("PRAGMA schema_version")?;
+    // A table that only a newer SQLite understands is no damage.
+    db.execute_batch("PRAGMA writable_schema = ON")?;
+    number("SELECT count(*) FROM sqlite_schema")?;
+    Ok(())
+}
+
+/// A path as it stands in a URI.
+fn escaped(path: &Path) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    let byte = |b: &u8| if plain(*b) { char::from(*b).to_string() } else { format!("%{b:02X}") };
+    path.as_os_str().as_bytes().iter().map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +85,32 @@ mod tests {
         assert_eq!(std::fs::read(dir.path().join("db-wal")).unwrap(), wal);
         let copy = Connection::open(to.path().join("image")).unwrap();
         assert_eq!(copy.query_row("SELECT n FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_database_is_opened_whatever_it_is_called_and_whatever_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(std::ffi::OsStr::from_bytes(b"a?b#c%20 \xff.db"));
+        let db = Connection::open(dir.path().join("db")).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n)").unwrap();
+        for n in 0..400 {
+            db.execute("INSERT INTO t VALUES (?1 || hex(randomblob(100)))", [n]).unwrap();
+        }
+        // Of a SQLite to come.
+        db.execute_batch("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE t (n) BRAND NEW'")
+            .unwrap();
+        drop(db);
+        let whole = std::fs::read(dir.path().join("db")).unwrap();
+        let look = |bytes: &[u8]| {
+            crate::sys::durable::replace(&path, bytes, 0o600).unwrap();
+            look(&path)
+        };
+        look(&whole).unwrap();
+        assert!(look(&whole[..whole.len() / 8192 * 4096]).unwrap_err().to_string().contains("malformed"));
+        let mut no_list = whole.clone();
+        no_list[100..200].fill(0xab);
+        look(&no_list).unwrap_err();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is made beside it");
     }
 
     #[test]

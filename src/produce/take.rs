@@ -28,7 +28,7 @@ impl Taken {
     /// Whether everything was produced and captured, and every hook ended well.
     pub fn is_whole(&self) -> bool {
         let r = &self.report;
-        let captured = r.problems.is_empty() && r.fuzzy.is_empty() && r.altered.is_empty() && !r.forked;
+        let captured = r.problems.is_empty() && r.fuzzy_count() == 0 && r.altered.is_empty() && !r.forked;
         captured && self.failures().next().is_none()
     }
 }

@@ -171,7 +171,7 @@ fn snapshot(entry: &Entry) -> String {
     }
     for (name, what) in [
         ("unreadable", "could not be read"),
-        ("fuzzy", "changed all the time while being read"),
+        ("fuzzy", "changed all the time while being read, or are databases that could not be copied as a whole"),
         ("altered", "had changed without a change of their times"),
     ] {
         if entry.count(name) > 0 {

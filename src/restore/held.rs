@@ -50,8 +50,8 @@ impl<'a> Held<'a> {
         };
         Ok(row.is_some_and(|row| match now.kind() {
             Some(Kind::Dir) => row.attr.kind() == Kind::Dir,
-            // A commit may be in the `-wal` of a database only.
-            _ => !row.fuzzy && compare(&row, &database::seen_as(dir, name, *now, &row), false) == Verdict::Unchanged,
+            // A commit may be in the `-wal` of a database only. What never held still has not been seen.
+            _ => compare(&row, &database::seen_as(dir, name, *now, &row), false) == Verdict::Unchanged,
         }))
     }
 

@@ -90,6 +90,11 @@ impl StoreError {
         matches!(self, StoreError::Io { source, .. } if full.contains(&source.kind()))
     }
 
+    /// Whether it lies on a file system that is read-only, so that nothing at all can be written.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Whether nobody answered, or only to say that there is no answer now.
     pub fn is_unanswered(&self) -> bool {
         matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)

@@ -1,10 +1,13 @@
 //! The check as a whole.
 
-use crate::index::error::IndexError;
+use crate::index::{error::IndexError, tree::Reader};
 use crate::progress::{Progress, Total};
 use crate::repo::{absent, attach::Attached, error::RepoError, names::Merged, replay};
 use crate::verify::{data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often it is looked again at what is wrong, while others collect.
+pub(super) const AGAIN: usize = 5;
 
 /// How much to check.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -37,21 +40,13 @@ pub fn verify(
     stop: &AtomicBool,
 ) -> Result<Report, VerifyError> {
     let reader = at.reader()?;
-    let before = reader.data_version()?;
-    let (mut report, mut known) = structure(at, progress, stop)?;
-    if !report.problems.is_empty() && !stop.load(Ordering::Relaxed) {
-        // What another host has collected meanwhile is in its new place when one looks again; what is lost stays lost.
-        replay::catch_up(at, progress)?;
-        if reader.data_version()? != before {
-            (report, known) = structure(at, progress, stop)?;
-        }
-    }
+    let (mut report, known) = settled(at, &reader, progress, stop)?;
     let mut bad = known.bad;
     if options.read_data && !stop.load(Ordering::Relaxed) {
         let chosen = data::choose(known.frames, options, &mut report);
         let bytes = chosen.iter().map(|f| u64::from(f.frame.sealed_len)).sum();
         progress.start("reading data", Some(Total { files: chosen.len() as u64, bytes }));
-        bad.extend(data::check(at.repo(), chosen, progress, stop, &mut report));
+        bad.extend(data::check(at, chosen, progress, stop, &mut report)?);
     }
     progress.start("following contents", None);
     reader.hold(|index| files::check(index, &bad, &mut report))?;
@@ -65,6 +60,33 @@ pub fn verify(
         }
     }
     Ok(report)
+}
+
+/// The structure, looked at again where something is wrong and the index has changed meanwhile: what has been collected is in its
+/// new place then, and what is lost stays lost. What two looks find is so.
+fn settled(
+    at: &Attached,
+    reader: &Reader,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<(Report, packs::Known), VerifyError> {
+    let mut version = reader.data_version()?;
+    let (mut report, mut known) = structure(at, progress, stop)?;
+    let mut confirmed = report.problems.is_empty();
+    for _ in 0..AGAIN {
+        if confirmed || stop.load(Ordering::Relaxed) {
+            break;
+        }
+        replay::catch_up(at, progress)?;
+        let before = std::mem::replace(&mut version, reader.data_version()?);
+        if version == before {
+            break;
+        }
+        let (now, found) = structure(at, progress, stop)?;
+        confirmed = now.problems.iter().all(|problem| report.problems.contains(problem));
+        (report, known) = (now, found);
+    }
+    Ok((report, known))
 }
 
 /// Everything but the bytes of contents.

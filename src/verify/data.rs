@@ -1,15 +1,20 @@
 //! The bytes: every frame read, opened and decompressed, every chunk hashed.
 
-use crate::index::{check::FrameRow, chunks::Location};
-use crate::progress::Progress;
+use crate::index::{check::FrameRow, chunks::Location, error::IndexError, tree::Reader};
+use crate::progress::{Progress, Quiet};
 use crate::repo::{
+    attach::Attached,
     fetch::{self, Decoded},
     names,
     open::Repository,
+    replay,
 };
 use crate::sys::process;
-use crate::types::ids::Hash;
-use crate::verify::{check::Options, report::Report};
+use crate::types::{ids::Hash, op::Frame};
+use crate::verify::{
+    check::{AGAIN, Options, VerifyError},
+    report::Report,
+};
 use std::{
     collections::HashMap,
     sync::{
@@ -44,51 +49,109 @@ fn draw(seed: u64, row: &FrameRow) -> u64 {
     u64::from_le_bytes(first)
 }
 
-/// Reads and hashes frames on all processors. Gives those that are damaged, by row, and the number of their problem.
+/// Reads and hashes frames. Gives those that are damaged, by row, and the number of their problem.
+///
+/// What others collect meanwhile is looked for where it is now: only what is wrong there too is told.
 pub(super) fn check(
-    repo: &Repository,
+    at: &Attached,
     frames: Vec<FrameRow>,
     progress: &dyn Progress,
     stop: &AtomicBool,
     report: &mut Report,
-) -> HashMap<i64, usize> {
+) -> Result<HashMap<i64, usize>, VerifyError> {
+    let (done, mut wrong) = read_all(at.repo(), &frames, progress, stop);
+    report.read_frames += done.len() as u64;
+    report.read_bytes += sealed(done);
+    for _ in 0..AGAIN {
+        if wrong.is_empty() {
+            break;
+        }
+        replay::catch_up(at, progress)?;
+        let (moved, still) = moved(&at.reader()?, wrong)?;
+        wrong = still;
+        if moved.is_empty() {
+            break;
+        }
+        wrong.extend(read_all(at.repo(), &moved, &Quiet, stop).1);
+    }
+    let mut bad = HashMap::new();
+    for (row, why) in wrong {
+        report.problem(&names::pack(row.pack), part(&row), why).advise(
+            "put back a good copy of the object from another copy of the repository; the rest can be read and restored",
+        );
+        bad.insert(row.num, report.problems.len() - 1);
+    }
+    Ok(bad)
+}
+
+/// A frame, and what is wrong with it.
+type Wrong = (FrameRow, String);
+
+/// Of frames with which something is wrong, those that lie elsewhere now, in that place, and those that do not. A frame that is not in
+/// the index any more is in neither: nothing needs it.
+fn moved(index: &Reader, wrong: Vec<Wrong>) -> Result<(Vec<FrameRow>, Vec<Wrong>), IndexError> {
+    let (mut moved, mut still) = (Vec::new(), Vec::new());
+    for (row, why) in wrong {
+        let Some(now) = index.frame_location(row.num)? else { continue };
+        let now = placed(&row, &now);
+        match now == row {
+            true => still.push((row, why)),
+            false => moved.push(now),
+        }
+    }
+    moved.sort_unstable_by_key(|row| (row.pack, row.frame.number));
+    Ok((moved, still))
+}
+
+/// A frame in another place.
+fn placed(row: &FrameRow, now: &Location) -> FrameRow {
+    let frame = Frame {
+        number: now.number,
+        offset: now.offset,
+        sealed_len: now.sealed_len,
+        raw_len: now.raw_len,
+        method: now.method,
+        ..row.frame.clone()
+    };
+    FrameRow { num: row.num, pack: now.pack, frame }
+}
+
+fn sealed(frames: &[FrameRow]) -> u64 {
+    frames.iter().map(|row| u64::from(row.frame.sealed_len)).sum()
+}
+
+/// Reads and hashes frames on all processors. Gives those that it came to before it was stopped, and what is wrong with some.
+fn read_all<'f>(
+    repo: &Repository,
+    frames: &'f [FrameRow],
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> (&'f [FrameRow], Vec<Wrong>) {
     let next = AtomicUsize::new(0);
     let batches: Vec<&[FrameRow]> = frames.chunks(BATCH).collect();
     let found: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..process::cpus().clamp(2, 16) {
             scope.spawn(|| {
-                while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(batch) = batches.get(n) else { return };
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let start = (batch.as_ptr() as usize - frames.as_ptr() as usize) / size_of::<FrameRow>();
                     let wrong = read(repo, batch);
-                    let bytes = batch.iter().map(|row| u64::from(row.frame.sealed_len)).sum();
-                    progress.add(batch.len() as u64, bytes);
-                    found
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(wrong.into_iter().map(|(n, why)| (start + n, why)));
+                    progress.add(batch.len() as u64, sealed(batch));
+                    let wrong = wrong.into_iter().map(|(at, why)| (n * BATCH + at, why));
+                    found.lock().unwrap_or_else(PoisonError::into_inner).extend(wrong);
                 }
             });
         }
     });
     let done = next.into_inner().min(batches.len()) * BATCH;
-    let read = &frames[..done.min(frames.len())];
-    report.read_frames += read.len() as u64;
-    report.read_bytes += read.iter().map(|row| u64::from(row.frame.sealed_len)).sum::<u64>();
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort();
-    let mut bad = HashMap::new();
-    for (n, why) in found {
-        let row = &frames[n];
-        report.problem(&names::pack(row.pack), part(row), why).advise(
-            "put back a good copy of the object from another copy of the repository; the rest can be read and restored",
-        );
-        bad.insert(row.num, report.problems.len() - 1);
-    }
-    bad
+    let wrong = found.into_iter().map(|(n, why)| (frames[n].clone(), why)).collect();
+    (&frames[..done.min(frames.len())], wrong)
 }
 
 /// What a frame is called in its pack.

@@ -134,6 +134,58 @@ fn a_database_that_is_none_is_captured_as_it_is_with_what_lies_beside_it_and_tol
     assert_eq!(world.cat(&world.at("root/broken.db"), "latest"), bytes[..4096]);
 }
 
+/// What SQLite notices when it opens a database is told once for each change of it; its bytes are captured as they stand, and the
+/// database as it was can be put back in its place.
+#[test]
+fn a_damaged_database_is_told_once_and_captured_as_it_stands() {
+    let world = World::new(ROOT);
+    let path = world.at("root/x.db");
+    let db = create(&path, "WAL");
+    for n in 0..400 {
+        db.execute("INSERT INTO t VALUES (?1, randomblob(300))", [n]).unwrap();
+    }
+    drop(db);
+    let whole = std::fs::read(&path).unwrap();
+    let good = world.snapshot(&[]);
+    let mut other_header = whole.clone();
+    other_header[16..8192].fill(0xab);
+    let cases = [
+        ("an odd length", whole[..50_000].to_vec(), "its size is no whole number of pages"),
+        ("pages missing", whole[..49_152].to_vec(), "SQLite can't read it: database disk image is malformed"),
+        ("no header", other_header, "SQLite can't read it: file is not a database"),
+    ];
+    for (case, bytes, why) in cases {
+        std::fs::write(&path, &bytes).unwrap();
+        // So old that its times tell of every later change.
+        std::thread::sleep(Duration::from_millis(50));
+        let (_, told) = world.good(3, &["snapshot"]);
+        assert!(told.contains(&format!("x.db: there is no image of this SQLite database: {why}")), "{case}: {told}");
+        assert!(!told.contains("changed all the time"), "{case}: {told}");
+        assert_eq!(world.cat(&path, "latest"), bytes, "{case}");
+        let (log, _) = world.good(0, &["log", path.to_str().unwrap()]);
+        assert!(log.contains("fuzzy"), "{case}: {log}");
+        let (again, _) = world.good(0, &["--json", "snapshot"]);
+        let again: serde_json::Value = serde_json::from_str(again.lines().next().unwrap()).unwrap();
+        assert_eq!(again["snapshot"]["bytes_read"], 0, "{case}: {again}");
+    }
+    world.good(0, &["restore", path.to_str().unwrap(), "--at", &good, "--in-place"]);
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+}
+
+#[test]
+fn a_database_that_stays_locked_is_captured_as_it_stands_for_that_reason() {
+    let world = World::new(ROOT);
+    let path = world.at("root/x.db");
+    let db = create(&path, "DELETE");
+    db.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let (_, told) = world.good(3, &["snapshot"]);
+    assert!(told.contains("no image of this SQLite database: it was locked for 10 s"), "{told}");
+    assert_eq!(told.matches("x.db").count(), 1, "{told}");
+    db.execute_batch("COMMIT").unwrap();
+    let time = world.snapshot(&[]);
+    assert_eq!(commits(&world, &path, &time), 0);
+}
+
 #[test]
 fn a_database_restored_in_place_has_no_wal_of_another_time_beside_it() {
     let world = World::new(ROOT);

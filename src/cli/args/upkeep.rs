@@ -14,7 +14,8 @@ use crate::types::snapshot;
 pub(super) const SNAPSHOT: &str = "\
 Capture everything that has changed, once.\n\n\
 Says what is new, changed and removed, how many bytes were read and stored, and what could not be read or changed \
-while it was read. Exit status 3 says that something could not be read, or that a file has other bytes than its times tell.\n\n\
+while it was read. Exit status 3 says that something could not be read or is fuzzy, as bygone(7) has it, or that a file has other \
+bytes than its times tell.\n\n\
 The tier says what is needed to read the snapshot later: incremental, the record before; differential, the last full; full, \
 nothing. A full snapshot reads every byte again, and names each file whose bytes have changed without a change of its times. The \
 first snapshot of a source is always full, and a differential is full where there is no full to build on.";

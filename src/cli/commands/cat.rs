@@ -33,7 +33,10 @@ pub fn run(context: &Context, args: &Cat) -> Result<Outcome, Failure> {
         None => return Err(past.not_there(&wanted, &time)?),
     };
     if row.fuzzy {
-        tracing::warn!("{}: it changed while it was captured: its content may mix two states", path::show(&wanted));
+        tracing::warn!(
+            "{}: it changed while it was captured, or is a database of which there was no image: its content may mix two states",
+            path::show(&wanted)
+        );
     }
     print(context, &past, &wanted, &row)?;
     Ok(past.outcome)

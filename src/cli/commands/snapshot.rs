@@ -177,7 +177,7 @@ fn event(context: &Context, source: &Source, taken: &Result<Taken, Failure>) -> 
         Err(failure) => event.detail("why", failure.in_short()),
         Ok(taken) => {
             let report = &taken.report;
-            let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy.len());
+            let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy_count());
             let event = event.detail("altered", report.altered.len());
             let event =
                 event.detail("failures", taken.failures().map(produced::Failure::to_string).collect::<Vec<_>>());
@@ -234,6 +234,10 @@ pub fn tell(
         let path = path::join(root, fuzzy);
         tracing::warn!("{}: changed all the time while it was read: its content may mix two states", path::show(&path));
     }
+    for problem in &report.no_image {
+        let path = path::join(root, &problem.path);
+        tracing::warn!("{}: {}", path::show(&path), problem.why);
+    }
     for altered in &report.altered {
         let path = path::join(root, altered);
         tracing::error!(
@@ -260,11 +264,13 @@ fn as_json(source: &Source, report: &Report, failures: &[produced::Failure]) -> 
     let problems: Vec<Value> =
         report.problems.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
     let altered: Vec<String> = report.altered.iter().map(|p| path::show(p)).collect();
+    let no_image: Vec<Value> =
+        report.no_image.iter().map(|p| json!({ "path": path::show(&p.path), "why": p.why })).collect();
     let fuzzy: Vec<String> = report.fuzzy.iter().map(|p| path::show(p)).collect();
     let failures: Vec<Value> =
         failures.iter().map(|f| json!({ "what": f.what, "why": f.why, "kept": f.is_kept })).collect();
     json!({
         "source": source.path, "snapshot": snapshot, "looked_at": report.seen, "sockets": report.sockets,
-        "unreadable": problems, "fuzzy": fuzzy, "altered": altered, "failures": failures,
+        "unreadable": problems, "fuzzy": fuzzy, "no_image": no_image, "altered": altered, "failures": failures,
     })
 }

@@ -113,7 +113,10 @@ fn history(out: &mut Out, h: &History, now: Instant, zone: &Zone) -> Result<(), 
         out.line(format_args!("  unreadable  {} in the last snapshot", thousands(h.unreadable)))?;
     }
     if h.fuzzy > 0 {
-        out.line(format_args!("  fuzzy       {} changed while it was read, in the last snapshot", thousands(h.fuzzy)))?;
+        let n = thousands(h.fuzzy);
+        out.line(format_args!(
+            "  fuzzy       {n} in the last snapshot: changed while read, or databases without an image"
+        ))?;
     }
     Ok(())
 }

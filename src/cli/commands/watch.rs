@@ -157,7 +157,7 @@ fn note(captures: &Captures<'_>, source: &types::Source, event: &Event) {
         Event::Captured(report) => captures.captured(source, report.snapshot.as_ref()),
         Event::Failed(e, _) => captures.failed(source, &e.to_string()),
         Event::RootGone => captures.ended(source),
-        Event::Watching(..) | Event::RootBack(_) => Ok(()),
+        Event::Watching(..) | Event::Begins | Event::RootBack(_) => Ok(()),
     };
     trail::told(recorded);
 }
@@ -260,6 +260,7 @@ fn tell(
         Event::Failed(e, again) => {
             tracing::error!("cannot capture {path}: {e}; trying again in {} s", again.as_secs());
         }
+        Event::Begins => {}
         Event::RootGone => tracing::warn!("{path} is not there any more; waiting for it to come back"),
         Event::RootBack(true) => tracing::info!("{path} is there again"),
         Event::RootBack(false) => tracing::warn!("{path} is there again, but is another directory than before"),

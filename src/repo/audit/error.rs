@@ -37,3 +37,10 @@ pub enum AuditError {
     #[error("cannot write an entry of the audit trail: {0}")]
     Text(#[from] serde_json::Error),
 }
+
+impl AuditError {
+    /// Whether the store can keep no entry at all, since it is read-only.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, AuditError::Store { source, .. } if source.is_read_only())
+    }
+}
