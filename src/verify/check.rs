@@ -3,7 +3,7 @@
 use crate::index::{error::IndexError, tree::Reader};
 use crate::progress::{Progress, Total};
 use crate::repo::{absent, attach::Attached, error::RepoError, names::Merged, replay};
-use crate::verify::{data, files, journal, keys, others, packs, report::Report};
+use crate::verify::{chains::Chains, data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often it is looked again at what is wrong, while others collect.
@@ -72,7 +72,7 @@ fn settled(
 ) -> Result<(Report, packs::Known), VerifyError> {
     let mut version = reader.data_version()?;
     let (mut report, mut known) = structure(at, progress, stop)?;
-    let mut confirmed = report.problems.is_empty();
+    let mut confirmed = is_confirmed(&report, &Report::default());
     for _ in 0..AGAIN {
         if confirmed || stop.load(Ordering::Relaxed) {
             break;
@@ -83,10 +83,17 @@ fn settled(
             break;
         }
         let (now, found) = structure(at, progress, stop)?;
-        confirmed = now.problems.iter().all(|problem| report.problems.contains(problem));
+        confirmed = is_confirmed(&now, &report);
         (report, known) = (now, found);
     }
     Ok((report, known))
+}
+
+/// Whether all that is wrong was so in the look before.
+fn is_confirmed(now: &Report, before: &Report) -> bool {
+    let was_lost = |chains: &Chains| before.chains.iter().any(|was| (was.id, &was.lost) == (chains.id, &chains.lost));
+    now.problems.iter().all(|problem| before.problems.contains(problem))
+        && now.chains.iter().all(|chains| chains.lost.is_empty() || was_lost(chains))
 }
 
 /// Everything but the bytes of contents.
