@@ -161,6 +161,23 @@ fn it_says_what_there_is_to_say() {
     assert_eq!(report["trail"]["problems"].as_array().unwrap().len(), 1);
 }
 
+/// A source that keeps its objective, and lacks something all the time.
+#[test]
+fn a_source_that_is_not_whole_is_named() {
+    let case = Case::new();
+    let settings = case.dir().join("bygone.toml");
+    let before = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{before}[source.hooks]\nafter = \"echo full; exit 7\"\n")).unwrap();
+    assert_eq!(case.run(&["snapshot"]).0, 3);
+    let report = case.json();
+    let problems = findings(&report, "problem");
+    let named = |f: &&String| f.contains("hostile") && f.contains("is not whole: ") && f.contains("status 7");
+    assert_eq!(problems.iter().filter(named).count(), 1, "{problems:?}");
+    fs::write(&settings, before).unwrap();
+    case.ok(&["snapshot"]);
+    assert!(!findings(&case.json(), "problem").iter().any(|f| f.contains("is not whole")));
+}
+
 #[test]
 fn names_never_become_markup() {
     let case = Case::new();

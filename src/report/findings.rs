@@ -71,6 +71,9 @@ impl Findings {
             }
             _ => {}
         }
+        if !s.incomplete.is_empty() {
+            self.add(Weight::Problem, format!("{name} is not whole: {}.", s.incomplete.join("; ")));
+        }
         if !s.lost.is_empty() {
             self.add(Weight::Problem, format!("{name} has lost recovery points: they can't be shown any more."));
         }

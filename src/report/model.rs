@@ -62,6 +62,8 @@ pub struct Protected {
     pub recovery_points: u64,
     /// Files and directories that changed in them.
     pub changes: u64,
+    /// What of it could not be produced, or which hooks failed, at its last snapshot that tells; empty where nothing.
+    pub incomplete: Vec<String>,
     /// The objective, in nanoseconds, if one is set.
     pub objective_ns: Option<i64>,
     /// The longest time without a recovery point, in nanoseconds, and when it began.

@@ -89,6 +89,9 @@ impl Page<'_> {
         let last = s.last.map_or(String::new(), |at| format!("; the last one at {}", self.time(at)));
         self.fact("Recovery points", &format!("{}{last}", s.recovery_points));
         self.fact("Changes in them", &format!("{} file(s) and directories", s.changes));
+        if !s.incomplete.is_empty() {
+            self.fact("Missing at the last one", &s.incomplete.join("; "));
+        }
         if s.since.is_some() {
             let from = s.longest_from.map_or(String::new(), |at| format!(", from {}", self.time(at)));
             self.fact("Longest time without one", &format!("{}{from}", words(s.longest_ns)));

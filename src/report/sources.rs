@@ -4,6 +4,7 @@ use crate::capture::watching::heartbeat;
 use crate::repo::{
     audit::{
         check::Trail,
+        entry::Entry,
         event::{Kind, value_bytes},
     },
     collect::locks,
@@ -53,6 +54,7 @@ fn never(ask: &Ask<'_>, root: &[u8]) -> Protected {
         last: None,
         recovery_points: 0,
         changes: 0,
+        incomplete: Vec::new(),
         objective_ns: objective(ask, &ask.config.host, root),
         longest_ns: 0,
         longest_from: None,
@@ -105,6 +107,7 @@ fn protected(
         last: in_span.last().map(|s| When(s.time)),
         recovery_points: in_span.len() as u64,
         changes: in_span.iter().map(|s| s.counts.new + s.counts.changed + s.counts.removed).sum(),
+        incomplete: incomplete(trail, source, to),
         objective_ns,
         longest_ns: covered.longest_ns,
         longest_from: covered.longest_from.map(|at| When(Instant(at))),
@@ -116,6 +119,20 @@ fn protected(
         lost: lost.map(|l| lost_stretch(&l, to)).collect(),
         retention: if policy.is_named { policy.words() } else { Vec::new() },
     })
+}
+
+/// What could not be produced of a source, or which of its hooks failed, at its last snapshot by `to` that the trail tells of.
+fn incomplete(trail: &Trail, source: &Source, to: Instant) -> Vec<String> {
+    let is_it = |entry: &Entry| {
+        let subject = &entry.subject;
+        entry.kind == Kind::Snapshot.word()
+            && entry.time() <= to
+            && subject.get("host").is_some_and(|host| *host == source.host.as_str())
+            && subject.get("source").and_then(value_bytes).as_deref() == Some(&source.root)
+    };
+    let told = trail.entries.iter().map(|stored| &stored.entry).filter(|entry| is_it(entry));
+    let failures = told.max_by_key(|entry| entry.time()).and_then(|entry| entry.details.get("failures")?.as_array());
+    failures.into_iter().flatten().filter_map(|failure| failure.as_str().map(text)).collect()
 }
 
 /// Since its last snapshot, until what the process that watches has seen: it has not told the audit trail yet. Where nothing
