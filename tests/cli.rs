@@ -123,8 +123,8 @@ fn a_socket_whose_path_is_too_long_is_a_problem_and_stops_nothing() {
     let (status, out, _) = run(dir.path(), &["config", "check"]);
     assert!(status == 1 && out.contains("DIR/bygone.toml:6:10: the socket ") && out.contains("in [daemon]"), "{out}");
     assert_eq!(run(dir.path(), &["init"]).0, 0);
-    std::fs::create_dir(dir.path().join("a")).unwrap();
-    let source = dir.path().join("a");
+    let source = dir.path().join("source");
+    std::fs::create_dir(&source).unwrap();
     assert_eq!(run(dir.path(), &["source", "add", source.to_str().unwrap()]).0, 0);
     assert_eq!(run(dir.path(), &["snapshot"]).0, 0);
     // What is missing is told with its own cure.

@@ -131,8 +131,8 @@ impl SourceWriter {
         own.adopt(&head.epoch, others.as_ref());
         let epoch = match &others {
             // Also where the run of its last record is not there any more: the journal is read in their order.
-            Some(others) => next_epoch(others.iter().chain([&head.epoch]))?,
-            None => epoch_after(&head)?,
+            Some(others) => next_epoch(others.iter().chain([&head.epoch]), passed.as_ref())?,
+            None => next_epoch([&head.epoch].into_iter(), passed.as_ref())?,
         };
         own.add(epoch.as_str())?;
         let objects = objects.unwrap_or_default().into_iter().collect();
@@ -345,13 +345,6 @@ fn if_there<T>(queues: bool, looked: Result<T, RepoError>) -> Result<Option<T>, 
     }
 }
 
-/// The epoch after that of the head, where the journal can't be looked at. The random part keeps it apart from any other.
-fn epoch_after(head: &Head) -> Result<Epoch, RepoError> {
-    let last = Epoch::parse(&head.epoch).map_or(0, |epoch| epoch.number());
-    let number = last.checked_add(1).ok_or(RepoError::Full("runs of a source's writer"))?;
-    Ok(Epoch::new(number, random::bytes()?))
-}
-
 /// The file that the writer of the source at `root` locks, in the directory of a repository's state.
 pub fn writer_lock(dir: &Path, root: &[u8]) -> PathBuf {
     dir.join(format!("writer-{}.lock", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8])))
@@ -441,8 +434,11 @@ fn end_of(reader: &Reader, source: &Source) -> Result<(Head, Option<Lost>), Repo
     })
 }
 
-fn next_epoch<'a>(there: impl Iterator<Item = &'a String>) -> Result<Epoch, RepoError> {
-    let last = there.filter_map(|text| Epoch::parse(text)).map(|epoch| epoch.number()).max();
-    let number = last.map_or(Some(1), |n| n.checked_add(1)).ok_or(RepoError::Full("runs of a source's writer"))?;
-    Ok(Epoch::new(number, random::bytes()?))
+/// The epoch after these. The random part keeps it apart from any other. It comes behind those of lost records too, whose runs are not
+/// known: there are no more of them than of records.
+fn next_epoch<'a>(there: impl Iterator<Item = &'a String>, passed: Option<&Lost>) -> Result<Epoch, RepoError> {
+    let last = there.filter_map(|text| Epoch::parse(text)).map(|epoch| epoch.number()).max().unwrap_or(0);
+    let lost = passed.map_or(0, |lost| lost.last.0.saturating_sub(lost.first.0) + 1);
+    let number = u32::try_from(lost).ok().and_then(|lost| last.checked_add(lost)?.checked_add(1));
+    Ok(Epoch::new(number.ok_or(RepoError::Full("runs of a source's writer"))?, random::bytes()?))
 }
