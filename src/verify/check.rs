@@ -2,7 +2,13 @@
 
 use crate::index::{error::IndexError, tree::Reader};
 use crate::progress::{Progress, Total};
-use crate::repo::{absent, attach::Attached, error::RepoError, names::Merged, replay};
+use crate::repo::{
+    absent,
+    attach::Attached,
+    error::RepoError,
+    names::{self, Merged},
+    replay,
+};
 use crate::verify::{chains::Chains, data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,6 +58,7 @@ pub fn verify(
     reader.hold(|index| files::check(index, &bad, &mut report))?;
     progress.finish();
     report.stopped = stop.load(Ordering::Relaxed);
+    forget_passing(&mut report);
     if !report.stopped {
         for chains in &report.chains {
             let of_it = |object: &str| Merged::parse(object).is_some_and(|merged| merged.source == chains.id);
@@ -60,6 +67,18 @@ pub fn verify(
         }
     }
     Ok(report)
+}
+
+/// What a history seemed to lack while others merged it, and nothing is wrong with, it does not lack: where something is lost, that is a
+/// problem of its own.
+fn forget_passing(report: &mut Report) {
+    for chains in &mut report.chains {
+        let own = names::journal(chains.id);
+        let is_wrong = |object: &str| object == names::JOURNAL || object.starts_with(&own);
+        if !report.problems.iter().any(|problem| is_wrong(&problem.object)) {
+            chains.lost.clear();
+        }
+    }
 }
 
 /// The structure, looked at again where something is wrong and the index has changed meanwhile: what has been collected is in its
