@@ -7,6 +7,7 @@ pub mod dirty;
 pub mod engine;
 mod exclusive;
 pub mod freeze;
+pub mod heartbeat;
 pub mod hold;
 pub mod once;
 pub mod pace;

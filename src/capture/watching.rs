@@ -6,6 +6,7 @@ use crate::capture::{
         machine::{Batch, Blind, Dirty, RootChange},
     },
     engine::{self, Plan, Settings},
+    heartbeat::{Heartbeat, heartbeat, heartbeat_path},
     pace::Pace,
     report::{CaptureError, Report},
     scope::{Scope, bytes, is_freezer},
@@ -24,10 +25,9 @@ use crate::repo::{error::RepoError, write::SourceWriter};
 use crate::sys::{clock, durable};
 use crate::types::{ids::Snap, op::Gap, snapshot::Tier, time::Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -65,35 +65,6 @@ pub enum Event {
     RootGone,
     /// It is there again; not the same directory if false.
     RootBack(bool),
-}
-
-/// What is known of a source that is being watched: kept in a file beside the index, for `status` and for the next start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// The process that watches.
-    pub pid: u32,
-    /// Everything up to this instant (ns) has been seen.
-    pub seen_until_ns: i64,
-    /// `fanotify` or `inotify`.
-    pub watcher: String,
-    /// Directories or file systems that are watched.
-    pub watched: u64,
-    /// What is not watched, relative to the root, and why.
-    pub unwatched: Vec<(String, String)>,
-    /// What someone should know or do.
-    pub notes: Vec<String>,
-    /// The root is not there.
-    pub root_gone: bool,
-}
-
-/// Where the heartbeat of a source is kept.
-pub fn heartbeat_path(dir: &Path, root: &[u8]) -> PathBuf {
-    dir.join(format!("watch-{}.json", data_encoding::HEXLOWER.encode(&blake3::hash(root).as_bytes()[..8])))
-}
-
-/// The heartbeat of a source, if it was ever watched here.
-pub fn heartbeat(dir: &Path, root: &[u8]) -> Option<Heartbeat> {
-    serde_json::from_slice(&std::fs::read(heartbeat_path(dir, root)).ok()?).ok()
 }
 
 /// How a source is watched.

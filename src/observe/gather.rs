@@ -1,7 +1,7 @@
 //! Facts of the repository and this host, gathered. What costs little is looked at each time; what goes through the whole index or
 //! lists the store, [`stored`], is for the caller to ask for seldom.
 
-use crate::capture::watching;
+use crate::capture::heartbeat;
 use crate::config::model::Config;
 use crate::index::tree::Reader;
 use crate::observe::facts::{Facts, Room, SourceFacts, Spool, Stored, Watched};
@@ -149,8 +149,8 @@ fn blind_ns(gaps: &[Gap]) -> i64 {
 /// What whoever watches a source of this host says now.
 fn source_now(at: &Attached, source: &mut SourceFacts, now: Instant) {
     let root = source.root.clone();
-    let beat = watching::heartbeat(at.dir(), &root);
-    let written = std::fs::metadata(watching::heartbeat_path(at.dir(), &root)).and_then(|m| m.modified()).ok();
+    let beat = heartbeat::heartbeat(at.dir(), &root);
+    let written = std::fs::metadata(heartbeat::heartbeat_path(at.dir(), &root)).and_then(|m| m.modified()).ok();
     let written = written.and_then(|at| i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok());
     let fresh = written.is_some_and(|at| now.0.saturating_sub(at) < FRESH_NS);
     // What can't be told is as nobody: then the lag says it.

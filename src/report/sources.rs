@@ -1,6 +1,6 @@
 //! How well each source was protected.
 
-use crate::capture::watching::heartbeat;
+use crate::capture::heartbeat::heartbeat;
 use crate::repo::{
     audit::{
         check::Trail,

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::capture::{
     engine::{self, Plan, Settings},
+    heartbeat,
     report::{CaptureError, Report},
-    watching,
 };
 use crate::cli::context::Context;
 use crate::cli::open;
@@ -101,7 +101,7 @@ impl<'a> First<'a> {
 
     /// Whether the process that watches a source has captured all that had changed when this one began.
     fn has_seen(&self, part: &Part<'_>) -> bool {
-        let beat = watching::heartbeat(self.at.dir(), part.source.path.as_os_str().as_bytes());
+        let beat = heartbeat::heartbeat(self.at.dir(), part.source.path.as_os_str().as_bytes());
         beat.is_some_and(|beat| beat.seen_until_ns > self.from.0)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::capture::watching;
+use crate::capture::heartbeat;
 use crate::cli::args::setup::{SourceAdd, SourceCommand, SourceRemove};
 use crate::cli::config_file;
 use crate::cli::context::{Context, absolute};
@@ -125,7 +125,7 @@ fn watching(context: &Context, sources: &[PathBuf], does: &'static str) -> Resul
         let holder = durable::lock_holder(&writer_lock(&dir, root))
             .explain(|| format!("cannot tell who watches {}", source.display()))?;
         // A process that holds the source and has noted that it watches; 0 is one that can't be seen from here.
-        let beat = watching::heartbeat(&dir, root);
+        let beat = heartbeat::heartbeat(&dir, root);
         pids.extend(beat.filter(|beat| holder.is_some_and(|pid| pid == beat.pid || pid == 0)).map(|beat| beat.pid));
     }
     Ok(pids.into_iter().map(|pid| Running { pid, does }).collect())

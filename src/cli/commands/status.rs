@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use super::{jobs, status_text};
-use crate::capture::watching::{self, Heartbeat};
+use crate::capture::heartbeat::{self, Heartbeat};
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
@@ -459,8 +459,8 @@ fn shown(root: &[u8], gap: Gap) -> GapShown {
 
 /// Who watches a source on this host, by what it noted, and by the lock that a writer holds.
 fn watch(dir: &Path, root: &[u8], now: Instant) -> io::Result<Watch> {
-    let beat = watching::heartbeat(dir, root);
-    let written = match std::fs::metadata(watching::heartbeat_path(dir, root)).and_then(|m| m.modified()) {
+    let beat = heartbeat::heartbeat(dir, root);
+    let written = match std::fs::metadata(heartbeat::heartbeat_path(dir, root)).and_then(|m| m.modified()) {
         Ok(at) => at.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok()),
         Err(_) => None,
     };
