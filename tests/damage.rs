@@ -13,6 +13,7 @@ use bygone::progress::Quiet;
 use bygone::repo::{frames::Frames, header, names, open, pack, record::Part, segment};
 use bygone::restore::{
     act::act,
+    mapping::Mapping,
     plan::{Plan, Request, Target},
 };
 use bygone::types::{ids::Id, path, time::Instant, wire::put_u64};
@@ -294,7 +295,15 @@ fn a_restore_names_the_damaged_files_and_brings_back_the_others() {
     let out = subject.repo.dir.path().join("out");
     let (view, paths) = (subject.repo.view(), [subject.src.as_os_str().as_bytes().to_vec()]);
     let target = Target::To(out.clone());
-    let request = Request { view: &view, paths: &paths, target, guarded: &[], spared: &|_, _| false, newest: None };
+    let request = Request {
+        view: &view,
+        paths: &paths,
+        target,
+        mapping: &Mapping::default(),
+        guarded: &[],
+        spared: &|_, _| false,
+        newest: None,
+    };
     let plan = Plan::make(&subject.repo.at.reader().unwrap(), &request).unwrap();
     let report = act(&subject.repo.at, plan, &Quiet, &AtomicBool::new(false)).unwrap();
     assert!(!report.problems.is_empty());

@@ -89,7 +89,7 @@ impl Scope {
 
     /// Whether the entry `rel` (relative to the root) is left out by a pattern, or is not whole yet where data is produced.
     pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
-        is_freezer(rel) || self.kind.is_unfinished(rel) || self.patterns.excluded(rel, is_dir)
+        is_freezer(rel) || is_beside(rel) || self.kind.is_unfinished(rel) || self.patterns.excluded(rel, is_dir)
     }
 
     /// Whether any file may be captured as a database.
@@ -147,6 +147,11 @@ impl Scope {
 /// Whether a path, relative to a root, is the directory of snapshots that hold sources still.
 pub fn is_freezer(rel: &[u8]) -> bool {
     path::components(rel).last() == Some(FREEZER)
+}
+
+/// Whether a path is a directory that a restore has made beside what is restored.
+fn is_beside(rel: &[u8]) -> bool {
+    path::components(rel).last().is_some_and(path::is_beside)
 }
 
 /// The patterns of databases that are named. Those that are no patterns have been refused when the settings were read.

@@ -41,10 +41,33 @@ impl Reader {
         source: SourceNum,
         after: Snap,
         upto: Snap,
+        each: impl FnMut(Touch) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let sql = "SELECT snap, parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY snap, parent, name";
+        self.touches(sql, source, (after, upto), each)
+    }
+
+    /// The same, the newest first.
+    pub fn touched_back<E: From<IndexError>>(
+        &self,
+        source: SourceNum,
+        after: Snap,
+        upto: Snap,
+        each: impl FnMut(Touch) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let sql =
+            "SELECT snap, parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY snap DESC, parent, name";
+        self.touches(sql, source, (after, upto), each)
+    }
+
+    fn touches<E: From<IndexError>>(
+        &self,
+        sql: &str,
+        source: SourceNum,
+        (after, upto): (Snap, Snap),
         mut each: impl FnMut(Touch) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         const DOING: &str = "list changes";
-        let sql = "SELECT snap, parent, name FROM change WHERE snap > ?1 AND snap <= ?2 ORDER BY snap, parent, name";
         let mut stmt = self.stmt(sql)?;
         let mut rows = stmt.query(params![key(source, after.0), key(source, upto.0)]).map_err(IndexError::at(DOING))?;
         while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {

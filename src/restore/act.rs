@@ -7,11 +7,14 @@
 use crate::progress::{Progress, Total};
 use crate::repo::attach::Attached;
 use crate::restore::{
+    aside::Aside,
     attributes::{self, Attributes},
     batch::{Shared, Worker},
+    check,
     error::RestoreError,
     finish::finish_dirs,
-    open::{Dirs, put_in_place, unprotect},
+    leftover,
+    open::{Dirs, Places, unprotect},
     plan::{Action, DirAction, Plan, PlannedFile, Removal},
     queue::Queue,
     report::{Report, Why},
@@ -29,14 +32,28 @@ use std::{
 ///
 /// An error means that nothing more could be done at all; what could not be done for single paths is in the report.
 pub fn act(at: &Attached, plan: Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, RestoreError> {
+    act_keeping(at, plan, None, progress, stop)
+}
+
+/// The same; what is replaced and removed is kept `aside`, if that is given.
+pub fn act_keeping(
+    at: &Attached,
+    plan: Plan,
+    aside: Option<&Aside>,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Report, RestoreError> {
     let mut plan = plan;
-    look_for_room(&plan)?;
+    refuse_final(at, &plan)?;
     let base = open_base(&plan)?;
+    let noted = |source| RestoreError::Note { dir: at.dir().display().to_string(), source };
+    let _running = leftover::begin(at.dir(), &plan, &base).map_err(noted)?;
     let problems = std::mem::take(&mut plan.problems);
     let mut act = Act {
         at,
         plan: &plan,
         base: &base,
+        aside,
         stop,
         report: Report { problems, ..Report::default() },
         lost: HashSet::new(),
@@ -46,7 +63,7 @@ pub fn act(at: &Attached, plan: Plan, progress: &dyn Progress, stop: &AtomicBool
     act.make_dirs()?;
     act.content(progress)?;
     let index = at.reader()?;
-    index.hold(|index| act.rest(&mut Attributes::new(index)))?;
+    index.hold(|index| act.rest(&mut Attributes::new(index, &plan.mapping)))?;
     if !act.stopped() {
         progress.start("removing", None);
         act.remove(&plan.remove);
@@ -60,52 +77,13 @@ pub fn act(at: &Attached, plan: Plan, progress: &dyn Progress, stop: &AtomicBool
     Ok(act.report)
 }
 
-/// Fails where it is known that the file system can't take it.
-fn look_for_room(plan: &Plan) -> Result<(), RestoreError> {
-    if plan.is_empty() {
-        return Ok(());
-    }
-    let mut at = plan.base.as_path();
-    let fd = loop {
-        match (dir::open_root(at), at.parent()) {
-            (Ok(fd), _) => break fd,
-            (Err(e), Some(above)) if e.kind() == io::ErrorKind::NotFound => at = above,
-            (Err(source), _) => return Err(RestoreError::Target { path: at.display().to_string(), source }),
-        }
-    };
-    // Where it begins: the first directory that is there and gets something.
-    let first = plan.dirs.iter().position(|d| d.touched).unwrap_or(0);
-    let shown = path::show(&plan.from_root(&plan.dir_path(first)));
-    let (fd, here) = match at == plan.base {
-        true => dir::open_beneath(&fd, &plan.dir_path(first)).map_or((fd, false), |fd| (fd, true)),
-        false => (fd, true),
-    };
-    let target = |source| RestoreError::Target { path: shown.clone(), source };
-    let room = space::of(&fd).map_err(target)?;
-    if room.read_only {
-        return Err(RestoreError::ReadOnly { path: shown });
-    }
-    if here && plan.dirs[first].touched {
-        match space::may_change(&fd) {
-            Err(e) if process::effective_uid() != 0 && is_ours(&fd).unwrap_or(false) => drop(e),
-            other => other.map_err(target)?,
-        }
-    }
-    let needed = plan.needed_bytes.saturating_sub(plan.freed_bytes);
-    if needed > room.available_bytes {
-        return Err(RestoreError::Space { path: shown, what: "bytes", needed, available: room.available_bytes });
-    }
-    match room.available_nodes.filter(|nodes| *nodes < plan.will.created) {
-        Some(available) => {
-            Err(RestoreError::Space { path: shown, what: "nodes", needed: plan.will.created, available })
-        }
+/// Fails where it is known that the file system can't take it: for those who did not ask before.
+fn refuse_final(at: &Attached, plan: &Plan) -> Result<(), RestoreError> {
+    let checked = check::room(&at.reader()?, plan)?;
+    match checked.into_iter().find(|unmet| unmet.what.is_final()) {
+        Some(unmet) => Err(RestoreError::NoRoom { path: path::show(&unmet.path), why: unmet.text }),
         None => Ok(()),
     }
-}
-
-/// Whether the directory belongs to this user, who may then give himself the right to write.
-fn is_ours(fd: &OwnedFd) -> io::Result<bool> {
-    Ok(stat::of(fd)?.uid == process::effective_uid())
 }
 
 fn open_base(plan: &Plan) -> Result<OwnedFd, RestoreError> {
@@ -118,6 +96,7 @@ struct Act<'a> {
     at: &'a Attached,
     plan: &'a Plan,
     base: &'a OwnedFd,
+    aside: Option<&'a Aside>,
     stop: &'a AtomicBool,
     report: Report,
     /// Directories that could not be made: nothing in them is tried.
@@ -150,7 +129,7 @@ impl Act<'_> {
                 }
                 DirAction::Keep | DirAction::Change => Ok(()),
                 DirAction::Create | DirAction::Replace => {
-                    dirs.get(parent).and_then(|fd| make_dir(fd, &planned.name, planned.action))
+                    dirs.get(parent).and_then(|fd| self.make_dir(fd, parent, &planned.name, planned.action))
                 }
             };
             if let Err(source) = made {
@@ -168,7 +147,15 @@ impl Act<'_> {
         let will = &self.plan.will;
         progress.start("restoring", Some(Total { files: self.plan.files.len() as u64, bytes: will.bytes }));
         let repo = self.at.repo();
-        let shared = Shared { repo, plan: self.plan, base: self.base, queue: &queue, progress, stop: self.stop };
+        let shared = Shared {
+            repo,
+            plan: self.plan,
+            base: self.base,
+            aside: self.aside,
+            queue: &queue,
+            progress,
+            stop: self.stop,
+        };
         let threads = (2 * process::cpus()).clamp(2, 16);
         let results: Vec<Result<(Report, Vec<usize>), RestoreError>> = std::thread::scope(|scope| {
             let work = || -> Result<(Report, Vec<usize>), RestoreError> {
@@ -203,7 +190,7 @@ impl Act<'_> {
             }
             let linked = match broken.contains(&(file.source, file.node)) {
                 true => Err(Why::FirstName { first: path::show(&self.plan.path(*dir, name)) }),
-                false => link(&mut from, *dir, name, &mut to, file),
+                false => self.link(&mut from, (*dir, name), &mut to, file),
             };
             match linked {
                 Ok(()) => self.report.done.linked += 1,
@@ -252,7 +239,7 @@ impl Act<'_> {
             if self.stopped() {
                 return;
             }
-            match remove(self.base, removal) {
+            match self.remove_one(removal) {
                 Ok(true) => self.report.done.removed += 1,
                 Ok(false) => {}
                 Err(source) => {
@@ -260,6 +247,72 @@ impl Act<'_> {
                 }
             }
         }
+    }
+
+    fn make_dir(&self, parent: &OwnedFd, at: usize, name: &[u8], action: DirAction) -> io::Result<()> {
+        if action == DirAction::Replace {
+            if let Some(aside) = self.aside {
+                aside.before_replaced(self.base, self.plan, at, parent, name)?;
+            }
+            match remove_name(parent, name, false) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        match make::directory(parent, name) {
+            // Made by somebody else in the meantime: it is what is wanted.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => dir::open_at(parent, name).map(drop),
+            other => other,
+        }
+    }
+
+    fn link(
+        &self,
+        from: &mut Dirs<'_>,
+        (dir, name): (usize, &[u8]),
+        to: &mut Dirs<'_>,
+        file: &PlannedFile,
+    ) -> Result<(), Why> {
+        let from = from.get(dir).map_err(Why::io("open the directory of its other name"))?;
+        let to = to.get(file.dir).map_err(Why::io("open its directory"))?;
+        let linked = make::with_temp_name(|temp| make::hard_link(from, name, to, temp));
+        let (temp, ()) = linked.map_err(Why::io("link it to its other name"))?;
+        Places { base: self.base, plan: self.plan, aside: self.aside }.put(to, &temp, file)?;
+        // A rename of one name of a file to another does nothing at all.
+        match make::unlink(to, &temp) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Why::io("remove a temporary name")(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes one name, if it still leads to what it led to when the plan was made. Whether it was there.
+    fn remove_one(&self, removal: &Removal) -> io::Result<bool> {
+        let (parent, name) = match dir::open_parent_beneath(self.base, &removal.path) {
+            Ok(found) => found,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        let now = match stat::at(&parent, name) {
+            Ok(now) => now,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        if now.place != removal.place {
+            return Err(io::Error::other("it was replaced by something else meanwhile, and left as it is"));
+        }
+        if removal.content.is_some_and(|content| content != (now.size, now.mtime)) {
+            return Err(io::Error::other("it was changed meanwhile, and left as it is"));
+        }
+        let Some(aside) = self.aside else { return remove_name(&parent, name, removal.is_dir).map(|()| true) };
+        let below = &removal.path[..removal.path.iter().rposition(|b| *b == b'/').unwrap_or(0)];
+        let once = || aside.instead_of_removing((self.base, self.plan), below, &parent, name, removal.is_dir);
+        match once() {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && unprotect(&parent, name).unwrap_or(false) => {
+                once()?
+            }
+            other => other?,
+        }
+        Ok(true)
     }
 
     /// Every file system that something was written to.
@@ -295,54 +348,6 @@ fn open_up(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
         apply::grant_owner(parent, name)?;
     }
     Ok(())
-}
-
-fn make_dir(parent: &OwnedFd, name: &[u8], action: DirAction) -> io::Result<()> {
-    if action == DirAction::Replace {
-        match remove_name(parent, name, false) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-    }
-    match make::directory(parent, name) {
-        // Made by somebody else in the meantime: it is what is wanted.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => dir::open_at(parent, name).map(drop),
-        other => other,
-    }
-}
-
-fn link(from: &mut Dirs<'_>, dir: usize, name: &[u8], to: &mut Dirs<'_>, file: &PlannedFile) -> Result<(), Why> {
-    let from = from.get(dir).map_err(Why::io("open the directory of its other name"))?;
-    let to = to.get(file.dir).map_err(Why::io("open its directory"))?;
-    let linked = make::with_temp_name(|temp| make::hard_link(from, name, to, temp));
-    let (temp, ()) = linked.map_err(Why::io("link it to its other name"))?;
-    put_in_place(to, &temp, file)?;
-    // A rename of one name of a file to another does nothing at all.
-    match make::unlink(to, &temp) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Why::io("remove a temporary name")(e)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes one name, if it still leads to what it led to when the plan was made. Whether it was there.
-fn remove(base: &OwnedFd, removal: &Removal) -> io::Result<bool> {
-    let (parent, name) = match dir::open_parent_beneath(base, &removal.path) {
-        Ok(found) => found,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(e),
-    };
-    let now = match stat::at(&parent, name) {
-        Ok(now) => now,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(e),
-    };
-    if now.place != removal.place {
-        return Err(io::Error::other("it was replaced by something else meanwhile, and left as it is"));
-    }
-    if removal.content.is_some_and(|content| content != (now.size, now.mtime)) {
-        return Err(io::Error::other("it was changed meanwhile, and left as it is"));
-    }
-    remove_name(&parent, name, removal.is_dir).map(|()| true)
 }
 
 fn remove_name(parent: &OwnedFd, name: &[u8], is_dir: bool) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use crate::index::error::IndexError;
 use crate::index::tree::Reader;
 use crate::restore::{
+    mapping::Mapping,
     plan::Wanted,
     report::{Report, Why},
 };
@@ -16,12 +17,13 @@ const SETS_MAX: usize = 1024;
 /// Completes attributes from the index. One a thread.
 pub(super) struct Attributes<'a> {
     index: &'a Reader,
+    mapping: &'a Mapping,
     sets: HashMap<i64, Xattrs>,
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) fn new(index: &'a Reader) -> Attributes<'a> {
-        Attributes { index, sets: HashMap::new() }
+    pub(super) fn new(index: &'a Reader, mapping: &'a Mapping) -> Attributes<'a> {
+        Attributes { index, mapping, sets: HashMap::new() }
     }
 
     /// All attributes of a version.
@@ -34,7 +36,7 @@ impl<'a> Attributes<'a> {
                 }
                 self.sets.insert(wanted.xattr, self.index.xattrs(wanted.xattr)?);
             }
-            attr.xattrs = self.sets[&wanted.xattr].clone();
+            attr.xattrs = self.mapping.xattrs(self.sets[&wanted.xattr].clone(), attr.mode);
         }
         Ok(attr)
     }

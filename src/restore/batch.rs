@@ -8,10 +8,11 @@ use crate::repo::{
     open::Repository,
 };
 use crate::restore::{
+    aside::Aside,
     attributes::{self, Attributes},
     content::{Placed, Writer, place},
     error::RestoreError,
-    open::{Dirs, put_in_place},
+    open::{Dirs, Places},
     plan::{Action, Plan, PlannedFile},
     queue::{Job, Parts, Queue, Temp, Work},
     report::{Report, Why},
@@ -39,9 +40,16 @@ pub(super) struct Shared<'a> {
     pub(super) repo: &'a Repository,
     pub(super) plan: &'a Plan,
     pub(super) base: &'a OwnedFd,
+    pub(super) aside: Option<&'a Aside>,
     pub(super) queue: &'a Queue,
     pub(super) progress: &'a dyn Progress,
     pub(super) stop: &'a AtomicBool,
+}
+
+impl Shared<'_> {
+    fn places(&self) -> Places<'_> {
+        Places { base: self.base, plan: self.plan, aside: self.aside }
+    }
 }
 
 /// One thread.
@@ -69,7 +77,7 @@ impl<'a> Worker<'a> {
             shared,
             index,
             dirs: Dirs::new(shared.base, shared.plan),
-            attributes: Attributes::new(index),
+            attributes: Attributes::new(index, &shared.plan.mapping),
             writer: Writer { repo: shared.repo, index, buffer: Vec::new() },
             frames: Decoded::new(),
             report: Report::default(),
@@ -255,7 +263,7 @@ impl<'a> Worker<'a> {
         let (temp, ()) = made.map_err(Why::io("make it"))?;
         let applied = apply::to_name(dir, &temp, attr).map_err(Why::io("set its attributes"));
         let placed = match &applied {
-            Ok(_) => put_in_place(dir, &temp, file),
+            Ok(_) => self.shared.places().put(dir, &temp, file),
             Err(_) => make::unlink(dir, &temp).map_err(Why::io("remove what was made")),
         };
         let applied = applied?;
@@ -289,7 +297,7 @@ impl<'a> Worker<'a> {
         }
         let applied = apply::to_open(&temp.fd, &attributes::unprotected(attr));
         let dir = self.dirs.get(file.dir).map_err(Why::io("open its directory"))?;
-        put_in_place(dir, &temp.name, file)?;
+        self.shared.places().put(dir, &temp.name, file)?;
         attributes::note(&mut self.report, || self.shared.plan.path(file.dir, &file.name), applied);
         self.count(file, bytes);
         Ok(())

@@ -1,6 +1,7 @@
 //! Whether what stands in a place is what the view shows there.
 
 use crate::index::{error::IndexError, rows::Row, tree::Reader};
+use crate::restore::mapping::Mapping;
 use crate::sys::{
     apply, meta, read,
     stat::{self, Stat},
@@ -22,8 +23,14 @@ pub(super) enum Found {
     Other(Stat),
 }
 
-/// Compares the name of `row` in `dir` with it.
-pub(super) fn compare(index: &Reader, dir: &OwnedFd, name: &[u8], row: &Row) -> Result<Found, CompareError> {
+/// Compares the name of `row`, as it is to be here, in `dir` with it.
+pub(super) fn compare(
+    index: &Reader,
+    mapping: &Mapping,
+    dir: &OwnedFd,
+    name: &[u8],
+    row: &Row,
+) -> Result<Found, CompareError> {
     let now = match stat::at(dir, name) {
         Ok(now) => now,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -43,16 +50,20 @@ pub(super) fn compare(index: &Reader, dir: &OwnedFd, name: &[u8], row: &Row) -> 
         return Ok(Found::Other(now));
     }
     // The inode as capture saw it last: nothing in it has changed since.
-    if now.place == row.place && row.seen == Some(now.ctime) && attr.kind() != Kind::Dir {
+    if now.place == row.place
+        && row.seen == Some(now.ctime)
+        && attr.kind() != Kind::Dir
+        && !mapping.changes_attributes()
+    {
         return Ok(Found::Same(now));
     }
     let same = now.mode == attr.mode && now.uid == attr.uid && now.gid == attr.gid && now.mtime == attr.mtime;
-    Ok(if same && same_rest(index, dir, name, row)? { Found::Same(now) } else { Found::Attributes(now) })
+    Ok(if same && same_rest(index, mapping, dir, name, row)? { Found::Same(now) } else { Found::Attributes(now) })
 }
 
 /// Extended attributes and inode flags. What can't be read is not the same: setting it will tell why.
-fn same_rest(index: &Reader, dir: &OwnedFd, name: &[u8], row: &Row) -> Result<bool, IndexError> {
-    let want = index.xattrs(row.xattr)?;
+fn same_rest(index: &Reader, mapping: &Mapping, dir: &OwnedFd, name: &[u8], row: &Row) -> Result<bool, IndexError> {
+    let want = mapping.xattrs(index.xattrs(row.xattr)?, row.attr.mode);
     let (have, flags) = match row.attr.kind() {
         Kind::File | Kind::Dir => match read::open(dir, name) {
             Ok(fd) => (meta::xattrs(&fd), meta::flags(&fd)),

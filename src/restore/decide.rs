@@ -32,12 +32,13 @@ impl Walk<'_> {
         snap: Snap,
         delete: bool,
     ) -> Result<(), RestoreError> {
+        let row = &*self.mapping.row(row);
         let shown = |walk: &Self| walk.plan.path(at, &row.name);
         if !path::is_name(&row.name) {
             self.problem(shown(self), Why::Impossible("a name that no file can have"));
             return Ok(());
         }
-        let found = match dir.map(|dir| compare(self.index, dir, &row.name, row)) {
+        let found = match dir.map(|dir| compare(self.index, self.mapping, dir, &row.name, row)) {
             None => Found::Nothing,
             Some(Ok(found)) => found,
             Some(Err(CompareError::Index(e))) => return Err(e.into()),
@@ -131,6 +132,7 @@ impl Walk<'_> {
             Found::Same(now) => (DirAction::Keep, true, now.is_mount_root),
         };
         let child = self.push_dir(at, &row.name, Some(wanted), action);
+        self.plan.dirs[child].mounted = mounted;
         let what = What::Node { source: row.source, snap, node: row.node };
         self.pending.push(Pending { at: child, what, exists, delete: delete && !mounted });
         Ok(())

@@ -19,6 +19,12 @@ pub enum RestoreError {
         /// The path, absolute.
         path: String,
     },
+    /// The users of this machine can't be looked up.
+    #[error("cannot look up who the users and groups of this machine are: {source}")]
+    Users {
+        /// What the system said.
+        source: io::Error,
+    },
     /// Two paths would be restored to one place.
     #[error("{one} and {other} would both become {name}: restore them into different directories")]
     Collide {
@@ -28,6 +34,16 @@ pub enum RestoreError {
         other: String,
         /// What both would become.
         name: String,
+    },
+    /// A part of something that is restored as a whole is to go elsewhere.
+    #[error(
+        "{from} is to go elsewhere, but lies in {root}, which is restored as a whole: name the paths below {root} one by one"
+    )]
+    MoveInside {
+        /// The part.
+        from: String,
+        /// The whole.
+        root: String,
     },
     /// The target can't be opened.
     #[error("cannot restore into {path}: {source}")]
@@ -46,25 +62,21 @@ pub enum RestoreError {
         /// The directory.
         path: String,
     },
-    /// The file system of the target is mounted read-only.
-    #[error("cannot restore into {path}: its file system is mounted read-only")]
-    ReadOnly {
-        /// The directory.
-        path: String,
+    /// What a killed restore left could not be looked for, or this one not be noted.
+    #[error("cannot note in {dir} that a restore runs, or remove what one before it has left behind: {source}")]
+    Note {
+        /// The state directory.
+        dir: String,
+        /// What the system said.
+        source: io::Error,
     },
-    /// There is not enough room.
-    #[error(
-        "cannot restore into {path}: {needed} {what} are needed and {available} are available; nothing was written"
-    )]
-    Space {
+    /// Nothing could be done there at all.
+    #[error("cannot restore into {path}: {why}; nothing was written")]
+    NoRoom {
         /// The directory.
         path: String,
-        /// `bytes` or `nodes`.
-        what: &'static str,
-        /// How many would be written.
-        needed: u64,
-        /// How many the file system has.
-        available: u64,
+        /// What is missing.
+        why: String,
     },
     /// Everything was written and the disk did not confirm it.
     #[error("what was restored into {path} may not be on the disk yet: {source}")]

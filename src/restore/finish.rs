@@ -38,7 +38,7 @@ pub(super) fn finish_dirs(
             if let Ok(reader) = &index {
                 let mine = level.iter().skip(n).step_by(threads);
                 let done = reader.hold(|index| -> Result<(), IndexError> {
-                    let mut attributes = Attributes::new(index);
+                    let mut attributes = Attributes::new(index, &plan.mapping);
                     mine.copied().try_for_each(|dir| finish.dir(dir, &mut attributes))
                 });
                 if let Err(e) = done {

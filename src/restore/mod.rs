@@ -1,9 +1,11 @@
 //! Bringing files back as they were: a plan, which is data, and then the act.
 
 pub mod act;
+pub mod aside;
 mod attributes;
 mod batch;
 mod beside;
+pub mod check;
 mod compare;
 mod content;
 mod decide;
@@ -11,9 +13,15 @@ mod delete;
 pub mod error;
 mod finish;
 mod held;
+pub mod kept;
+mod leftover;
+pub mod mapping;
+pub mod mode;
+mod needs;
 mod open;
 pub mod plan;
 mod queue;
 pub mod report;
 mod roots;
+pub mod stage;
 mod walk;

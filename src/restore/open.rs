@@ -1,6 +1,7 @@
 //! Open directories of the target, by their number in the plan.
 
 use crate::restore::{
+    aside::Aside,
     plan::{Plan, PlannedFile},
     report::Why,
 };
@@ -37,31 +38,46 @@ impl<'a> Dirs<'a> {
     }
 }
 
-/// Puts what was made under a temporary name in its place, if nothing stands there or only what the plan knew of.
-pub(super) fn put_in_place(dir: &OwnedFd, temp: &[u8], file: &PlannedFile) -> Result<(), Why> {
-    let name = file.name.as_slice();
-    // Where nothing stood, nothing may stand now either.
-    let taken = if file.was.is_some() { make::Taken::Replace } else { make::Taken::Refuse };
-    let put = || match make::rename(dir, temp, dir, name, taken) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(changed()),
-        other => other,
-    };
-    let result = match as_planned(dir, file).and_then(|()| put()) {
-        // What stands there, or the directory, may be immutable or append-only.
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            if unprotect(dir, name).unwrap_or(false) {
-                put()
-            } else {
-                Err(e)
+/// Where things are put.
+pub(super) struct Places<'a> {
+    pub(super) base: &'a OwnedFd,
+    pub(super) plan: &'a Plan,
+    /// Keeps what is replaced.
+    pub(super) aside: Option<&'a Aside>,
+}
+
+impl Places<'_> {
+    /// Puts what was made under a temporary name in its place, if nothing stands there or only what the plan knew of.
+    pub(super) fn put(&self, dir: &OwnedFd, temp: &[u8], file: &PlannedFile) -> Result<(), Why> {
+        let name = file.name.as_slice();
+        // Where nothing stood, nothing may stand now either.
+        let taken = if file.was.is_some() { make::Taken::Replace } else { make::Taken::Refuse };
+        let keep = || match (self.aside, file.was) {
+            (Some(aside), Some(_)) => aside.before_replaced(self.base, self.plan, file.dir, dir, name),
+            _ => Ok(()),
+        };
+        let put = || match make::rename(dir, temp, dir, name, taken) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(changed()),
+            other => other,
+        };
+        let all = || keep().and_then(|()| put());
+        let result = match as_planned(dir, file).and_then(|()| all()) {
+            // What stands there, or the directory, may be immutable or append-only.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                if unprotect(dir, name).unwrap_or(false) {
+                    all()
+                } else {
+                    Err(e)
+                }
             }
-        }
-        other => other,
-    };
-    result.map_err(|e| {
-        // The error to report is the first one; a temporary file left behind is known by its name.
-        let _ = make::unlink(dir, temp);
-        Why::io("put it in place")(e)
-    })
+            other => other,
+        };
+        result.map_err(|e| {
+            // The error to report is the first one; a temporary file left behind is known by its name.
+            let _ = make::unlink(dir, temp);
+            Why::io("put it in place")(e)
+        })
+    }
 }
 
 /// Fails where what the plan would replace was changed after it.

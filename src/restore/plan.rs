@@ -7,6 +7,7 @@
 use crate::index::tree::Reader;
 use crate::restore::{
     error::RestoreError,
+    mapping::Mapping,
     report::{Counts, Problem},
     walk,
 };
@@ -17,6 +18,7 @@ use crate::types::{
     time::Time,
 };
 use crate::view::instant::View;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Where to restore to.
@@ -51,6 +53,8 @@ pub struct Request<'a> {
     pub paths: &'a [Vec<u8>],
     /// Where to.
     pub target: Target,
+    /// What is made different from what was captured.
+    pub mapping: &'a Mapping,
     /// Directories that are never removed, nor anything in them: the repository, the state, mounts of bygone.
     pub guarded: &'a [PathBuf],
     /// What else is never removed: what capture leaves out was not captured, so that it is not in the view says nothing.
@@ -85,6 +89,8 @@ pub struct PlannedDir {
     pub action: DirAction,
     /// Whether anything in it is made or removed, which changes its times.
     pub touched: bool,
+    /// Whether it is there, and another file system is mounted on it.
+    pub mounted: bool,
 }
 
 /// The attributes that something is to have.
@@ -153,6 +159,12 @@ pub struct Removal {
 pub struct Plan {
     /// The directory below which everything happens.
     pub base: PathBuf,
+    /// What is made different from what was captured.
+    pub mapping: Mapping,
+    /// Directories below the base in which something can be kept aside for what is below them: there, and on its file system.
+    pub anchors: HashSet<Vec<u8>>,
+    /// What is restored, below the base: the files and directories that everything else lies in.
+    pub roots: Vec<Vec<u8>>,
     /// Directories, each after the one it lies in.
     pub dirs: Vec<PlannedDir>,
     /// Names that are no directories, in the order of the tree.

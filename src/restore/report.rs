@@ -100,6 +100,11 @@ impl Report {
         self.problems.push(Problem { path, why });
     }
 
+    /// Adds what another restore did.
+    pub fn add(&mut self, other: Report) {
+        self.merge(other);
+    }
+
     /// Adds what another thread did.
     pub(super) fn merge(&mut self, other: Report) {
         let (a, b) = (&mut self.done, other.done);

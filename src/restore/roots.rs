@@ -2,6 +2,7 @@
 
 use crate::restore::{
     error::RestoreError,
+    mapping::Mapping,
     plan::{Request, Target},
 };
 use crate::types::path;
@@ -17,9 +18,11 @@ pub(super) fn roots(request: &Request<'_>) -> Result<Vec<Vec<u8>>, RestoreError>
     let mut all: Vec<Vec<u8>> = request.paths.iter().map(clean).collect();
     all.sort();
     all.dedup();
-    if let Target::InPlace { .. } = request.target {
+    let last_names = matches!(request.target, Target::To(_)) && !request.mapping.full_paths;
+    if !last_names {
         let whole = all.clone();
         all.retain(|p| !whole.iter().any(|other| other != p && path::is_within(p, other)));
+        check_moves(&all, request.mapping)?;
         return Ok(all);
     }
     let mut names: HashMap<Vec<u8>, &Vec<u8>> = HashMap::new();
@@ -39,4 +42,30 @@ pub(super) fn roots(request: &Request<'_>) -> Result<Vec<Vec<u8>>, RestoreError>
         names.insert(name, one);
     }
     Ok(all)
+}
+
+/// Refuses moves that would take a part out of something that is restored as a whole, and paths that would get in one
+/// another's way.
+fn check_moves(all: &[Vec<u8>], mapping: &Mapping) -> Result<(), RestoreError> {
+    for one in &mapping.moves {
+        let inside = all.iter().find(|root| **root != one.from && path::is_within(&one.from, root));
+        if let Some(root) = inside {
+            return Err(RestoreError::MoveInside { from: path::show(&one.from), root: path::show(root) });
+        }
+    }
+    let mut goes: Vec<(Vec<u8>, &Vec<u8>)> = all.iter().map(|root| (mapping.goes_to(root), root)).collect();
+    goes.sort();
+    for pair in goes.windows(2) {
+        if path::is_within(&pair[1].0, &pair[0].0) {
+            return Err(RestoreError::Collide {
+                one: path::show(pair[0].1),
+                other: path::show(pair[1].1),
+                name: match pair[0].0 == pair[1].0 {
+                    true => path::show(&pair[0].0),
+                    false => format!("{} and what is in it", path::show(&pair[0].0)),
+                },
+            });
+        }
+    }
+    Ok(())
 }

@@ -2,9 +2,11 @@
 
 use crate::index::{rows::Row, tree::Reader};
 use crate::restore::{
+    aside,
     delete::Guard,
     error::RestoreError,
     held::Held,
+    mapping::Mapping,
     plan::{DirAction, Plan, PlannedDir, Request, Target, Wanted},
     report::{Counts, Why},
     roots::roots,
@@ -38,9 +40,19 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
     let places = request.guarded.iter().filter_map(|p| dir::open_root(p).and_then(stat::of).ok()).map(|s| s.place);
     let guard =
         Guard { places: places.collect(), spared: request.spared, held: Held::new(index, request.newest.as_ref()) };
-    let first = PlannedDir { parent: None, name: Vec::new(), wanted: None, action: DirAction::Keep, touched: false };
+    let first = PlannedDir {
+        parent: None,
+        name: Vec::new(),
+        wanted: None,
+        action: DirAction::Keep,
+        touched: false,
+        mounted: false,
+    };
     let plan = Plan {
         base: base.to_owned(),
+        mapping: request.mapping.clone(),
+        anchors: HashSet::new(),
+        roots: Vec::new(),
         dirs: vec![first],
         files: Vec::new(),
         clear: Vec::new(),
@@ -53,6 +65,7 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
     let mut walk = Walk {
         index,
         view: request.view,
+        mapping: request.mapping,
         base: base_fd.as_ref(),
         delete,
         guard: &guard,
@@ -64,10 +77,13 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
         names: HashMap::new(),
         pending: Vec::new(),
     };
+    let mut parents = Vec::new();
     for root in &roots {
-        walk.root(root, &request.target)?;
+        parents.push(walk.root(root, &request.target)?);
     }
-    Ok(walk.plan)
+    let mut plan = walk.plan;
+    plan.anchors = aside::anchors(&plan, &parents);
+    Ok(plan)
 }
 
 /// The names of one node.
@@ -101,6 +117,7 @@ pub(super) enum What {
 pub(super) struct Walk<'a> {
     pub(super) index: &'a Reader,
     pub(super) view: &'a View,
+    pub(super) mapping: &'a Mapping,
     pub(super) base: Option<&'a OwnedFd>,
     pub(super) delete: bool,
     pub(super) guard: &'a Guard<'a>,
@@ -117,28 +134,35 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn root(&mut self, absolute: &[u8], target: &Target) -> Result<(), RestoreError> {
+    /// Gives the directory that it lies in.
+    fn root(&mut self, absolute: &[u8], target: &Target) -> Result<usize, RestoreError> {
         let object = self
             .view
             .look_up(self.index, absolute)?
             .ok_or_else(|| RestoreError::NotThere { path: path::show(absolute) })?;
-        let names: Vec<&[u8]> = path::components(absolute).collect();
-        let Some((last, before)) = names.split_last() else {
+        let way = match target {
+            Target::To(_) if !self.mapping.full_paths => {
+                path::components(absolute).last().map(|name| (name.to_vec(), None)).into_iter().collect()
+            }
+            _ => self.mapping.way(absolute),
+        };
+        let names: Vec<&[u8]> = way.iter().map(|(name, _)| name.as_slice()).collect();
+        self.plan.roots.push(names.join(&b'/'));
+        let Some((last, before)) = way.split_last() else {
             let what = match object {
-                Object::Above => What::Above(Vec::new()),
+                Object::Above => What::Above(absolute.to_vec()),
                 Object::Node(part, row) => self.node_of(part, &row),
             };
             let exists = self.base.is_some();
             self.pending.push(Pending { at: 0, what, exists, delete: self.delete });
-            return self.walk();
+            self.walk()?;
+            return Ok(0);
         };
         let mut parent = 0;
-        if *target == (Target::InPlace { delete: self.delete }) {
-            for (n, name) in before.iter().enumerate() {
-                let way = [b"/".as_slice(), &before[..=n].join(&b'/')].concat();
-                parent = self.on_the_way(parent, name, &way)?;
-            }
+        for (name, seen) in before {
+            parent = self.on_the_way(parent, name, seen.as_deref())?;
         }
+        let last = &last.0;
         let exists = self.plan.dirs[parent].action == DirAction::Keep && self.base.is_some();
         let fd = if exists { Some(self.open(parent)?) } else { None };
         match object {
@@ -150,31 +174,33 @@ impl Walk<'_> {
             Object::Node(part, row) => {
                 let snap = self.view.parts[part].snapshot.number;
                 let mut row = *row;
-                row.name = last.to_vec();
+                row.name = last.clone();
                 self.entry(parent, fd.as_ref(), &row, snap, self.delete)?;
             }
         }
-        self.walk()
+        self.walk()?;
+        Ok(parent)
     }
 
     fn node_of(&self, part: usize, row: &Row) -> What {
         What::Node { source: row.source, snap: self.view.parts[part].snapshot.number, node: row.node }
     }
 
-    /// A directory on the way to what is restored in place: kept as it is, or made as it was.
-    fn on_the_way(&mut self, parent: usize, name: &[u8], absolute: &[u8]) -> Result<usize, RestoreError> {
+    /// A directory on the way to what is restored: kept as it is, or made as what it was in the view.
+    fn on_the_way(&mut self, parent: usize, name: &[u8], seen: Option<&[u8]>) -> Result<usize, RestoreError> {
         if let Some(at) = self.names.get(&(parent, name.to_vec())) {
             return Ok(*at);
         }
         let fd = match self.plan.dirs[parent].action {
-            DirAction::Keep => Some(self.open(parent)?),
+            DirAction::Keep if self.base.is_some() => Some(self.open(parent)?),
             _ => None,
         };
         let at = self.dir_above(parent, name, fd.as_ref())?;
         if self.plan.dirs[at].action == DirAction::Create
-            && let Some(Object::Node(_, row)) = self.view.look_up(self.index, absolute)?
+            && let Some(seen) = seen
+            && let Some(Object::Node(_, row)) = self.view.look_up(self.index, seen)?
         {
-            self.plan.dirs[at].wanted = Some(Wanted { attr: row.attr, xattr: row.xattr });
+            self.plan.dirs[at].wanted = Some(Wanted { attr: self.mapping.attr(&row.attr), xattr: row.xattr });
         }
         Ok(at)
     }
@@ -184,8 +210,12 @@ impl Walk<'_> {
             return Ok(*at);
         }
         let shown = || path::show(&self.plan.path(parent, name));
+        let mut mounted = false;
         let action = match fd.map(|fd| stat::at(fd, name)) {
-            Some(Ok(now)) if now.kind() == Some(Kind::Dir) => DirAction::Keep,
+            Some(Ok(now)) if now.kind() == Some(Kind::Dir) => {
+                mounted = now.is_mount_root;
+                DirAction::Keep
+            }
             Some(Ok(_)) => return Err(RestoreError::OnTheWay { path: shown() }),
             Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(RestoreError::Target { path: shown(), source: e });
@@ -193,6 +223,7 @@ impl Walk<'_> {
             _ => DirAction::Create,
         };
         let at = self.push_dir(parent, name, None, action);
+        self.plan.dirs[at].mounted = mounted;
         self.names.insert((parent, name.to_vec()), at);
         Ok(at)
     }
@@ -208,7 +239,14 @@ impl Walk<'_> {
         if matches!(action, DirAction::Create | DirAction::Replace) {
             self.plan.dirs[parent].touched = true;
         }
-        self.plan.dirs.push(PlannedDir { parent: Some(parent), name: name.to_vec(), wanted, action, touched: false });
+        self.plan.dirs.push(PlannedDir {
+            parent: Some(parent),
+            name: name.to_vec(),
+            wanted,
+            action,
+            touched: false,
+            mounted: false,
+        });
         self.plan.dirs.len() - 1
     }
 

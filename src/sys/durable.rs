@@ -180,6 +180,11 @@ pub fn remove(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// Removes the directory `path` with all that is in it; symbolic links in it are not followed.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    std::fs::remove_dir_all(path).map_err(cant("remove", path))
+}
+
 /// Holds a lock until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct LockGuard {

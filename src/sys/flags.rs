@@ -69,6 +69,11 @@ pub fn set_early(fd: impl AsFd, want: u32) {
     }
 }
 
+/// Whether neither append nor immutable is known to be set.
+pub fn are_clear(fd: impl AsFd) -> bool {
+    meta::raw_flags(&fd).is_ok_and(|now| now & meta::PROTECTING_FLAGS == 0)
+}
+
 /// Clears append and immutable, so that the node can be changed. Whether one was set.
 pub fn unprotect(fd: impl AsFd) -> io::Result<bool> {
     let now = meta::raw_flags(&fd)?;

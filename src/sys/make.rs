@@ -19,20 +19,34 @@ use crate::types::attr::Kind;
 /// How the names of unfinished files start: whoever finds one that is old may remove it.
 pub const TEMP_PREFIX: &str = ".tmp-";
 
+/// So many temporary names are told for those of one process: more than any makes.
+const TEMPS_MAX: u64 = 1 << 40;
+
 /// A new name that starts with [`TEMP_PREFIX`]: of this process, the next after a random one.
 pub fn temp_name() -> io::Result<Vec<u8>> {
-    static FIRST: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let first = match FIRST.get() {
-        Some(first) => *first,
+    let number = first_temp()?.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    Ok(format!("{TEMP_PREFIX}{number:016x}").into_bytes())
+}
+
+/// The random number with which the temporary names of this process begin.
+pub fn first_temp() -> io::Result<u64> {
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    match FIRST.get() {
+        Some(first) => Ok(*first),
         None => {
             let mut bytes = [0_u8; 8];
             rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-            *FIRST.get_or_init(|| u64::from_ne_bytes(bytes))
+            Ok(*FIRST.get_or_init(|| u64::from_ne_bytes(bytes)))
         }
-    };
-    let number = first.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
-    Ok(format!("{TEMP_PREFIX}{number:016x}").into_bytes())
+    }
+}
+
+/// Whether it is a temporary name of the process whose names begin with `first`, as [`first_temp`] told it.
+pub fn is_temp_after(name: &[u8], first: u64) -> bool {
+    let number = name.strip_prefix(TEMP_PREFIX.as_bytes()).and_then(|n| std::str::from_utf8(n).ok());
+    let number = number.filter(|_| is_temp_name(name)).and_then(|n| u64::from_str_radix(n, 16).ok());
+    number.is_some_and(|n| n.wrapping_sub(first) < TEMPS_MAX)
 }
 
 /// Whether it is a name as [`temp_name`] makes them.

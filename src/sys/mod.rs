@@ -18,6 +18,7 @@ pub mod make;
 pub mod meta;
 pub mod mounts;
 pub mod pressure;
+pub mod probe;
 pub mod process;
 pub mod read;
 mod resident;

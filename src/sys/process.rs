@@ -85,6 +85,11 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// The group as which files are made.
+pub fn effective_gid() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
 /// The user whose rights the process has; 0 is root.
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()

@@ -21,7 +21,8 @@ pub fn of(fd: impl AsFd) -> io::Result<Space> {
     let s = rustix::fs::fstatvfs(fd)?;
     let blocks = if rustix::process::geteuid().is_root() { s.f_bfree } else { s.f_bavail };
     Ok(Space {
-        available_bytes: blocks.saturating_mul(s.f_frsize),
+        // One that counts no blocks, as ramfs, has what memory there is.
+        available_bytes: if s.f_blocks == 0 { u64::MAX } else { blocks.saturating_mul(s.f_frsize) },
         available_nodes: (s.f_files > 0).then_some(s.f_favail),
         read_only: s.f_flag.contains(StatVfsMountFlags::RDONLY),
     })

@@ -52,6 +52,22 @@ pub fn name_of(uid: u32) -> io::Result<Option<String>> {
     })
 }
 
+/// The name of a group, if it has one.
+pub fn group_name_of(gid: u32) -> io::Result<Option<String>> {
+    entry(|buffer| {
+        let mut found = std::mem::MaybeUninit::<libc::group>::uninit();
+        let mut result = std::ptr::null_mut();
+        // SAFETY: the buffer is as long as is said, and what is written goes to places of ours.
+        let error =
+            unsafe { libc::getgrgid_r(gid, found.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &mut result) };
+        // SAFETY: without an error and with a result that is not null, the entry is written, and its name is a string that
+        // ends with NUL in the buffer, which is still there.
+        let name = (error == 0 && !result.is_null())
+            .then(|| unsafe { CStr::from_ptr(found.assume_init().gr_name) }.to_string_lossy().into_owned());
+        (error, name)
+    })
+}
+
 /// Asks with a buffer that is long enough. An entry that is not there is told by several errors, as getpwnam(3) says.
 fn entry<T>(mut ask: impl FnMut(&mut [libc::c_char]) -> (libc::c_int, Option<T>)) -> io::Result<Option<T>> {
     let mut buffer = vec![0; 4096];
@@ -75,6 +91,8 @@ mod tests {
         assert_eq!(uid_of("root").unwrap(), Some(0));
         assert_eq!(gid_of("root").unwrap(), Some(0));
         assert_eq!(name_of(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(group_name_of(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(group_name_of(3_999_999_999).unwrap(), None);
         for none in ["", "no such user", "a\0b"] {
             assert_eq!(uid_of(none).unwrap(), None, "{none:?}");
             assert_eq!(gid_of(none).unwrap(), None, "{none:?}");

@@ -2,6 +2,17 @@
 
 use std::fmt::Write as _;
 
+/// How the names of directories begin in which a restore keeps what it replaces.
+pub const ASIDE_PREFIX: &str = ".bygone-aside-";
+/// How the names of directories begin in which a restore makes a tree.
+pub const STAGE_PREFIX: &str = ".bygone-stage-";
+
+/// Whether a name is that of a directory which a restore has made beside what is restored: never captured, and never removed by a
+/// restore.
+pub fn is_beside(name: &[u8]) -> bool {
+    [ASIDE_PREFIX, STAGE_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
 /// A name or path for people: printable text as it is, anything else as `\n`, `\t`, `\\` or `\xNN`, so that a name can't
 /// disturb a terminal and two names never look the same.
 pub fn show(bytes: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! A tree as of an instant: look-up, list, read; what led from one to another; the history of a path.
 
 pub mod ahead;
+pub mod before;
 pub mod compare;
 pub mod content;
 pub mod diff;

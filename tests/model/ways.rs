@@ -13,6 +13,7 @@ use bygone::mount::{
 use bygone::progress::Quiet;
 use bygone::restore::{
     act,
+    mapping::Mapping,
     plan::{Plan, Request, Target},
 };
 use bygone::types::{
@@ -66,6 +67,7 @@ pub(crate) fn restored(lab: &Lab, kept: &[Kept], every: usize) -> Result<(), Str
             view: &view,
             paths: &[lab.root.as_os_str().as_bytes().to_vec()],
             target: Target::To(to.clone()),
+            mapping: &Mapping::default(),
             guarded: &[],
             spared: &|_, _| false,
             newest: None,

@@ -1,4 +1,4 @@
-//! Looking back: list, log, diff, find, cat, restore.
+//! Looking back: list, log, diff, find, cat.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -130,48 +130,9 @@ pub struct Cat {
     /// As it was at this time
     #[arg(long, value_name = "TIME", default_value = "latest")]
     pub at: String,
-    /// Whose history.
-    #[command(flatten)]
-    pub of: OfHost,
-}
-
-/// Its description.
-pub(super) const RESTORE: &str = "\
-Bring files back as they were, with everything they had: owners, modes, times, extended attributes, ACLs, hard \
-links and holes.\n\n\
-Only what differs is written, beside and then renamed into place; metadata last. Everything written is verified.\n\n\
-With --in-place, what is there now is captured first, so that it can be brought back. What no snapshot holds as it is \
-(it could not be read, or its directory is protected no more) is neither replaced nor removed, but named.\n\n\
-Exit status 3 says that something could not be restored; each is named.";
-
-/// `bygone restore`.
-#[derive(Debug, Args)]
-#[command(
-    group = ArgGroup::new("where").required(true).multiple(false),
-    after_long_help = TIMES
-)]
-pub struct Restore {
-    /// The files and directories, by their absolute paths or relative to here
-    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub paths: Vec<PathBuf>,
-    /// As they were at this time
-    #[arg(long, value_name = "TIME")]
-    pub at: String,
-    /// Restore into this directory, each path under its last name
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, group = "where")]
-    pub to: Option<PathBuf>,
-    /// Restore where they were
-    #[arg(long, group = "where")]
-    pub in_place: bool,
-    /// Delete what was not there at that time
-    ///
-    /// Only what a snapshot holds just as it is now is deleted, and so can be brought back. Anything else is named and left
-    /// where it is, and so is what is never captured: what patterns leave out, sockets, other file systems.
-    #[arg(long, requires = "in_place", conflicts_with = "to")]
-    pub delete: bool,
-    /// Print what would be done, and do nothing
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
+    /// As it was before its last change, or before it was removed
+    #[arg(long, conflicts_with = "at")]
+    pub before_change: bool,
     /// Whose history.
     #[command(flatten)]
     pub of: OfHost,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, retention, schedule, service, setup, upkeep, wal, watched};
+use super::{evidence, history, restore, retention, schedule, service, setup, upkeep, wal, watched};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -111,8 +111,11 @@ pub enum Command {
     /// Print a file as it was
     Cat(history::Cat),
     /// Bring files back as they were
-    #[command(long_about = history::RESTORE)]
-    Restore(history::Restore),
+    #[command(long_about = restore::RESTORE)]
+    Restore(Box<restore::Restore>),
+    /// List or drop what restores have replaced and kept aside
+    #[command(long_about = restore::ASIDE)]
+    Aside(restore::Aside),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

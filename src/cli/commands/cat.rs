@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::restore_what::before_change;
 use crate::cli::args::history::Cat;
 use crate::cli::context::Context;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
@@ -24,7 +25,10 @@ const FRAMES: usize = 64 << 20;
 pub fn run(context: &Context, args: &Cat) -> Result<Outcome, Failure> {
     let past = Past::open_of(context, &args.of)?;
     let wanted = clean(&args.path)?;
-    let time = past.time(&args.at)?;
+    let time = match args.before_change {
+        true => before_change(context, &past.index, &past.whose, &wanted, &past.zone)?,
+        false => past.time(&args.at)?,
+    };
     let view = past.view(&time)?;
     let row = match view.look_up(&past.index, &wanted)? {
         Some(Object::Node(_, row)) if row.attr.kind() == Kind::File => row,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::audit::in_words;
 use super::hold::{event_json, scope_words};
-use super::restore;
+use super::{restore, restore_spared};
 use crate::cli::args::evidence::HoldExport;
 use crate::cli::bar;
 use crate::cli::context::{Context, absolute};
@@ -30,6 +30,7 @@ use crate::repo::{
 };
 use crate::restore::{
     act,
+    mapping::Mapping,
     plan::{Plan, Request, Target},
 };
 use crate::sys::{clock, durable, process::Signals};
@@ -224,12 +225,20 @@ impl Export<'_> {
             last = Some(at.clone());
             by_dir.entry(above).or_default().push(at);
         }
-        let guarded = restore::guarded(self.context)?;
+        let guarded = restore_spared::guarded(self.context)?;
         for (dir, paths) in by_dir {
             durable::create_dirs(&dir, 0o700).explain(|| format!("cannot make {}", dir.display()))?;
             let spared = |_: &[u8], _: bool| false;
             let target = Target::To(dir);
-            let request = Request { view, paths: &paths, target, guarded: &guarded, spared: &spared, newest: None };
+            let request = Request {
+                view,
+                paths: &paths,
+                target,
+                mapping: &Mapping::default(),
+                guarded: &guarded,
+                spared: &spared,
+                newest: None,
+            };
             let plan = Plan::make(&self.past.index, &request).into_failure()?;
             let report = act::act(&self.past.at, plan, progress, stop).into_failure()?;
             self.problems.extend(report.problems.iter().map(|p| format!("{}: {}", path::show(&p.path), p.why)));

@@ -3,21 +3,20 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
 use super::restore_first::{self, First};
-use crate::capture::scope::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Scope};
-use crate::cli::args::history::Restore;
+use super::restore_spared::{LeftOut, guarded};
+use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_time};
+use super::{restore_kept, restore_map, restore_stage, restore_what};
+use crate::cli::args::restore::Restore;
 use crate::cli::bar;
 use crate::cli::context::{Context, absolute};
 use crate::cli::open;
-use crate::cli::out::Out;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
-use crate::cli::sizes::show_size;
 use crate::cli::trail;
-use crate::config::model::Source;
 use crate::index::tree::Reader;
 use crate::progress::Progress;
 use crate::repo::{
@@ -26,26 +25,18 @@ use crate::repo::{
 };
 use crate::restore::{
     act,
+    check::{self, Missing},
     error::RestoreError,
+    mapping::Mapping,
     plan::{Newest, Plan, Request, Target},
-    report::{Counts, Problem, Report, Why},
+    report::{Report, Why},
 };
-use crate::sys::{clock, mounts, process::Signals};
-use crate::types::{
-    path,
-    when::{
-        human::{Resolved, parse_time},
-        show,
-        zone::Zone,
-    },
-};
+use crate::sys::process::Signals;
+use crate::types::when::{human::Resolved, show, zone::Zone};
 use crate::view::{
     instant::{Part, View},
     whose::Whose,
 };
-
-/// How many attributes that could not be set are told one by one.
-const TOLD_MAX: usize = 20;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
@@ -53,58 +44,46 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
         refuse_own(context, dir)?;
     }
     let zone = context.zone()?;
-    let when = parse_time(&args.at, clock::now(), &zone).map_err(Failure::usage)?;
+    let mapping = restore_map::mapping(args)?;
+    let what = restore_what::What::read(context, args, &zone)?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let replayed = open::catch_up(&at, &*bar)?;
     let index = at.reader().into_failure()?;
     let whose = open::whose(context, &args.of, &at, &index)?;
+    let when = what.when(context, &index, &whose, &zone)?;
     let view = View::of(&index, &whose, when.instant).into_failure()?;
     if view.parts.is_empty() {
         view.check(b"/").into_failure()?;
         return Err(nothing(context, &whose, &index, &when)?);
     }
-    let paths = args.paths.iter().map(|p| clean(p)).collect::<Result<Vec<_>, _>>()?;
+    let paths = what.paths(context, &view)?;
     tell_time(context, &parts(&view, &paths), &when, &zone)?;
     let own = Whose::own(&at, &context.config.host).into_failure()?;
-    let ask = Ask { context, args, at: &at, own, paths: &paths, index: &index, view: &view, when: &when };
-    let mut plan = ask.plan(true)?;
-    let outcome = match replayed.problems.is_empty() {
+    let ask =
+        Ask { context, args, at: &at, own, paths: &paths, index: &index, view: &view, when: &when, mapping: &mapping };
+    let done = match replayed.problems.is_empty() {
         true => Outcome::Done,
         false => Outcome::Partial,
     };
-    if args.dry_run {
-        tell_plan(context, &plan)?;
-        return Ok(if plan.problems.is_empty() { outcome } else { Outcome::Partial });
-    }
     let stop = signals.flag();
-    if args.in_place && !plan.is_empty() {
-        plan = ask.plan_after_capture(&at, &zone, &*bar, &stop)?;
-    }
-    let acted = act::act(&at, plan, &*bar, &stop).map_err(|e| failure(&e));
-    let event = event(&ask, acted.as_ref().ok());
-    let ended = acted.and_then(|report| {
-        tell(context, &report, &stop)?;
-        match (report.stopped, report.problems.is_empty()) {
-            (true, _) => Err(Failure::new("interrupted before everything was restored")
-                .hint("run the same command again: it goes on with what is missing")),
-            (false, false) => Ok(Outcome::Partial),
-            (false, true) => Ok(outcome),
-        }
-    });
-    trail::ended_and_stored(&trail::open(context, at.repo()), at.repo(), ended, event)
+    let outcome = match args.stage {
+        true => restore_stage::run(&ask, &*bar, &stop)?,
+        false => ask.run(&zone, &*bar, &stop)?,
+    };
+    Ok(outcome.and(done))
 }
 
 /// What the audit trail tells of it.
-fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event + use<> {
+pub(super) fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event + use<> {
     let snapshots: Vec<Value> = parts(ask.view, ask.paths)
         .into_iter()
         .map(|p| json!({ "host": p.source.host, "source": bytes_value(&p.source.root), "snapshot": snapshot_value(&p.snapshot) }))
         .collect();
     let absolute = |dir: &PathBuf| std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
     let to = ask.args.to.as_ref().map(|dir| bytes_value(absolute(dir).as_os_str().as_bytes()));
-    let (in_place, delete) = (ask.args.in_place, ask.args.delete);
+    let (in_place, delete, stage) = (ask.args.in_place, ask.args.delete, ask.args.stage);
     let paths: Vec<Value> = ask.paths.iter().map(|p| bytes_value(p)).collect();
     let (at, done) = (ask.when.text.clone(), report.map(|r| counts_json(&r.done)));
     let problems = report.map(|r| r.problems.len());
@@ -115,6 +94,7 @@ fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended) -> Event 
             .detail("to", to)
             .detail("in_place", in_place)
             .detail("delete", delete)
+            .detail("stage", stage)
             .detail("snapshots", snapshots)
             .detail("done", done)
             .detail("problems", problems)
@@ -162,45 +142,83 @@ fn nothing(context: &Context, whose: &Whose, index: &Reader, when: &Resolved) ->
     })
 }
 
-/// The instant that was understood, before anything is done.
-fn tell_time(context: &Context, parts: &[&Part], when: &Resolved, zone: &Zone) -> Result<(), Failure> {
-    let mut out = context.out();
-    if context.json {
-        let parts: Vec<Value> = parts.iter().map(|p| {
-            json!({ "source": path::show(&p.source.root), "number": p.snapshot.number.0, "time": show::exact_name(p.snapshot.time) })
-        }).collect();
-        out.json(&json!({ "at": when.text, "time_ns": when.instant.0, "latest": when.latest, "snapshots": parts }))?;
-    } else if !context.quiet {
-        out.line(format_args!("as of {}", when.text))?;
-        for part in parts {
-            let time = show::show(part.snapshot.time, zone);
-            out.line(format_args!("  {}: snapshot of {time} ({})", path::show(&part.source.root), zone.name()))?;
-        }
-    }
-    out.finish()
-}
-
 /// What is asked for.
-struct Ask<'a> {
-    context: &'a Context,
-    at: &'a Attached,
+pub(super) struct Ask<'a> {
+    pub(super) context: &'a Context,
+    pub(super) at: &'a Arc<Attached>,
     /// What this machine captured, whosever history is restored.
     own: Whose,
-    args: &'a Restore,
-    paths: &'a [Vec<u8>],
-    index: &'a Reader,
-    view: &'a View,
-    when: &'a Resolved,
+    pub(super) args: &'a Restore,
+    pub(super) paths: &'a [Vec<u8>],
+    pub(super) index: &'a Reader,
+    pub(super) view: &'a View,
+    pub(super) when: &'a Resolved,
+    pub(super) mapping: &'a Mapping,
 }
 
 impl Ask<'_> {
+    fn run(&self, zone: &Zone, progress: &dyn Progress, stop: &AtomicBool) -> Result<Outcome, Failure> {
+        let mut plan = self.plan(true)?;
+        self.check(&plan)?;
+        if self.args.dry_run {
+            tell_plan(self.context, &plan)?;
+            return Ok(if plan.problems.is_empty() { Outcome::Done } else { Outcome::Partial });
+        }
+        if self.args.in_place && !plan.is_empty() {
+            plan = self.plan_after_capture(self.at, zone, progress, stop)?;
+        }
+        let aside = match self.args.aside && !plan.is_empty() {
+            true => Some(restore_kept::begin(self, &plan)?),
+            false => None,
+        };
+        let acted = act::act_keeping(self.at, plan, aside.as_ref(), progress, stop).map_err(|e| failure(&e));
+        if let Some(aside) = &aside {
+            restore_kept::tell(self, aside)?;
+        }
+        let event = event(self, acted.as_ref().ok());
+        let ended = acted.and_then(|report| {
+            tell(self.context, &report, stop)?;
+            match (report.stopped, report.problems.is_empty()) {
+                (true, _) => Err(Failure::new("interrupted before everything was restored")
+                    .hint("run the same command again: it goes on with what is missing")),
+                (false, false) => Ok(Outcome::Partial),
+                (false, true) => Ok(Outcome::Done),
+            }
+        });
+        trail::ended_and_stored(&trail::open(self.context, self.at.repo()), self.at.repo(), ended, event)
+    }
+
+    /// Refuses what can't be done as a whole, unless that is wanted anyway.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), Failure> {
+        let checked = check::check(self.index, plan).map_err(|e| failure(&e))?;
+        tell_checked(self.context, &checked)?;
+        let count = checked.unmet.len();
+        match checked.unmet.iter().any(|unmet| unmet.what.is_final()) {
+            _ if count == 0 || (self.args.dry_run && !self.context.json) => Ok(()),
+            _ if self.args.dry_run => Ok(()),
+            true => Err(Failure::new(
+                "cannot restore: there is no room for it, or nothing may be written; nothing was written",
+            )),
+            false if self.args.anyway => Ok(()),
+            false => {
+                let rights = checked.unmet.iter().any(|unmet| unmet.what == Missing::Right);
+                let who = if rights { "as root, or with another target" } else { "to another file system" };
+                Err(Failure::new(format!(
+                    "not everything could be restored as it was ({count} reason(s), named above); nothing was written"
+                ))
+                .hint(format!("restore {who}; or --anyway restores what can be, and names what can't")))
+            }
+        }
+    }
+
     /// The newest view of what this machine captured; the capture before it may just have found another writer.
     fn newest(&self) -> Result<View, Failure> {
         self.own.refresh(self.at).into_failure()?;
         restore_first::newest(self.index, &self.own)
     }
 
-    /// The plan. `before` the capture that a restore in place begins with, what that will capture counts as held.
+    /// The plan. `before` the capture that a restore in place begins with, what that will capture counts as held; and so does
+    /// everything that is kept aside.
     fn plan(&self, before: bool) -> Result<Plan, Failure> {
         let context = self.context;
         let newest = self.newest()?;
@@ -209,14 +227,24 @@ impl Ask<'_> {
             Some(dir) => (Target::To(absolute(dir)?), None),
             None => {
                 let newest = Newest { view: &newest, upcoming: &upcoming };
-                (Target::InPlace { delete: self.args.delete }, Some(newest))
+                (Target::InPlace { delete: self.args.delete }, Some(newest).filter(|_| !self.args.aside))
             }
         };
-        let guarded = guarded(context)?;
-        let left_out = LeftOut::of(context)?;
+        self.plan_to(target, self.paths, newest, self.mapping)
+    }
+
+    /// The plan for a target.
+    pub(super) fn plan_to(
+        &self,
+        target: Target,
+        paths: &[Vec<u8>],
+        newest: Option<Newest<'_>>,
+        mapping: &Mapping,
+    ) -> Result<Plan, Failure> {
+        let guarded = guarded(self.context)?;
+        let left_out = LeftOut::of(self.context)?;
         let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
-        let request =
-            Request { view: self.view, paths: self.paths, target, guarded: &guarded, spared: &spared, newest };
+        let request = Request { view: self.view, paths, target, mapping, guarded: &guarded, spared: &spared, newest };
         Plan::make(self.index, &request).map_err(|e| match &e {
             RestoreError::NotThere { .. } => failure(&e)
                 .hint(format!("`bygone log PATH` shows when it was there; the view is as of {}", self.when.text)),
@@ -232,7 +260,8 @@ impl Ask<'_> {
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Plan, Failure> {
-        let mut first = First::capture(self.context, at, self.paths, zone, progress, stop)?;
+        let places: Vec<Vec<u8>> = self.paths.iter().map(|path| self.mapping.goes_to(path)).collect();
+        let mut first = First::capture(self.context, at, &places, zone, progress, stop)?;
         loop {
             let seen = self.newest()?;
             let plan = self.plan(false)?;
@@ -244,140 +273,14 @@ impl Ask<'_> {
     }
 }
 
-fn failure(e: &RestoreError) -> Failure {
+pub(super) fn failure(e: &RestoreError) -> Failure {
     let failure = Failure::from_error(e);
     match e {
         RestoreError::Target { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             failure.hint("restore as root, or --to a directory of your own")
         }
-        RestoreError::Space { .. } => failure.hint("make room, restore less at a time, or --to another file system"),
+        RestoreError::NoRoom { .. } => failure.hint("make room, restore less at a time, or --to another file system"),
         RestoreError::Collide { .. } => failure.hint("restore each by a command of its own, with a --to of its own"),
         _ => failure,
     }
-}
-
-/// The absolute path, `..` and `.` taken out: what the view calls it.
-fn clean(path: &Path) -> Result<Vec<u8>, Failure> {
-    use std::path::Component;
-    let mut out = PathBuf::from("/");
-    for part in absolute(path)?.components() {
-        match part {
-            Component::Normal(name) => out.push(name),
-            Component::ParentDir => drop(out.pop()),
-            _ => {}
-        }
-    }
-    Ok(out.as_os_str().as_bytes().to_vec())
-}
-
-/// What a restore never removes: the repository, the state, and what bygone has mounted.
-pub(super) fn guarded(context: &Context) -> Result<Vec<PathBuf>, Failure> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let mut all: Vec<PathBuf> = context.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
-    let mounts = mounts::mounts().explain(|| "cannot read what is mounted")?;
-    let own = mounts.into_iter().filter(|m| m.fstype == "fuse.bygone");
-    all.extend(own.map(|m| PathBuf::from(std::ffi::OsString::from_vec(m.point))));
-    Ok(all)
-}
-
-/// What capture leaves out of the sources, and so a view says nothing about.
-struct LeftOut(Vec<(Source, Scope)>);
-
-impl LeftOut {
-    fn of(context: &Context) -> Result<LeftOut, Failure> {
-        // A source that is not there now has nothing to remove.
-        let there = context.config.sources.iter().filter(|s| s.path.is_dir());
-        there.map(|s| Ok((s.clone(), open::scope(context, s)?))).collect::<Result<_, _>>().map(LeftOut)
-    }
-
-    fn has(&self, path: &[u8], is_dir: bool) -> bool {
-        self.0.iter().any(|(source, scope)| {
-            let root = source.path.as_os_str().as_bytes();
-            if path == root || !path::is_within(path, root) {
-                return false;
-            }
-            scope.is_excluded_below(&path[root.len()..], is_dir) || (scope.cachedir_tag && in_cache(path, root))
-        })
-    }
-}
-
-/// Whether a directory above, inside of the source, says that it is a cache.
-fn in_cache(path: &[u8], root: &[u8]) -> bool {
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let mut above = path.ancestors().skip(1).take_while(|dir| path::is_within(dir.as_os_str().as_bytes(), root));
-    above.any(|dir| {
-        let tag = std::fs::File::open(dir.join(std::ffi::OsStr::from_bytes(CACHEDIR_TAG)));
-        let mut start = vec![0; CACHEDIR_SIGNATURE.len()];
-        tag.is_ok_and(|mut tag| std::io::Read::read_exact(&mut tag, &mut start).is_ok()) && start == CACHEDIR_SIGNATURE
-    })
-}
-
-fn tell_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
-    let mut out = context.out();
-    for step in plan.steps() {
-        match context.json {
-            true => out.json(&json!({ "do": step.verb, "path": path::show(&step.path), "bytes": step.bytes }))?,
-            false => out.line(format_args!("{:8} {}", step.verb, path::show(&step.path)))?,
-        }
-    }
-    tell_problems(context, &mut out, &plan.problems)?;
-    match context.json {
-        true => out.json(&json!({ "would": counts_json(&plan.will) }))?,
-        false => out.line(format_args!("would have {}", counts_text(&plan.will)))?,
-    }
-    out.finish()
-}
-
-fn tell(context: &Context, report: &Report, stop: &AtomicBool) -> Result<(), Failure> {
-    let mut out = context.out();
-    tell_problems(context, &mut out, &report.problems)?;
-    if context.json {
-        let stopped = report.stopped || stop.load(Ordering::Relaxed);
-        out.json(
-            &json!({ "done": counts_json(&report.done), "problems": report.problems.len(), "interrupted": stopped }),
-        )?;
-    } else if !context.quiet {
-        out.line(counts_text(&report.done))?;
-    }
-    out.finish()
-}
-
-fn tell_problems(context: &Context, out: &mut Out, problems: &[Problem]) -> Result<(), Failure> {
-    let (mut attributes, mut untold) = (0, 0);
-    for problem in problems {
-        let (at, why) = (path::show(&problem.path), problem.why.to_string());
-        if context.json {
-            out.json(&json!({ "path": at, "why": why, "restored": problem.why.is_attribute() }))?;
-            continue;
-        }
-        attributes += usize::from(problem.why.is_attribute());
-        match problem.why.is_attribute() && attributes > TOLD_MAX {
-            true => untold += 1,
-            false => tracing::error!("{at}: {why}"),
-        }
-    }
-    if untold > 0 {
-        tracing::error!("{untold} more attribute(s) could not be set; --json names them all");
-    }
-    Ok(())
-}
-
-fn counts_json(c: &Counts) -> Value {
-    json!({
-        "created": c.created, "replaced": c.replaced, "changed": c.changed, "linked": c.linked, "kept": c.kept,
-        "removed": c.removed, "bytes": c.bytes,
-    })
-}
-
-fn counts_text(c: &Counts) -> String {
-    format!(
-        "{} created, {} replaced, {} with other attributes, {} linked, {} removed, {} kept as they were; {} written",
-        c.created,
-        c.replaced,
-        c.changed,
-        c.linked,
-        c.removed,
-        c.kept,
-        show_size(c.bytes)
-    )
 }

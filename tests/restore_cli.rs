@@ -1,0 +1,490 @@
+//! `restore` by the program: what and as of when, where to, what is made different, what is found before anything is written, what
+//! is kept, and what happens when it is killed.
+
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
+mod common;
+
+use common::tree::describe;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+struct Case {
+    _temp: tempfile::TempDir,
+    dir: PathBuf,
+    src: PathBuf,
+}
+
+impl Case {
+    /// A protected directory, called `thesis` in the settings; nothing is captured yet.
+    fn new() -> Case {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().canonicalize().unwrap();
+        let case = Case { src: dir.join("src"), _temp: temp, dir };
+        let settings = format!(
+            "repository = {:?}\nstate = {:?}\n[limits]\npressure = false\n[key]\nfile = {:?}\n[[source]]\nname = \"thesis\"\npath = {:?}\n",
+            case.dir.join("repo"),
+            case.dir.join("state"),
+            case.dir.join("key"),
+            case.src
+        );
+        fs::write(case.dir.join("bygone.toml"), settings).unwrap();
+        fs::create_dir(&case.src).unwrap();
+        case.ok(&["init"]);
+        case
+    }
+
+    fn prepare(&self, command: &mut Command, args: &[&str]) {
+        command.arg("--config").arg(self.dir.join("bygone.toml")).args(args);
+        command.env_clear().env("HOME", &self.dir).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null());
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+        self.prepare(&mut command, args);
+        command.output().unwrap()
+    }
+
+    fn ended(&self, status: i32, args: &[&str]) -> String {
+        let out = self.run(args);
+        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert_eq!(out.status.code(), Some(status), "{args:?}: {text}");
+        text
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        self.ended(0, args)
+    }
+
+    fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.src.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A snapshot; its exact time.
+    fn snapshot(&self) -> String {
+        self.ok(&["snapshot"]);
+        let list = self.ok(&["--json", "list"]);
+        let lines = list.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        lines.filter_map(|line| line["time"].as_str().map(str::to_owned)).last().unwrap()
+    }
+
+    fn restore(&self, status: i32, args: &[&str]) -> String {
+        self.ended(status, &[&["restore"], args].concat())
+    }
+
+    fn to(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn s(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn temporary(root: &Path) -> Vec<String> {
+    describe(root).into_keys().filter(|name| name.contains("/.tmp-") || name.contains(".bygone-")).collect()
+}
+
+#[test]
+fn just_before_a_change_whether_it_was_captured_or_not() {
+    let case = Case::new();
+    let file = case.write("dir/file", "one");
+    case.write("dir/other", "other");
+    case.snapshot();
+    fs::write(&file, "two, longer").unwrap();
+    case.snapshot();
+    // Nothing has happened since: the last change is the one that was captured.
+    let told = case.restore(0, &["--before-change", s(&file), "--to", s(&case.to("a"))]);
+    assert!(told.contains("src/dir/file was changed"), "{told}");
+    assert_eq!(text(&case.to("a/file")), "one");
+    assert_eq!(case.ok(&["cat", s(&file), "--before-change"]), "one");
+    // Removed, and no snapshot since: the newest one has it.
+    fs::remove_file(&file).unwrap();
+    let told = case.restore(0, &["--before-change", s(&file), "--in-place"]);
+    assert!(told.contains("has been changed or removed after it"), "{told}");
+    assert_eq!(text(&file), "two, longer");
+    // Removed with its directory, captured, and much else captured since.
+    fs::remove_dir_all(case.src.join("dir")).unwrap();
+    case.snapshot();
+    for n in 0..3 {
+        case.write("elsewhere", &"x".repeat(n + 1));
+        case.snapshot();
+    }
+    let told = case.restore(0, &["--before-change", s(&file), "--to", s(&case.to("b"))]);
+    assert!(told.contains("was removed or renamed"), "{told}");
+    assert_eq!(text(&case.to("b/file")), "two, longer");
+    // Of a directory, the last change of anything in it; what is restored may be something else.
+    let told = case.restore(0, &["--before-change", s(&case.src.join("dir")), s(&case.src), "--to", s(&case.to("c"))]);
+    assert!(told.contains("just before"), "{told}");
+    assert_eq!(text(&case.to("c/src/dir/other")), "other");
+    assert!(!case.to("c/src/elsewhere").exists());
+    let told = case.ended(1, &["restore", "--before-change", s(&case.src.join("never")), "--to", s(&case.to("d"))]);
+    assert!(
+        told.contains("no change of") && told.contains("before which it was there") && told.contains("bygone log"),
+        "{told}"
+    );
+    // A directory that was renamed took the file with it.
+    case.write("dir/file", "three");
+    case.snapshot();
+    fs::rename(case.src.join("dir"), case.src.join("moved")).unwrap();
+    case.snapshot();
+    assert_eq!(case.ok(&["cat", s(&file), "--before-change"]), "three");
+}
+
+#[test]
+fn a_source_a_host_and_a_list() {
+    let case = Case::new();
+    case.write("a/x", "x");
+    case.write("b/y", "y");
+    case.write("b/new\nline", "z");
+    case.snapshot();
+    case.restore(0, &["--source", "thesis", "--at", "latest", "--to", s(&case.to("by-name"))]);
+    assert_eq!(describe(&case.to("by-name/src")), describe(&case.src));
+    case.restore(0, &["--source", s(&case.src), "--at", "latest", "--to", s(&case.to("by-path"))]);
+    assert_eq!(describe(&case.to("by-path/src")), describe(&case.src));
+    let told = case.restore(1, &["--source", "/no/such", "--at", "latest", "--to", s(&case.to("none"))]);
+    assert!(told.contains("/no/such is no source") && told.contains(s(&case.src)), "{told}");
+    // A whole host onto a bare tree.
+    case.restore(0, &["--all", "--at", "latest", "--to", s(&case.to("bare"))]);
+    let below = case.to("bare").join(case.src.strip_prefix("/").unwrap());
+    assert_eq!(describe(&below), describe(&case.src));
+    // Lists: by lines and by NUL bytes, at their full paths.
+    let list = case.to("list");
+    fs::write(&list, format!("{}\n\n{}\n", case.src.join("a/x").display(), case.src.join("b/y").display())).unwrap();
+    case.restore(0, &["--files-from", s(&list), "--at", "latest", "--to", s(&case.to("lines")), "--full-paths"]);
+    let below = case.to("lines").join(case.src.strip_prefix("/").unwrap());
+    assert_eq!((text(&below.join("a/x")), text(&below.join("b/y"))), ("x".into(), "y".into()));
+    assert!(!below.join("b/new\nline").exists());
+    assert_eq!(fs::metadata(below.join("a")).unwrap().mtime(), fs::metadata(case.src.join("a")).unwrap().mtime());
+    fs::write(&list, format!("{}\0", case.src.join("b/new\nline").display())).unwrap();
+    case.restore(0, &["--files-from", s(&list), "-0", "--at", "latest", "--to", s(&case.to("nul"))]);
+    assert_eq!(text(&case.to("nul/new\nline")), "z");
+    fs::write(&list, "\n").unwrap();
+    assert!(
+        case.restore(1, &["--files-from", s(&list), "--at", "latest", "--to", s(&case.to("e"))])
+            .contains("lists no path")
+    );
+    // What has to be said, and what can't go together.
+    for wrong in [
+        &["--at", "latest", "--to", "x"][..],
+        &["a", "--to", "x"],
+        &["a", "--at", "latest"],
+        &["a", "--all", "--at", "latest", "--to", "x"],
+        &["a", "--at", "latest", "--before-change", "a", "--to", "x"],
+        &["a", "--at", "latest", "--in-place", "--full-paths"],
+        &["a", "--at", "latest", "--to", "x", "--map-path", "/a=/b"],
+        &["a", "--at", "latest", "--to", "x", "--chmod", "z+r"],
+        &["a", "--at", "latest", "--to", "x", "--map-owner", "no-such-user=0"],
+        &["a", "--at", "latest", "--to", "x", "--map-owner", "1=2", "--map-owner", "1=3"],
+    ] {
+        case.restore(2, wrong);
+    }
+}
+
+#[test]
+fn owners_modes_and_paths_are_mapped() {
+    let case = Case::new();
+    let file = case.write("dir/file", "content");
+    chown(&file, Some(4321), Some(1234)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4640)).unwrap();
+    let acl = [
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe1, 0x10, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16,
+        0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+    ];
+    let named = case.write("dir/named", "for user 4321");
+    rustix::fs::lsetxattr(&named, "system.posix_acl_access", &acl, rustix::fs::XattrFlags::empty()).unwrap();
+    case.snapshot();
+    let plain = case.restore(0, &[s(&case.src), "--at", "latest", "--to", s(&case.to("plain"))]);
+    assert!(plain.contains("will belong to the user 4321") && plain.contains("--map-owner 4321=NAME"), "{plain}");
+    let args = ["--map-owner", "4321=daemon", "--map-group", "all=7", "--chmod", "Fo+r,D0750"];
+    let (src, out) = (s(&case.src).to_owned(), case.to("out"));
+    let told = case.restore(0, &[&[src.as_str(), "--at", "latest", "--to", s(&out)], &args[..]].concat());
+    assert!(!told.contains("4321"), "{told}");
+    let meta = fs::metadata(out.join("src/dir/file")).unwrap();
+    // The set-id bit was given for another owner.
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1, 7, 0o644));
+    assert_eq!(fs::metadata(out.join("src/dir")).unwrap().mode() & 0o7777, 0o750);
+    let mut value = vec![0; 100];
+    let len = rustix::fs::lgetxattr(out.join("src/dir/named"), "system.posix_acl_access", &mut value[..]).unwrap();
+    assert_eq!(&value[16..20], &[1, 0, 0, 0], "the user in the ACL: {:?}", &value[..len]);
+    // Again, nothing is left to do: what is there is compared with what is to be there.
+    let again = case.restore(0, &[&[src.as_str(), "--at", "latest", "--to", s(&out)], &args[..]].concat());
+    assert!(again.contains("0 created, 0 replaced, 0 with other attributes"), "{again}");
+    // Paths: in place, but elsewhere.
+    let moved = format!("{}={}", case.src.join("dir").display(), case.to("new/place").display());
+    case.restore(0, &[s(&case.src.join("dir")), "--at", "latest", "--in-place", "--map-path", &moved]);
+    assert_eq!(text(&case.to("new/place/file")), "content");
+    let told = case.restore(1, &[&src, "--at", "latest", "--in-place", "--map-path", &moved]);
+    assert!(told.contains("is to go elsewhere, but lies in"), "{told}");
+}
+
+/// A file system that is gone with it.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: PathBuf, kind: &str, options: &str) -> Mounted {
+        fs::create_dir_all(&at).unwrap();
+        let status = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(&at).status().unwrap();
+        assert!(status.success(), "mount {kind}");
+        Mounted(at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_a_file_system_can_not_hold_is_told_whole_before_anything_is_written() {
+    let case = Case::new();
+    case.write("one", &"1".repeat(3000));
+    let file = case.write("with-note", "x");
+    rustix::fs::lsetxattr(&file, "user.note", b"hello", rustix::fs::XattrFlags::empty()).unwrap();
+    case.write("large", &"large ".repeat(1 << 20));
+    case.snapshot();
+    // No extended attributes there.
+    let ram = Mounted::new(case.to("ram"), "ramfs", "mode=755");
+    let told = case.restore(1, &[s(&case.src), "--at", "latest", "--to", s(&ram.0)]);
+    assert!(told.contains("can't hold extended attributes of users") && told.contains("src/with-note"), "{told}");
+    assert!(told.contains("--anyway") && told.contains("nothing was written"), "{told}");
+    assert_eq!(fs::read_dir(&ram.0).unwrap().count(), 0);
+    let told = case.restore(0, &[s(&case.src), "--at", "latest", "--to", s(&ram.0), "--dry-run"]);
+    assert!(told.contains("can't hold") && told.contains("would have"), "{told}");
+    let told = case.restore(3, &[s(&case.src), "--at", "latest", "--to", s(&ram.0), "--anyway"]);
+    assert!(told.contains("user.note could not be set"), "{told}");
+    assert_eq!(text(&ram.0.join("src/with-note")), "x");
+    // No room, of bytes and of nodes, both at once.
+    let small = Mounted::new(case.to("small"), "tmpfs", "size=1m,nr_inodes=3,mode=755");
+    let told = case.restore(1, &[s(&case.src), "--at", "latest", "--to", s(&small.0), "--anyway"]);
+    assert!(told.contains("bytes are needed") && told.contains("nodes are needed"), "{told}");
+    assert_eq!(fs::read_dir(&small.0).unwrap().count(), 0);
+    let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&small.0).status().unwrap();
+    assert!(status.success());
+    let json = case.ended(1, &["--json", "restore", s(&file), "--at", "latest", "--to", s(&small.0)]);
+    assert!(json.contains("\"unmet\":\"writable\""), "{json}");
+}
+
+#[test]
+fn what_is_replaced_is_kept_aside_until_it_is_dropped() {
+    let case = Case::new();
+    let file = case.write("dir/file", "one");
+    let first = case.snapshot();
+    // Not protected any more: no snapshot holds what is there now.
+    case.ok(&["source", "remove", s(&case.src)]);
+    fs::write(&file, "never captured").unwrap();
+    case.write("dir/more/extra", "never captured either");
+    fs::set_permissions(case.src.join("dir/more"), fs::Permissions::from_mode(0o751)).unwrap();
+    let args = [s(&case.src), "--at", &first, "--in-place", "--delete"];
+    case.restore(3, &args);
+    assert_eq!(text(&file), "never captured");
+    let told = case.restore(0, &[&args[..], &["--aside"]].concat());
+    assert!(told.contains("what was replaced is kept in"), "{told}");
+    assert_eq!(text(&file), "one");
+    assert!(!case.src.join("dir/more").exists());
+    let json = case.ok(&["--json", "aside", "list"]);
+    let kept: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let dir = PathBuf::from(kept["dirs"][0].as_str().unwrap());
+    assert_eq!(dir.parent(), case.src.parent());
+    assert_eq!(text(&dir.join("src/dir/file")), "never captured");
+    assert_eq!(text(&dir.join("src/dir/more/extra")), "never captured either");
+    assert_eq!(fs::metadata(dir.join("src/dir/more")).unwrap().mode() & 0o777, 0o751);
+    // Nothing to replace: nothing is kept.
+    case.restore(0, &[&args[..], &["--aside"]].concat());
+    assert_eq!(case.ok(&["--json", "aside", "list"]).lines().count(), 1);
+    assert!(case.ended(1, &["aside", "drop", "nothing"]).contains("bygone aside list"));
+    case.ok(&["aside", "drop", kept["id"].as_str().unwrap()]);
+    assert!(!dir.exists());
+    assert!(case.ok(&["aside", "list"]).contains("nothing is kept aside"));
+}
+
+#[test]
+fn what_is_kept_aside_is_never_captured_nor_removed() {
+    let case = Case::new();
+    let file = case.write("dir/file", "one");
+    let first = case.snapshot();
+    fs::write(&file, "two").unwrap();
+    case.restore(0, &[s(&file), "--at", &first, "--in-place", "--aside"]);
+    let aside = fs::read_dir(case.src.join("dir")).unwrap().map(|e| e.unwrap().path());
+    let aside =
+        aside.into_iter().find(|p| p.file_name().unwrap().to_str().unwrap().starts_with(".bygone-aside-")).unwrap();
+    assert_eq!(text(&aside.join("file")), "two");
+    let now = case.snapshot();
+    assert!(!case.ok(&["find", ".bygone-aside-*", "--ever"]).contains("aside"));
+    case.restore(0, &[s(&case.src), "--at", &now, "--in-place", "--delete"]);
+    assert_eq!(text(&aside.join("file")), "two");
+}
+
+#[test]
+fn a_stage_makes_a_whole_tree_atomic() {
+    let case = Case::new();
+    case.write("dir/file", "one");
+    symlink("dir/file", case.src.join("link")).unwrap();
+    let first = case.snapshot();
+    let before = describe(&case.src);
+    case.write("dir/file", "two, changed");
+    case.write("extra", "extra");
+    // Into a directory that is there: what was in it goes aside.
+    let out = case.to("out");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("mine"), "mine").unwrap();
+    let told = case.restore(0, &[s(&case.src), "--at", &first, "--to", s(&out), "--stage"]);
+    assert!(told.contains("what was replaced is kept in"), "{told}");
+    assert_eq!(describe(&out.join("src")), before);
+    assert!(!out.join("mine").exists());
+    // Into one that is not.
+    case.restore(0, &[s(&case.src), "--at", &first, "--to", s(&case.to("new")), "--stage"]);
+    assert_eq!(describe(&case.to("new/src")), before);
+    // In place, by another inode.
+    let inode = fs::metadata(&case.src).unwrap().ino();
+    case.restore(0, &[s(&case.src), "--at", &first, "--in-place", "--stage"]);
+    assert_ne!(fs::metadata(&case.src).unwrap().ino(), inode);
+    assert_eq!(describe(&case.src), before);
+    let list = case.ok(&["--json", "aside", "list"]);
+    let kept: Vec<serde_json::Value> = list.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(kept.len(), 2);
+    assert_eq!(text(&Path::new(kept[0]["dirs"][0].as_str().unwrap()).join("out/mine")), "mine");
+    assert_eq!(text(&Path::new(kept[1]["dirs"][0].as_str().unwrap()).join("src/extra")), "extra");
+    case.ok(&["aside", "drop", "--all"]);
+    assert_eq!(temporary(&case.dir), [""; 0]);
+    // A part is damaged: nothing is put in place.
+    let before = describe(&case.src);
+    for pack in describe(&case.to("repo/packs")).into_keys() {
+        let path = case.to("repo/packs").join(pack.trim_start_matches('/'));
+        if path.is_file() {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes.iter_mut().for_each(|b| *b = !*b);
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    let told = case.restore(1, &[s(&case.src), "--at", &first, "--in-place", "--stage"]);
+    assert!(told.contains("nothing was put in place"), "{told}");
+    assert_eq!(describe(&case.src), before);
+    // A mount in it stays where it is.
+    let _mounted = Mounted::new(case.src.join("dir"), "tmpfs", "size=1m");
+    let told = case.restore(1, &[s(&case.src), "--at", &first, "--in-place", "--stage"]);
+    assert!(told.contains("is mounted in it"), "{told}");
+}
+
+#[test]
+fn killed_at_any_point_the_same_command_goes_on_and_leaves_nothing_behind() {
+    let case = Case::new();
+    for n in 0..12 {
+        case.write(&format!("d{}/file-{n}", n % 3), &format!("content {n} ").repeat(2000 * n));
+    }
+    fs::hard_link(case.src.join("d0/file-0"), case.src.join("d1/linked")).unwrap();
+    let first = case.snapshot();
+    let before = describe(&case.src);
+    let mut killed = 0;
+    for (call, whens) in
+        [("renameat2", [1, 4, 9]), ("fchown,fchownat", [2, 7, 14]), ("mkdirat", [1, 2, 3]), ("pwrite64", [3, 9, 30])]
+    {
+        for (turn, when) in whens.into_iter().enumerate() {
+            let stage = turn % 2 == 1;
+            let out = case.to(&format!("out-{call}-{when}"));
+            let mut args = vec!["restore", s(&case.src), "--at", &first, "--to", s(&out)];
+            args.extend(stage.then_some("--stage"));
+            let mut command = Command::new("strace");
+            let inject = format!("inject={call}:signal=SIGKILL:when={when}");
+            command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+            command.arg(env!("CARGO_BIN_EXE_bygone"));
+            case.prepare(&mut command, &args);
+            killed += usize::from(!command.output().unwrap().status.success());
+            assert!(!stage || !out.exists() || describe(&out.join("src")) == before, "a part is in place");
+            case.ok(&args);
+            assert_eq!(describe(&out.join("src")), before, "{call} {when}");
+            assert_eq!(temporary(&case.dir), [""; 0], "{call} {when}");
+            fs::remove_dir_all(&out).unwrap();
+        }
+    }
+    assert!(killed >= 8, "{killed} of 12 were killed");
+    let notes =
+        fs::read_dir(case.to("state")).unwrap().flat_map(|e| fs::read_dir(e.unwrap().path()).into_iter().flatten());
+    let left: Vec<_> =
+        notes.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| n.starts_with("restoring-")).collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn without_root_what_can_not_be_done_is_told_first() {
+    let case = Case::new();
+    let file = case.write("dir/file", "of root");
+    chown(case.write("dir/mine", "of nobody"), Some(65534), Some(65534)).unwrap();
+    case.snapshot();
+    // Another user has the settings and the key; his state is his own.
+    let home = case.to("home");
+    fs::create_dir(&home).unwrap();
+    let settings = text(&case.to("bygone.toml")).replace(s(&case.to("state")), s(&home.join("state")));
+    fs::write(home.join("bygone.toml"), settings).unwrap();
+    fs::copy(case.to("key"), home.join("key")).unwrap();
+    for (path, mode) in [(case.dir.clone(), 0o755), (home.join("key"), 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let settings = text(&home.join("bygone.toml")).replace(s(&case.to("key")), s(&home.join("key")));
+    fs::write(home.join("bygone.toml"), settings).unwrap();
+    assert!(
+        Command::new("chown").arg("-R").arg("65534:65534").arg(&home).arg(case.to("repo")).status().unwrap().success()
+    );
+    let bin = home.join("bygone");
+    fs::copy(env!("CARGO_BIN_EXE_bygone"), &bin).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&bin);
+        command.arg("--config").arg(home.join("bygone.toml")).arg("restore").args(args).args(["--host", &host(&case)]);
+        command.env_clear().env("HOME", &home).stdin(Stdio::null());
+        let out = command.output().unwrap();
+        (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    };
+    let out = home.join("out");
+    let (status, told) = run(&[s(&case.src.join("dir")), "--at", "latest", "--to", s(&out)]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("this user may not make other owners") && told.contains("--map-owner"), "{told}");
+    assert!(!out.exists());
+    let (status, told) = run(&[
+        s(&file),
+        "--at",
+        "latest",
+        "--to",
+        "/root/nowhere-of-mine",
+        "--map-owner",
+        "all=65534",
+        "--map-group",
+        "all=65534",
+    ]);
+    assert_eq!(status, Some(1), "{told}");
+    let (status, told) = run(&[
+        s(&case.src.join("dir")),
+        "--at",
+        "latest",
+        "--to",
+        s(&out),
+        "--map-owner",
+        "all=65534",
+        "--map-group",
+        "all=65534",
+    ]);
+    assert_eq!(status, Some(0), "{told}");
+    assert_eq!(text(&out.join("dir/file")), "of root");
+    let files: BTreeMap<_, _> = describe(&out);
+    assert!(files.len() >= 3, "{files:?}");
+    std::io::stderr().flush().unwrap();
+}
+
+fn host(case: &Case) -> String {
+    let list = case.ok(&["--json", "list"]);
+    let line: serde_json::Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
+    line["host"].as_str().unwrap().to_owned()
+}
