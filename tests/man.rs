@@ -45,10 +45,14 @@ fn a_synopsis_says_what_is_needed_and_what_it_is_called() {
             .iter()
             .fold(line, |line, (a, b)| line.replace(a, b))
     };
-    assert_eq!(
-        synopsis("bygone-restore.1"),
-        "bygone restore {--to DIR | --in-place} --at TIME [--delete] [-n|--dry-run] [--host HOST] [options of every command] PATH..."
+    let restore = synopsis("bygone-restore.1");
+    assert!(
+        restore.starts_with(
+            "bygone restore {--to DIR | --in-place} {--at TIME | --before-change PATH} [--source SOURCE]... "
+        ),
+        "{restore}"
     );
+    assert!(restore.ends_with(" [-n|--dry-run] [--host HOST] [options of every command] [PATH]..."), "{restore}");
     assert_eq!(synopsis("bygone-snapshot.1"), "bygone snapshot [--tier TIER] [options of every command] [SOURCE]...");
     assert!(
         synopsis("bygone-source-add.1").contains(" [--exclude PATTERN]... "),

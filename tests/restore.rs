@@ -567,13 +567,21 @@ fn another_user_gets_what_he_may_have() {
     }
     fs::create_dir(out).unwrap();
     chown(out, Some(1234), Some(1234)).unwrap();
-    let done = std::process::Command::new("setpriv")
-        .args(["--reuid=1234", "--regid=1234", "--clear-groups"])
-        .arg(dir.join("bygone"))
-        .args(bygone(&["restore", src, "--at", "latest", "--to", out]))
-        .env("HOME", dir)
-        .output()
-        .unwrap();
+    let restore = |more: &[&str]| {
+        std::process::Command::new("setpriv")
+            .args(["--reuid=1234", "--regid=1234", "--clear-groups"])
+            .arg(dir.join("bygone"))
+            .args(bygone(&[&["restore", src, "--at", "latest", "--to", out], more].concat()))
+            .env("HOME", dir)
+            .output()
+            .unwrap()
+    };
+    let refused = restore(&[]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("this user may not make other owners") && told.contains("--anyway"), "{told}");
+    assert_eq!(fs::read_dir(out).unwrap().count(), 0);
+    let done = restore(&["--anyway"]);
     let told = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(3), "{told}");
     assert!(told.contains("set-user-id") && told.contains("owner could not be set"), "{told}");

@@ -5,8 +5,11 @@ use crate::capture::{
     database,
 };
 use crate::index::{error::IndexError, tree::Reader};
-use crate::restore::plan::Newest;
-use crate::sys::{read, stat::Stat};
+use crate::restore::plan::{Newest, Plan};
+use crate::sys::{
+    dir, read,
+    stat::{self, Stat},
+};
 use crate::types::{
     attr::Kind,
     ids::{Node, Snap, SourceNum},
@@ -14,7 +17,29 @@ use crate::types::{
 };
 use crate::view::instant::Object;
 use rustix::fd::OwnedFd;
-use std::cell::RefCell;
+use std::{cell::RefCell, io};
+
+/// Whether all that `plan` replaces and removes is in a snapshot of `newest` as it stands now.
+///
+/// Costs what is replaced and removed, whatever the size of the tree. What can't be looked at is not held.
+pub fn holds_all(index: &Reader, plan: &Plan, newest: &Newest<'_>) -> Result<bool, IndexError> {
+    let Ok(base) = dir::open_root(&plan.base) else { return Ok(false) };
+    let held = Held::new(index, Some(newest));
+    let holds = |below: &[u8]| -> Result<bool, IndexError> {
+        let looked =
+            dir::open_parent_beneath(&base, below).and_then(|(fd, name)| Ok((stat::at(&fd, name)?, fd, name.to_vec())));
+        match looked {
+            Ok((now, fd, name)) => held.holds(&plan.from_root(below), &fd, &name, &now),
+            Err(e) => Ok(e.kind() == io::ErrorKind::NotFound),
+        }
+    };
+    for path in plan.replaced() {
+        if !holds(&path)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// A directory of the newest view; `None` where nothing there is one.
 type Dir = Option<(SourceNum, Node, Snap)>;

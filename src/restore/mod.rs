@@ -12,7 +12,7 @@ mod decide;
 mod delete;
 pub mod error;
 mod finish;
-mod held;
+pub mod held;
 pub mod kept;
 mod leftover;
 pub mod mapping;

@@ -223,6 +223,15 @@ impl Plan {
         path::join(self.base.as_os_str().as_bytes(), below)
     }
 
+    /// What stands there now and is replaced or removed, below the base.
+    pub fn replaced(&self) -> impl Iterator<Item = Vec<u8>> {
+        let removed = self.clear.iter().chain(&self.remove).map(|r| r.path.clone());
+        let dirs = self.dirs.iter().enumerate().filter(|(_, d)| d.action == DirAction::Replace);
+        let is_replaced = |f: &&PlannedFile| f.was.is_some() && f.action != Action::Change;
+        let files = self.files.iter().filter(is_replaced).map(|f| path::join(&self.dir_path(f.dir), &f.name));
+        removed.chain(dirs.map(|(n, _)| self.dir_path(n))).chain(files)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         let d = &self.will;

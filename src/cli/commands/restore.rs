@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use super::restore_first::{self, First};
+use super::restore_first::{self, First, Now};
 use super::restore_spared::{LeftOut, guarded};
 use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_time};
 use super::{restore_kept, restore_map, restore_stage, restore_what};
@@ -27,6 +27,7 @@ use crate::restore::{
     act,
     check::{self, Missing},
     error::RestoreError,
+    held,
     mapping::Mapping,
     plan::{Newest, Plan, Request, Target},
     report::{Report, Why},
@@ -37,6 +38,9 @@ use crate::view::{
     instant::{Part, View},
     whose::Whose,
 };
+
+/// Up to so many things that are replaced are captured one by one before, and not with all that is around them.
+const SINGLY_MAX: usize = 10_000;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
@@ -165,7 +169,7 @@ impl Ask<'_> {
             return Ok(if plan.problems.is_empty() { Outcome::Done } else { Outcome::Partial });
         }
         if self.args.in_place && !plan.is_empty() {
-            plan = self.plan_after_capture(self.at, zone, progress, stop)?;
+            plan = self.plan_after_capture(plan, self.at, zone, progress, stop)?;
         }
         let aside = match self.args.aside && !plan.is_empty() {
             true => Some(restore_kept::begin(self, &plan)?),
@@ -252,16 +256,26 @@ impl Ask<'_> {
         })
     }
 
-    /// The plan, once what is there now has been captured; where another process captures, it gets the time to do so.
+    /// The plan, once what would be replaced has been captured; where another process captures, it gets the time to do so.
     fn plan_after_capture(
         &self,
+        planned: Plan,
         at: &Arc<Attached>,
         zone: &Zone,
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Plan, Failure> {
-        let places: Vec<Vec<u8>> = self.paths.iter().map(|path| self.mapping.goes_to(path)).collect();
-        let mut first = First::capture(self.context, at, &places, zone, progress, stop)?;
+        let replaced: Vec<Vec<u8>> =
+            planned.replaced().take(SINGLY_MAX + 1).map(|below| planned.from_root(&below)).collect();
+        let what = match replaced.len() > SINGLY_MAX {
+            true => Now::Below(self.paths.iter().map(|path| self.mapping.goes_to(path)).collect()),
+            false => Now::Only(replaced),
+        };
+        let mut first = First::capture(self.context, at, &what, zone, progress, stop)?;
+        let seen = self.newest()?;
+        if held::holds_all(self.index, &planned, &Newest { view: &seen, upcoming: &|_| false })? {
+            return Ok(planned);
+        }
         loop {
             let seen = self.newest()?;
             let plan = self.plan(false)?;

@@ -1,6 +1,5 @@
 //! Before a restore in place: what is there now is captured, so that nothing is lost by being replaced or removed.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -39,7 +38,15 @@ const HEARTBEAT: Duration = Duration::from_secs(6);
 /// What a restore in place is about to change, of one source.
 struct Part<'a> {
     source: &'a Source,
-    subtrees: BTreeSet<Vec<u8>>,
+    plan: Plan,
+}
+
+/// What is captured first: absolute paths.
+pub(super) enum Now {
+    /// Just this.
+    Only(Vec<Vec<u8>>),
+    /// All that is at and below this.
+    Below(Vec<Vec<u8>>),
 }
 
 /// Captures what is there before a restore in place.
@@ -57,12 +64,12 @@ pub(super) struct First<'a> {
 }
 
 impl<'a> First<'a> {
-    /// Captures what is at `paths` (absolute) as far as it belongs to sources of the settings. Where it can't, it says why, and
+    /// Captures it as far as it belongs to sources of the settings. Where it can't, it says why, and
     /// what no snapshot holds will be left as it is.
     pub(super) fn capture(
         context: &'a Context,
         at: &'a Arc<Attached>,
-        paths: &[Vec<u8>],
+        what: &Now,
         zone: &'a Zone,
         progress: &'a dyn Progress,
         stop: &'a AtomicBool,
@@ -71,7 +78,7 @@ impl<'a> First<'a> {
         let until = Monotonic::now() + limit;
         let mut first = First { context, at, zone, progress, stop, busy: Vec::new(), from: clock::now(), until };
         std::thread::sleep(SETTLE);
-        first.try_all(parts(context, paths))?;
+        first.try_all(parts(context, what))?;
         Ok(first)
     }
 
@@ -134,8 +141,7 @@ impl<'a> First<'a> {
             stop: self.stop,
         };
         self.progress.start(&format!("capturing {}", part.source.path.display()), None);
-        let plan = Plan { subtrees: part.subtrees.clone(), ..Plan::default() };
-        let report = engine::capture(&mut writer, &scope, &plan, &settings);
+        let report = engine::capture(&mut writer, &scope, &part.plan, &settings);
         self.progress.finish();
         report
     }
@@ -168,18 +174,38 @@ pub(super) fn is_captured(context: &Context, path: &[u8]) -> bool {
     context.config.sources.iter().any(|s| path::is_within(path, s.path.as_os_str().as_bytes()))
 }
 
-/// What of the sources lies at these paths.
-fn parts<'a>(context: &'a Context, paths: &[Vec<u8>]) -> Vec<Part<'a>> {
+/// What of the sources is meant.
+fn parts<'a>(context: &'a Context, what: &Now) -> Vec<Part<'a>> {
     let part = |source: &'a Source| {
         let root = source.path.as_os_str().as_bytes();
-        let below = |p: &Vec<u8>| match path::is_within(root, p) {
-            true => Some(Vec::new()),
-            false if path::is_within(p, root) => {
-                Some(path::components(&p[root.len()..]).collect::<Vec<_>>().join(&b'/'))
+        let mut plan = Plan::default();
+        match what {
+            Now::Only(paths) => {
+                paths.iter().filter_map(|path| relative(root, path)).for_each(|rel| only(&mut plan, rel))
             }
-            false => None,
-        };
-        Part { source, subtrees: paths.iter().filter_map(below).collect() }
+            Now::Below(paths) => plan.subtrees.extend(paths.iter().filter_map(|path| relative(root, path))),
+        }
+        Part { source, plan }
     };
-    context.config.sources.iter().map(part).filter(|part| !part.subtrees.is_empty()).collect()
+    context.config.sources.iter().map(part).filter(|part| part.plan != Plan::default()).collect()
+}
+
+/// The part of a source that an absolute path means, relative to its root: all of it, where it lies below the path.
+fn relative(root: &[u8], path: &[u8]) -> Option<Vec<u8>> {
+    match path::is_within(root, path) {
+        true => Some(Vec::new()),
+        false if path::is_within(path, root) => {
+            Some(path::components(&path[root.len()..]).collect::<Vec<_>>().join(&b'/'))
+        }
+        false => None,
+    }
+}
+
+fn only(plan: &mut Plan, rel: Vec<u8>) {
+    let Some(name) = path::components(&rel).last().map(<[u8]>::to_vec) else {
+        plan.subtrees.insert(rel);
+        return;
+    };
+    let dir = rel[..rel.len() - name.len()].strip_suffix(b"/").unwrap_or_default().to_vec();
+    plan.entries.entry(dir).or_default().insert(name);
 }
