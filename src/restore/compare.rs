@@ -40,6 +40,10 @@ pub(super) fn compare(
     if now.kind() != Some(attr.kind()) {
         return Ok(Found::Other(now));
     }
+    // The inode as capture saw it last: nothing about it has changed since.
+    if now.place == row.place && row.seen == Some(now.ctime) && !mapping.changes_attributes() {
+        return Ok(Found::Same(now));
+    }
     let content = match attr.kind() {
         Kind::Dir | Kind::Fifo | Kind::Socket => true,
         Kind::File => now.size == attr.size && now.mtime == attr.mtime,
@@ -48,14 +52,6 @@ pub(super) fn compare(
     };
     if !content {
         return Ok(Found::Other(now));
-    }
-    // The inode as capture saw it last: nothing in it has changed since.
-    if now.place == row.place
-        && row.seen == Some(now.ctime)
-        && attr.kind() != Kind::Dir
-        && !mapping.changes_attributes()
-    {
-        return Ok(Found::Same(now));
     }
     let same = now.mode == attr.mode && now.uid == attr.uid && now.gid == attr.gid && now.mtime == attr.mtime;
     Ok(if same && same_rest(index, mapping, dir, name, row)? { Found::Same(now) } else { Found::Attributes(now) })
