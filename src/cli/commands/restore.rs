@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use super::restore_first::{self, First};
-use crate::capture::scope::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Scope};
+use crate::capture::left_out::LeftOut;
 use crate::cli::args::history::Restore;
 use crate::cli::bar;
 use crate::cli::context::{Context, absolute};
@@ -17,7 +17,6 @@ use crate::cli::out::Out;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::sizes::show_size;
 use crate::cli::trail;
-use crate::config::model::Source;
 use crate::index::tree::Reader;
 use crate::progress::Progress;
 use crate::repo::{
@@ -213,7 +212,7 @@ impl Ask<'_> {
             }
         };
         let guarded = guarded(context)?;
-        let left_out = LeftOut::of(context)?;
+        let left_out = LeftOut::of(&context.config).map_err(|e| open::unscoped(&e))?;
         let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
         let request =
             Request { view: self.view, paths: self.paths, target, guarded: &guarded, spared: &spared, newest };
@@ -278,38 +277,6 @@ pub(super) fn guarded(context: &Context) -> Result<Vec<PathBuf>, Failure> {
     let own = mounts.into_iter().filter(|m| m.fstype == "fuse.bygone");
     all.extend(own.map(|m| PathBuf::from(std::ffi::OsString::from_vec(m.point))));
     Ok(all)
-}
-
-/// What capture leaves out of the sources, and so a view says nothing about.
-struct LeftOut(Vec<(Source, Scope)>);
-
-impl LeftOut {
-    fn of(context: &Context) -> Result<LeftOut, Failure> {
-        // A source that is not there now has nothing to remove.
-        let there = context.config.sources.iter().filter(|s| s.path.is_dir());
-        there.map(|s| Ok((s.clone(), open::scope(context, s)?))).collect::<Result<_, _>>().map(LeftOut)
-    }
-
-    fn has(&self, path: &[u8], is_dir: bool) -> bool {
-        self.0.iter().any(|(source, scope)| {
-            let root = source.path.as_os_str().as_bytes();
-            if path == root || !path::is_within(path, root) {
-                return false;
-            }
-            scope.is_excluded_below(&path[root.len()..], is_dir) || (scope.cachedir_tag && in_cache(path, root))
-        })
-    }
-}
-
-/// Whether a directory above, inside of the source, says that it is a cache.
-fn in_cache(path: &[u8], root: &[u8]) -> bool {
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let mut above = path.ancestors().skip(1).take_while(|dir| path::is_within(dir.as_os_str().as_bytes(), root));
-    above.any(|dir| {
-        let tag = std::fs::File::open(dir.join(std::ffi::OsStr::from_bytes(CACHEDIR_TAG)));
-        let mut start = vec![0; CACHEDIR_SIGNATURE.len()];
-        tag.is_ok_and(|mut tag| std::io::Read::read_exact(&mut tag, &mut start).is_ok()) && start == CACHEDIR_SIGNATURE
-    })
 }
 
 fn tell_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
