@@ -215,7 +215,7 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
 impl Ground<'_> {
     /// Whose history is meant.
     pub(super) fn whose(&self, host: Option<String>) -> Result<Whose, String> {
-        let Some(name) = host.filter(|name| *name != self.config.host) else {
+        let Some(name) = host.filter(|name| !name.is_empty() && *name != self.config.host) else {
             return Whose::own(&self.at, &self.config.host).map_err(|e| e.to_string());
         };
         let known = self.at.reader().map_err(|e| e.to_string()).and_then(|i| names::hosts(&i).map_err(|e| e.to_string()))?;

@@ -94,6 +94,18 @@ impl Run {
         Ok(Run { dir, plan, journal: Mutex::new(journal), _lock: lock })
     }
 
+    /// Opens a run that has stopped, to be taken back. Nothing of it is begun again.
+    pub fn to_undo(dir: RunDir) -> Result<Run, PlanError> {
+        let lock = dir.lock()?;
+        let journal = Journal::open(&dir.journal())?;
+        if let Some(over) = journal.story.over.filter(|over| *over != Over::NotRolledBack) {
+            return Err(PlanError::Over { run: dir.id, how: over.words().to_owned() });
+        }
+        let plan = parse::load(&dir.plan(&journal.story.plan))?.plan;
+        durable::remove(&dir.stop())?;
+        Ok(Run { dir, plan, journal: Mutex::new(journal), _lock: lock })
+    }
+
     /// Says that a run which has stopped will not be gone on with.
     pub fn give_up(dir: &RunDir) -> Result<(), PlanError> {
         let _lock = dir.lock()?;

@@ -49,7 +49,9 @@ pub(super) fn step(
 /// Removes what the step has made, and nothing else.
 fn remove(ground: &Ground<'_>, step: &Step, story: &Story) -> Result<(), String> {
     let made = story.made.get(&step.name).cloned().unwrap_or_default();
-    if let Work::Postgres(postgres) = &step.work {
+    if let Work::Postgres(postgres) = &step.work
+        && !made.is_empty()
+    {
         super::steps::postgres::stop(ground, postgres, story)?;
     }
     let mut failed = Vec::new();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, retention, schedule, service, setup, upkeep, wal, watched};
+use super::{evidence, history, plan, retention, schedule, service, setup, upkeep, wal, watched};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -113,6 +113,9 @@ pub enum Command {
     /// Bring files back as they were
     #[command(long_about = history::RESTORE)]
     Restore(history::Restore),
+    /// Recover by a plan: check, show, run, resume
+    #[command(subcommand)]
+    Plan(plan::Plan),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

@@ -79,6 +79,7 @@ pub(super) fn run(doing: &Doing<'_>, what: &Postgres) -> Result<Did, String> {
     if let Some(bin) = &what.bin {
         settings.bin = Some(doing.path(bin)?);
     }
+    settings.user = other_user(settings.user)?;
     let latest = doing.journal().story.latest && doing.fill(&what.at) == doing.values[crate::plan::model::AT];
     let (dir, at) = (run_of(&data), doing.instant(&what.at)?);
     let mut recovery = Recovery { source, settings, data, dir, at, latest };
@@ -344,6 +345,7 @@ pub(in crate::plan) fn stop(ground: &Ground<'_>, what: &Postgres, story: &Story)
     if let Some(user) = &what.user {
         settings.user = Some(user.fill(&story.values));
     }
+    settings.user = other_user(settings.user)?;
     if let Some(bin) = &what.bin {
         settings.bin = Some(bin.fill(&story.values).into());
     }
@@ -401,6 +403,13 @@ fn state(data: &Path) -> State {
         Some("ready") => State::Open,
         _ => State::Begins,
     }
+}
+
+/// The user, where it is another than the one that bygone runs as: becoming another one takes a privilege.
+fn other_user(user: Option<String>) -> Result<Option<String>, String> {
+    let Some(name) = user else { return Ok(None) };
+    let uid = child::find_user(&name).map_err(|e| e.to_string())?.uid;
+    Ok((uid != process::effective_uid()).then_some(name))
 }
 
 /// A time as the server takes it.
