@@ -9,8 +9,8 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
-    maintain, mount, notices, plan, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify,
-    wal, watch,
+    maintain, mount, notices, plan, protect, report, restore, retention, schedule, snapshot, source, status, umount,
+    verify, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;

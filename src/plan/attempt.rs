@@ -122,6 +122,8 @@ impl Work<'_> {
     /// Why an attempt failed, where its time was over.
     fn in_time(&self, why: String) -> String {
         match (self.slot.timed_out.load(Ordering::Relaxed), self.step.timeout) {
+            // A program that was ended tells so itself.
+            (true, Some(_)) if why.contains("its time-out") => why,
             (true, Some(timeout)) => format!("it did not end within {}, its time-out: {why}", show_duration(timeout)),
             _ => why,
         }

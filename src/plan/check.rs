@@ -23,7 +23,11 @@ pub fn check(read: &Read, config: &Config) -> Vec<Problem> {
     }
     for (n, step) in read.plan.steps.iter().enumerate() {
         if read.plan.steps[..n].iter().any(|other| other.name == step.name) {
-            looking.wrong(step, format!("there are two steps of the name {:?}", step.name), "give each a name of its own");
+            looking.wrong(
+                step,
+                format!("there are two steps of the name {:?}", step.name),
+                "give each a name of its own",
+            );
         }
         looking.needs(step);
         looking.inputs(step);
@@ -113,7 +117,8 @@ impl Looking<'_> {
         if let Some(setter) = setter.filter(|_| input.default.is_none())
             && !above(self.plan, step).contains(setter.name.as_str())
         {
-            let what = format!("step {}: ${{{name}}} is set by the step {}, which it does not need", step.name, setter.name);
+            let what =
+                format!("step {}: ${{{name}}} is set by the step {}, which it does not need", step.name, setter.name);
             self.wrong(step, what, format!("add {:?} to its needs", setter.name));
         }
     }
@@ -135,7 +140,10 @@ impl Looking<'_> {
                     self.missing(step, what, format!("the steps are {}", names(self.plan)));
                 }
                 Subject::Step(name) if !above(self.plan, step).contains(name.as_str()) => {
-                    let what = format!("step {}: the condition \"{condition}\" is about a step that it does not need", step.name);
+                    let what = format!(
+                        "step {}: the condition \"{condition}\" is about a step that it does not need",
+                        step.name
+                    );
                     self.wrong(step, what, format!("add {name:?} to its needs"));
                 }
                 Subject::Step(_) => {}
@@ -154,7 +162,8 @@ impl Looking<'_> {
             Work::Check(Check::Query { server: Server::Step(name), .. }) => self.server(step, name),
             Work::Wait(Wait::Port { port, .. }) => {
                 let text = port.written();
-                let is_port = text.rsplit_once(':').is_some_and(|(host, n)| !host.is_empty() && n.parse::<u16>().is_ok());
+                let is_port =
+                    text.rsplit_once(':').is_some_and(|(host, n)| !host.is_empty() && n.parse::<u16>().is_ok());
                 if port.inputs().next().is_none() && !text.starts_with('/') && !is_port {
                     let what = format!("step {}: {text:?} is no port", step.name);
                     self.wrong(step, what, "write host:number, or the path of a socket");
@@ -212,7 +221,8 @@ impl Looking<'_> {
                 self.wrong(step, what, format!("the sources are {}", all.join(", ")));
             }
             Some(found) if is_server && !server(&found.kind) => {
-                let what = format!("step {}: the source {name:?} is no PostgreSQL server with its files and WAL", step.name);
+                let what =
+                    format!("step {}: the source {name:?} is no PostgreSQL server with its files and WAL", step.name);
                 self.wrong(step, what, "name a source with kind = \"postgres\" and mode = \"physical\"");
             }
             Some(_) => {}
@@ -227,7 +237,11 @@ impl Looking<'_> {
                 Some(name) => format!("step {}: the settings have no channel {name:?}", step.name),
                 None => format!("step {}: the settings have no channel of notifications", step.name),
             };
-            let cure = if all.is_empty() { "add a [[notify]] to the settings".into() } else { format!("there are {}", all.join(", ")) };
+            let cure = if all.is_empty() {
+                "add a [[notify]] to the settings".into()
+            } else {
+                format!("there are {}", all.join(", "))
+            };
             self.wrong(step, what, cure);
         }
     }

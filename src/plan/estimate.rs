@@ -5,7 +5,10 @@ use super::ground::Ground;
 use super::journal::Amount;
 use super::model::{Plan, Step, Wait, Work};
 use super::rates::Rates;
-use super::steps::{postgres, restore::Asked};
+use super::steps::{
+    postgres,
+    restore::{Asked, amount},
+};
 use super::template::Values;
 use super::when::Subject;
 use serde::{Deserialize, Serialize};
@@ -57,7 +60,8 @@ impl Estimate {
 }
 
 fn expected(ground: &Ground<'_>, plan: &Plan, step: &Step, values: &Values, rates: &Rates) -> Expected {
-    let of_input = |c: &&super::when::Condition| matches!(&c.subject, Subject::Input(name) if values.contains_key(name));
+    let of_input =
+        |c: &&super::when::Condition| matches!(&c.subject, Subject::Input(name) if values.contains_key(name));
     if let Some(no) = step.when.iter().filter(of_input).find(|c| !c.holds(values, &BTreeMap::new())) {
         return Expected { skipped: Some(no.to_string()), takes_ms: Some(0), ..Expected::default() };
     }
@@ -78,8 +82,7 @@ fn expected(ground: &Ground<'_>, plan: &Plan, step: &Step, values: &Values, rate
     };
     match asked.and_then(|asked| asked.plan(ground, true)) {
         Ok(plan) => {
-            let will = &plan.will;
-            let amount = Amount { files: will.created + will.replaced + will.linked, bytes: will.bytes };
+            let amount = amount(&plan);
             let problem = plan.problems.first().map(|p| format!("{}: {}", crate::types::path::show(&p.path), p.why));
             let by_rate = rates.restore_ms(amount);
             let takes_ms = if matches!(step.work, Work::Restore(_)) { by_rate } else { before.or(by_rate) };

@@ -27,9 +27,8 @@ pub fn next(
     running: &BTreeSet<String>,
     values: &Values,
 ) -> Vec<(usize, Next)> {
-    let is_over = |name: &String| {
-        plan.step(name).zip(endings.get(name)).is_some_and(|(step, ending)| lets_go_on(step, *ending))
-    };
+    let is_over =
+        |name: &String| plan.step(name).zip(endings.get(name)).is_some_and(|(step, ending)| lets_go_on(step, *ending));
     let waits = |step: &Step| !endings.contains_key(&step.name) && !running.contains(&step.name);
     let ready = plan.steps.iter().enumerate().filter(|(_, step)| waits(step) && step.needs.iter().all(is_over));
     ready

@@ -218,7 +218,8 @@ impl Ground<'_> {
         let Some(name) = host.filter(|name| !name.is_empty() && *name != self.config.host) else {
             return Whose::own(&self.at, &self.config.host).map_err(|e| e.to_string());
         };
-        let known = self.at.reader().map_err(|e| e.to_string()).and_then(|i| names::hosts(&i).map_err(|e| e.to_string()))?;
+        let known =
+            self.at.reader().map_err(|e| e.to_string()).and_then(|i| names::hosts(&i).map_err(|e| e.to_string()))?;
         match known.contains(&name) {
             true => Ok(Whose::named(name)),
             false => {

@@ -3,8 +3,8 @@
 use super::error::PlanError;
 use super::estimate::Estimate;
 use super::template::Values;
-use crate::sys::lines::{self, Lines};
 use crate::repo::audit::event::{bytes_value, value_bytes};
+use crate::sys::lines::{self, Lines};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,13 +99,37 @@ pub struct Running {
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "bygone-plan(5) has the words")]
 pub enum Event {
-    Begun { time_ns: i64, plan: String, file: PathBuf, at: String, latest: bool, values: Values, estimate: Estimate },
-    Resumed { time_ns: i64 },
-    StepBegun { time_ns: i64, step: String, attempt: u32 },
+    Begun {
+        time_ns: i64,
+        plan: String,
+        file: PathBuf,
+        at: String,
+        latest: bool,
+        values: Values,
+        estimate: Estimate,
+    },
+    Resumed {
+        time_ns: i64,
+    },
+    StepBegun {
+        time_ns: i64,
+        step: String,
+        attempt: u32,
+    },
     /// Noted before it is made: the path was not there.
-    Makes { step: String, paths: Vec<Value> },
-    Server { step: String, running: Running },
-    Set { step: String, input: String, value: String },
+    Makes {
+        step: String,
+        paths: Vec<Value>,
+    },
+    Server {
+        step: String,
+        running: Running,
+    },
+    Set {
+        step: String,
+        input: String,
+        value: String,
+    },
     StepEnded {
         time_ns: i64,
         step: String,
@@ -116,13 +140,31 @@ pub enum Event {
         problems: Vec<String>,
         told: Option<String>,
     },
-    StepStopped { time_ns: i64, step: String },
+    StepStopped {
+        time_ns: i64,
+        step: String,
+    },
     /// A failed or half-done step is to be begun again.
-    Anew { step: String },
-    Stopped { time_ns: i64, why: String },
-    RollingBack { time_ns: i64, why: String },
-    Undone { time_ns: i64, step: String, why: Option<String> },
-    Over { time_ns: i64, over: Over },
+    Anew {
+        step: String,
+    },
+    Stopped {
+        time_ns: i64,
+        why: String,
+    },
+    RollingBack {
+        time_ns: i64,
+        why: String,
+    },
+    Undone {
+        time_ns: i64,
+        step: String,
+        why: Option<String>,
+    },
+    Over {
+        time_ns: i64,
+        over: Over,
+    },
 }
 
 /// How a step ended, and what it did.
@@ -193,7 +235,8 @@ impl Story {
         match event {
             Event::Begun { time_ns, plan, file, at, latest, values, estimate } => {
                 let last_ns = time_ns;
-                *self = Story { plan, file, at, latest, values, estimate, begun_ns: time_ns, last_ns, ..Story::default() };
+                *self =
+                    Story { plan, file, at, latest, values, estimate, begun_ns: time_ns, last_ns, ..Story::default() };
             }
             Event::Resumed { .. } => self.stopped = None,
             Event::StepBegun { step, .. } => drop(self.half.insert(step)),
@@ -280,7 +323,8 @@ impl Journal {
 pub fn read(path: &Path) -> Result<Story, PlanError> {
     let mut story = Story::default();
     for (n, line) in lines::read(path)?.lines().enumerate() {
-        let wrong = |e: serde_json::Error| PlanError::Journal { path: path.to_owned(), line: n + 1, why: e.to_string() };
+        let wrong =
+            |e: serde_json::Error| PlanError::Journal { path: path.to_owned(), line: n + 1, why: e.to_string() };
         story.take(serde_json::from_str(line).map_err(wrong)?);
     }
     Ok(story)

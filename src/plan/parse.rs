@@ -108,7 +108,8 @@ impl Reading<'_> {
         }
         for setting in raw.given() {
             if !raw.kind.knows().contains(&setting) {
-                let what = format!("the setting `{setting}` does not belong to a step of the kind {:?}", word(raw.kind));
+                let what =
+                    format!("the setting `{setting}` does not belong to a step of the kind {:?}", word(raw.kind));
                 self.wrong(span.clone(), what, format!("such a step has {}", raw.kind.knows().join(", ")));
             }
         }
@@ -136,7 +137,11 @@ impl Reading<'_> {
             + usize::from(raw.undo_run.is_some())
             + usize::from(raw.undo_shell.is_some());
         if given > 1 {
-            self.wrong(span.clone(), "the step says in several ways how it is taken back", "keep one of undo, undo-run and undo-shell");
+            self.wrong(
+                span.clone(),
+                "the step says in several ways how it is taken back",
+                "keep one of undo, undo-run and undo-shell",
+            );
         }
         if let Some(word) = &raw.undo {
             let UndoWord::Remove = word.get_ref();
@@ -182,11 +187,19 @@ impl Reading<'_> {
         }
         let in_place = raw.in_place.as_ref().is_some_and(|yes| *yes.get_ref());
         if raw.to.is_some() == in_place {
-            self.wrong(span.clone(), "a restore says where by `to` or by `in-place = true`", "give exactly one of the two");
+            self.wrong(
+                span.clone(),
+                "a restore says where by `to` or by `in-place = true`",
+                "give exactly one of the two",
+            );
         }
         let delete = raw.delete.as_ref().is_some_and(|yes| *yes.get_ref());
         if let Some(place) = raw.delete.as_ref().filter(|_| delete && !in_place) {
-            self.wrong(place.span(), "`delete` is for a restore in place", "leave it out: `to` gets what is not there yet");
+            self.wrong(
+                place.span(),
+                "`delete` is for a restore in place",
+                "leave it out: `to` gets what is not there yet",
+            );
         }
         Restore {
             paths: self.texts(&raw.paths),
@@ -236,9 +249,7 @@ impl Reading<'_> {
             },
             Some(&"query") => self.query(raw, span),
             Some(&"probe") => self.newest(raw, span),
-            Some(&"run") => {
-                Check::Program { program: self.program(raw, span), prints: self.text_if_any(&raw.prints) }
-            }
+            Some(&"run") => Check::Program { program: self.program(raw, span), prints: self.text_if_any(&raw.prints) },
             _ => Check::Exists(self.texts(&raw.exists)),
         }
     }
@@ -263,7 +274,11 @@ impl Reading<'_> {
 
     fn newest(&mut self, raw: &RawStep, span: &Range<usize>) -> Check {
         if raw.sets.is_none() {
-            self.wrong(span.clone(), "the check has `probe` and no `sets`", "say by `sets` which input gets the instant");
+            self.wrong(
+                span.clone(),
+                "the check has `probe` and no `sets`",
+                "say by `sets` which input gets the instant",
+            );
         }
         Check::Newest {
             probe: self.texts(&raw.probe),

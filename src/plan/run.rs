@@ -226,7 +226,14 @@ fn mend(journal: &mut Journal, plan: &Plan, choices: &Choices) -> Result<(), Pla
         let (half, name) = (story.half.contains(&step.name), step.name.clone());
         if choices.passed.contains(&name) {
             let told = Some("counts as done: somebody said so".to_owned());
-            let ended = Ended { ending: Ending::Done, took_ms: 0, amount: Default::default(), why: None, problems: vec![], told };
+            let ended = Ended {
+                ending: Ending::Done,
+                took_ms: 0,
+                amount: Default::default(),
+                why: None,
+                problems: vec![],
+                told,
+            };
             journal.add(Event::Anew { step: name.clone() })?;
             journal.add(ended_event(name, ended))?;
         } else if half && !step.again && !choices.again.contains(&name) {
@@ -271,14 +278,22 @@ impl Going<'_> {
         while !self.stopping && self.failed.is_none() && self.slots.len() < plan.parallel {
             let story = self.run.story();
             let running: BTreeSet<String> = self.slots.keys().map(|n| plan.steps[*n].name.clone()).collect();
-            let Some((n, next)) = graph::next(plan, &story.endings(), &running, &story.values).into_iter().next() else {
+            let Some((n, next)) = graph::next(plan, &story.endings(), &running, &story.values).into_iter().next()
+            else {
                 return Ok(None);
             };
             let step = plan.steps[n].name.clone();
             match next {
                 Next::Skip(why) => {
                     let why = Some(why);
-                    let skipped = Ended { ending: Ending::Skipped, took_ms: 0, amount: Default::default(), why, problems: vec![], told: None };
+                    let skipped = Ended {
+                        ending: Ending::Skipped,
+                        took_ms: 0,
+                        amount: Default::default(),
+                        why,
+                        problems: vec![],
+                        told: None,
+                    };
                     self.run.journal().add(ended_event(step, skipped.clone()))?;
                     self.ground.hands.hear(News::Ended(&plan.steps[n], &skipped));
                 }

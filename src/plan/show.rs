@@ -98,11 +98,15 @@ fn check(what: &Check) -> Vec<String> {
     let list = |all: &[Template]| all.iter().map(w).collect::<Vec<_>>().join(", ");
     vec![match what {
         Check::Exists(paths) => format!("Look whether these are there: {}", list(paths)),
-        Check::Sqlite(paths) => format!("Look whether the SQLite databases in {} are whole (PRAGMA integrity_check).", list(paths)),
+        Check::Sqlite(paths) => {
+            format!("Look whether the SQLite databases in {} are whole (PRAGMA integrity_check).", list(paths))
+        }
         Check::Hash { file, hash } => format!("Look whether {} has the hash {}.", w(file), w(hash)),
         Check::Same { path, here, at, .. } => format!("Compare {} with {} as of {}.", w(here), w(path), w(at)),
         Check::Program { program, prints: None } => format!("Look whether this ends with 0: {}", line(program)),
-        Check::Program { program, prints: Some(text) } => format!("Look whether this prints {:?}: {}", w(text), line(program)),
+        Check::Program { program, prints: Some(text) } => {
+            format!("Look whether this prints {:?}: {}", w(text), line(program))
+        }
         Check::Query { server, query, expect, .. } => {
             let server = match server {
                 Server::Step(step) => format!("of the step {step}"),

@@ -35,7 +35,9 @@ impl Template {
                 let end = after.find('}').ok_or_else(|| format!("{text:?} has a ${{ without a }}"))?;
                 let name = &after[..end];
                 if !is_name(name) {
-                    return Err(format!("${{{name}}} is no name of an input: {NAME_RULE}; write $${{ for the characters"));
+                    return Err(format!(
+                        "${{{name}}} is no name of an input: {NAME_RULE}; write $${{ for the characters"
+                    ));
                 }
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(Part::Input(name.to_owned()));
@@ -90,9 +92,14 @@ mod tests {
     #[test]
     fn inputs_are_found_and_filled_in() {
         let values = Values::from([("a".to_owned(), "1".to_owned()), ("b_2".to_owned(), "${a}".to_owned())]);
-        for (text, filled) in
-            [("", ""), ("x", "x"), ("${a}", "1"), ("/${a}/${b_2}$", "/1/${a}$"), ("$${a} $5", "${a} $5"), ("${c}", "${c}")]
-        {
+        for (text, filled) in [
+            ("", ""),
+            ("x", "x"),
+            ("${a}", "1"),
+            ("/${a}/${b_2}$", "/1/${a}$"),
+            ("$${a} $5", "${a} $5"),
+            ("${c}", "${c}"),
+        ] {
             assert_eq!(Template::parse(text).unwrap().fill(&values), filled, "{text}");
         }
         for wrong in ["${", "${}", "${A}", "${a b}", "x${1}"] {

@@ -26,7 +26,8 @@ pub enum Subject {
 }
 
 /// How a condition is written.
-pub const FORM: &str = "write \"input NAME is VALUE\", or \"step NAME is done\" (or partial, failed, skipped); \"is not\" is the contrary";
+pub const FORM: &str =
+    "write \"input NAME is VALUE\", or \"step NAME is done\" (or partial, failed, skipped); \"is not\" is the contrary";
 
 impl Condition {
     /// Reads one.

@@ -44,7 +44,13 @@ pub enum PastError {
 /// The content of the file of WAL `name` that a source has, or had, in the directory `dir`; `None` where it never did.
 ///
 /// A segment that was being received when it was captured is given as the segment.
-pub fn read(at: &Arc<Attached>, index: &Reader, whose: &Whose, dir: &Path, name: &str) -> Result<Option<Vec<u8>>, PastError> {
+pub fn read(
+    at: &Arc<Attached>,
+    index: &Reader,
+    whose: &Whose,
+    dir: &Path,
+    name: &str,
+) -> Result<Option<Vec<u8>>, PastError> {
     let view = View::of(index, whose, Instant(i64::MAX))?;
     for name in wal::candidates(name)? {
         let wanted = path::join(dir.as_os_str().as_bytes(), name.as_bytes());

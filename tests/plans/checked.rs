@@ -69,8 +69,8 @@ undo = "remove"
         (10, "a restore says what by `paths` or by `source`"),
         (14, "the step does not say which one program runs"),
         (15, "step two: what it needs leads back to it"),
-        (24, "step three: the path \"relative\" is not absolute"),
-        (26, "\"soon\" is no duration"),
+        (21, "step three: the path \"relative\" is not absolute"),
+        (25, "\"soon\" is no duration"),
         (27, "there are two steps of the name \"three\""),
         (27, "the settings have no channel of notifications"),
         (30, "retries is from 0 to 100"),
@@ -82,7 +82,7 @@ undo = "remove"
         (37, "the settings have no source \"main\""),
         (43, "the program /no/such/program is not there"),
         (43, "this system knows no user \"nobody-of-that-name\""),
-        (46, "undo = \"remove\" is for what a step has made"),
+        (47, "undo = \"remove\" is for what a step has made"),
     ] {
         let found = told.lines().any(|l| l.contains(what));
         let place = told.lines().any(|l| l.contains(what) && l.contains(&format!("/plans/p.toml:{line}:")));

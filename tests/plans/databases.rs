@@ -18,7 +18,8 @@ fn an_application_with_sqlite() {
     let path = world.at("root/shop.db");
     let fill = |from: u32| {
         let db = rusqlite::Connection::open(&path).unwrap();
-        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, text TEXT)").unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, text TEXT)")
+            .unwrap();
         for n in from..from + 500 {
             db.execute("INSERT INTO t VALUES (?1, hex(randomblob(100)))", [n]).unwrap();
         }
@@ -30,11 +31,9 @@ fn an_application_with_sqlite() {
     std::fs::write(&path, b"SQLite format 3\0 and nothing more").unwrap();
     let (plan, log) = (ready("sqlite"), world.at("log"));
     let line = |what: &str| format!("--set={what}=echo {what} >>{}", log.display());
-    let (app, room) = (format!("--set=app={}", text(&world.at("root"))), format!("--set=room={}", text(&world.at("room"))));
-    let (out, _) = world.good(
-        0,
-        &["plan", "run", &plan, "--at", &at, &app, &room, &line("stop"), &line("start")],
-    );
+    let (app, room) =
+        (format!("--set=app={}", text(&world.at("root"))), format!("--set=room={}", text(&world.at("room"))));
+    let (out, _) = world.good(0, &["plan", "run", &plan, "--at", &at, &app, &room, &line("stop"), &line("start")]);
     assert!(out.contains("whole-again: done") && out.contains("1 database(s) are whole"), "{out}");
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "stop\nstart\n");
     let rows = || {
@@ -48,10 +47,8 @@ fn an_application_with_sqlite() {
     let (status, told, _) = world.run(&["--json", "snapshot"]);
     assert!(status == 0 || status == 3, "{told}");
     let room = format!("--set=room={}", text(&world.at("second")));
-    let (out, err) = world.good(
-        1,
-        &["plan", "run", &plan, "--at", "latest", &app, &room, &line("stop"), &line("start")],
-    );
+    let (out, err) =
+        world.good(1, &["plan", "run", &plan, "--at", "latest", &app, &room, &line("stop"), &line("start")]);
     assert!(out.contains("whole: failed") && err.contains("failed, rolled back"), "{out}{err}");
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "stop\nstart\n");
     assert!(!world.at("second").exists());
@@ -128,15 +125,19 @@ fn a_postgres_cluster_under_load_to_a_second() {
         let data = format!("--set=data={}", text(&world.at(data)));
         let user = std::env::var("USER").unwrap_or_else(|_| "postgres".into());
         let user = if rustix::process::geteuid().is_root() { "postgres".to_owned() } else { user };
-        ["--set=source=main".to_owned(), data, format!("--set=user={user}"), format!("--set=query={CONSISTENT}"), "--set=expect=1 true true".to_owned()]
+        [
+            "--set=source=main".to_owned(),
+            data,
+            format!("--set=user={user}"),
+            format!("--set=query={CONSISTENT}"),
+            "--set=expect=1 true true".to_owned(),
+        ]
     };
     let with = |data: &str, more: &[&str]| -> Vec<String> {
         let fixed = ["plan", "run", &plan, "--at", &at].map(str::to_owned).to_vec();
         [fixed, inputs(data).to_vec(), more.iter().map(|m| (*m).to_owned()).collect()].concat()
     };
-    let go = |status: i32, args: Vec<String>| {
-        world.good(status, &args.iter().map(String::as_str).collect::<Vec<_>>())
-    };
+    let go = |status: i32, args: Vec<String>| world.good(status, &args.iter().map(String::as_str).collect::<Vec<_>>());
     let (out, _) = go(0, with("pg/new", &["--dry-run"]));
     assert!(out.contains("server: postgres, ") && out.contains(" file(s)"), "{out}");
     let (out, _) = go(0, with("pg/new", &["--json"]));

@@ -150,11 +150,11 @@ fn a_host_that_was_attacked() {
     }
     std::fs::write(root.join("PAY-US"), "pay us").unwrap();
     let noticed = world.snapshot(&[]);
-    let room = world.at("room");
+    let (room, first) = (world.at("room"), root.join("orders"));
     let test = r"! grep -LrE '^order [0-9]+, generation' . | grep -q ."; // Every file has what an order has.
     let sets = [
         ("path", text(&root)),
-        ("first", text(&root.join("orders"))),
+        ("first", text(&first)),
         ("probe", text(&root)),
         ("test", test),
         ("room", text(&room)),

@@ -47,7 +47,9 @@ pub(super) fn failure(e: &PlanError) -> Failure {
         PlanError::HalfDone { step } => failure.hint(format!(
             "look how far it came; then --again {step} begins it again, or --passed {step} takes it for done"
         )),
-        PlanError::Journal { .. } => failure.hint("run the plan anew with --anew; the directory of the run can be moved away"),
+        PlanError::Journal { .. } => {
+            failure.hint("run the plan anew with --anew; the directory of the run can be moved away")
+        }
         _ => failure,
     }
 }

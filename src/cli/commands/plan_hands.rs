@@ -95,7 +95,10 @@ impl Hands for Terminal<'_> {
             }
             News::Undone(step, Some(why)) => {
                 tracing::error!("{}: not taken back: {why}", step.name);
-                self.tell(&format!("{}: not taken back", step.name), json!({ "step": step.name, "undone": false, "why": why }));
+                self.tell(
+                    &format!("{}: not taken back", step.name),
+                    json!({ "step": step.name, "undone": false, "why": why }),
+                );
             }
         }
     }

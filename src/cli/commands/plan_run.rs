@@ -131,9 +131,11 @@ fn unfinished(context: &Context, args: &PlanRun, plan: &Plan) -> Result<(), Fail
                 .hint(format!("`bygone plan stop {}` asks it to stop", run.id)));
         }
         if !args.anew {
-            return Err(Failure::new(format!("a run of the plan {} has not come to its end: {}", plan.name, run.id)).hint(
-                format!("`bygone plan run --resume {}` goes on with it; --anew gives it up and begins anew", run.id),
-            ));
+            return Err(Failure::new(format!("a run of the plan {} has not come to its end: {}", plan.name, run.id))
+                .hint(format!(
+                    "`bygone plan run --resume {}` goes on with it; --anew gives it up and begins anew",
+                    run.id
+                )));
         }
         Run::give_up(&run).map_err(|e| failure(&e))?;
     }
@@ -143,7 +145,9 @@ fn unfinished(context: &Context, args: &PlanRun, plan: &Plan) -> Result<(), Fail
 fn tell_estimate(context: &Context, plan: &Plan, at: &Resolved, estimate: &Estimate) -> Result<Outcome, Failure> {
     let mut out = context.out();
     match context.json {
-        true => out.json(&json!({ "plan": plan.name, "at": at.text, "would": estimate, "amount": estimate.amount() }))?,
+        true => {
+            out.json(&json!({ "plan": plan.name, "at": at.text, "would": estimate, "amount": estimate.amount() }))?
+        }
         false => {
             out.line(format_args!("plan {} at {}", plan.name, at.text))?;
             estimate_lines(plan, estimate).into_iter().try_for_each(|line| out.line(line))?;
@@ -209,7 +213,10 @@ fn ended(
 }
 
 fn event(ended: Ended, run: &str, story: &Story) -> Event {
-    Event::new(Kind::PlanRun, ended).about("plan", story.plan.clone()).about("run", run).detail("as_of", story.at.clone())
+    Event::new(Kind::PlanRun, ended)
+        .about("plan", story.plan.clone())
+        .about("run", run)
+        .detail("as_of", story.at.clone())
 }
 
 /// How the command ends, told.
@@ -229,8 +236,10 @@ fn verdict(context: &Context, dir: &RunDir, plan: &Plan, ran: &Ran) -> Result<Ou
         Some(over) => Err(rolled_back(context, dir, plan, story, over)),
         None => {
             let why = story.stopped.clone().unwrap_or_default();
-            Err(Failure::new(format!("the run has stopped: {why}"))
-                .hint(format!("`bygone plan run --resume {}` goes on with it; `bygone plan undo {}` takes it back", dir.id, dir.id)))
+            Err(Failure::new(format!("the run has stopped: {why}")).hint(format!(
+                "`bygone plan run --resume {}` goes on with it; `bygone plan undo {}` takes it back",
+                dir.id, dir.id
+            )))
         }
     }
 }
@@ -244,7 +253,10 @@ fn rolled_back(context: &Context, dir: &RunDir, plan: &Plan, story: &Story, over
     let config = shown(&context.config.path);
     let mut hint = format!("`bygone --config {config} plan runs {}` shows all steps", dir.id);
     if !stays.is_empty() {
-        hint.push_str(&format!("; what these made stays, since they do not say how it is taken back: {}", stays.join(", ")));
+        hint.push_str(&format!(
+            "; what these made stays, since they do not say how it is taken back: {}",
+            stays.join(", ")
+        ));
     }
     failure.hint(hint)
 }

@@ -1,6 +1,6 @@
 //! Looking whether something is as it should be.
 
-use super::{command, newest, postgres, same, sqlite};
+use super::{command, newest, same, server, sqlite};
 use crate::crypto::sha256::Sum;
 use crate::plan::ground::{Did, Doing, told};
 use crate::plan::journal::Amount;
@@ -24,8 +24,8 @@ pub(super) fn run(doing: &Doing<'_>, what: &Check) -> Result<Did, String> {
             same::run(doing, &view, &doing.path(path)?, &doing.path(here)?)
         }
         Check::Program { program, prints } => prints_so(doing, program, prints.as_ref()),
-        Check::Query { server, database, query, expect } => {
-            postgres::query(doing, server, database.as_ref(), (query, expect.as_ref()))
+        Check::Query { server: which, database, query, expect } => {
+            server::query(doing, which, database.as_ref(), (query, expect.as_ref()))
         }
         Check::Newest { probe, before, program, tries, sets } => {
             let before = doing.instant(before)?;

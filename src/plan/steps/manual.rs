@@ -26,7 +26,8 @@ pub(super) fn run(doing: &Doing<'_>, ask: &Template) -> Result<Did, String> {
     }
     if hands.has_person() && confirmed().is_none() {
         let is_over = || doing.stopped() || file.exists();
-        let question = format!("{}: {} Has it been done (yes/no)? ({how} does the same)", doing.step.name, doing.fill(ask));
+        let question =
+            format!("{}: {} Has it been done (yes/no)? ({how} does the same)", doing.step.name, doing.fill(ask));
         match hands.ask(&question, &is_over)? {
             Some(true) => return Ok(Did::saying("confirmed at the terminal")),
             Some(false) => return Err("somebody said that it was not done".into()),

@@ -4,11 +4,13 @@ mod check;
 mod command;
 pub(super) mod manual;
 mod newest;
-mod notify;
+
 pub(super) mod postgres;
 pub(super) mod restore;
 mod same;
+mod server;
 mod sqlite;
+mod tell;
 mod wait;
 mod walfeed;
 pub(super) mod work;

@@ -1,7 +1,7 @@
 //! The newest instant at which all is well: going back from one to the next before, the files of each are given to a program.
 
-use super::restore::{Asked, act};
 use super::command;
+use super::restore::{Asked, act};
 use crate::plan::ground::{Did, Doing, told};
 use crate::plan::model::Program;
 use crate::plan::template::Template;
@@ -63,7 +63,12 @@ fn before(doing: &Doing<'_>, whose: &Whose, paths: &[Vec<u8>], at: Instant) -> R
 }
 
 /// Why the files of an instant are not well, or nothing.
-fn is_well(doing: &Doing<'_>, looking: &Looking<'_>, paths: &[Vec<u8>], time: Instant) -> Result<Option<String>, String> {
+fn is_well(
+    doing: &Doing<'_>,
+    looking: &Looking<'_>,
+    paths: &[Vec<u8>],
+    time: Instant,
+) -> Result<Option<String>, String> {
     let dir = doing.run.scratch(&doing.step.name);
     empty(&dir)?;
     crate::sys::durable::create_dirs(&dir, 0o700).map_err(|e| e.to_string())?;

@@ -1,14 +1,15 @@
 //! A PostgreSQL server recovered to an instant: the base before it, the WAL since, started on a socket of its own until it is promoted.
 
 use super::restore::{Asked, act};
+use super::server::{END, State, state};
 use super::walfeed::Feed;
 use crate::config::kinds::{Kind, Postgres as Settings, PostgresMode};
 use crate::config::model::Source;
 use crate::plan::check::is_source;
 use crate::plan::ground::{Did, Doing, Ground};
 use crate::plan::journal::{Running, Story};
-use crate::plan::model::{Postgres, Server};
-use crate::plan::template::{Template, Values};
+use crate::plan::model::Postgres;
+use crate::plan::template::Values;
 use crate::produce::{base::wal_dir, tools};
 use crate::sys::{child, durable, process};
 use crate::types::time::Instant;
@@ -17,17 +18,12 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How often it is looked what the server asks for.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a server may take to note its process.
 const BEGIN: Duration = Duration::from_secs(10);
-/// How long it may take to end.
-const END: Duration = Duration::from_secs(120);
-/// How long a question may take where the step has no time-out.
-const QUESTION: Duration = Duration::from_secs(3600);
 /// The port, which only names the socket.
 const PORT: u16 = 5432;
 /// The longest path of a directory with such a socket, in bytes.
@@ -123,14 +119,20 @@ impl Recovery<'_> {
             match is_empty {
                 Ok(true) => std::fs::remove_dir(path).map_err(|e| format!("cannot use {}: {e}", path.display()))?,
                 Ok(false) => {
-                    return Err(format!("{} is there and not empty: name another directory, or move it away", path.display()));
+                    return Err(format!(
+                        "{} is there and not empty: name another directory, or move it away",
+                        path.display()
+                    ));
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(format!("cannot use {}: {e}", path.display())),
             }
         }
         if self.dir.as_os_str().len() > SOCKET_DIR_MAX {
-            return Err(format!("{} is too long a path for the socket of a server: name a shorter one", self.data.display()));
+            return Err(format!(
+                "{} is too long a path for the socket of a server: name a shorter one",
+                self.data.display()
+            ));
         }
         doing.makes(&own)
     }
@@ -174,7 +176,10 @@ impl Recovery<'_> {
     fn give(&self, path: &Path) -> Result<(), String> {
         let Some(user) = self.settings.user.as_deref() else {
             return match process::effective_uid() {
-                0 => Err("a PostgreSQL server does not run as root: name its user by `user`, in the step or the source".into()),
+                0 => {
+                    Err("a PostgreSQL server does not run as root: name its user by `user`, in the step or the source"
+                        .into())
+                }
                 _ => Ok(()),
             };
         };
@@ -214,7 +219,9 @@ impl Recovery<'_> {
         doing.progress.start("recovering", None);
         let order = tools::tool(&self.settings, "pg_ctl").arg_path("-D", &self.data).timeout(END);
         let order = order.arg_path("-l", &self.dir.join("log")).args(["-W", "-o", &options.join(" "), "start"]);
-        let ended = order.run(doing.stop).map_err(|e| format!("cannot run pg_ctl: {e}; install the server, or name its programs by `bin`"))?;
+        let ended = order
+            .run(doing.stop)
+            .map_err(|e| format!("cannot run pg_ctl: {e}; install the server, or name its programs by `bin`"))?;
         if !ended.is_good() {
             return Err(format!("the server could not be started: {}; {}", ended.why_of_both(), self.log()));
         }
@@ -224,7 +231,7 @@ impl Recovery<'_> {
             match state(&self.data) {
                 State::Open => break,
                 State::Begins => {}
-                State::Gone if begun.elapsed() < BEGIN && self.log().is_empty() => {}
+                State::Gone if begun.elapsed() < BEGIN && !self.log().contains("FATAL") => {}
                 State::Gone => return Err(format!("the server ended before it had recovered; {}", self.log())),
             }
             if !doing.sleep(LOOK) {
@@ -288,52 +295,6 @@ impl Recovery<'_> {
     }
 }
 
-impl Running {
-    fn settings(&self) -> Settings {
-        Settings {
-            connection: self.connection.clone(),
-            user: self.user.clone(),
-            bin: Some(self.bin.clone()).filter(|bin| !bin.as_os_str().is_empty()),
-            mode: PostgresMode::Physical,
-            wal: Default::default(),
-            slot: String::new(),
-            timeout: END,
-        }
-    }
-
-    /// Ends it, if it runs.
-    pub(in crate::plan) fn stop(&self, mode: &str) -> Result<(), String> {
-        if matches!(state(&self.data), State::Gone) {
-            return Ok(());
-        }
-        let order = tools::tool(&self.settings(), "pg_ctl").arg_path("-D", &self.data).timeout(END);
-        let ended = order.args(["-w", "-m", mode, "stop"]).run(&AtomicBool::new(false));
-        let ended = ended.map_err(|e| format!("cannot run pg_ctl: {e}"))?;
-        match ended.is_good() || matches!(state(&self.data), State::Gone) {
-            true => Ok(()),
-            false => Err(format!("the server of {} does not end: {}", self.data.display(), ended.why_of_both())),
-        }
-    }
-
-    fn is_promoted(&self, stop: &AtomicBool) -> Result<(), String> {
-        let answer = self.ask("postgres", "select pg_is_in_recovery()", QUESTION, stop)?;
-        if answer == "f" { Ok(()) } else { Err("the server is open, and still in recovery".into()) }
-    }
-
-    fn ask(&self, database: &str, sql: &str, timeout: Duration, stop: &AtomicBool) -> Result<String, String> {
-        ask(&self.settings(), &format!("{} dbname={database}", self.connection), sql, timeout, stop)
-    }
-}
-
-fn ask(settings: &Settings, to: &str, sql: &str, timeout: Duration, stop: &AtomicBool) -> Result<String, String> {
-    let order = tools::tool(settings, "psql").timeout(timeout).args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]);
-    let ended = order.args(["-d", to, "-c", sql]).run(stop).map_err(|e| format!("cannot run psql: {e}"))?;
-    match ended.is_good() {
-        true => Ok(String::from_utf8_lossy(&ended.stdout).trim().to_owned()),
-        false => Err(format!("the server does not answer: {}", ended.why_of_both())),
-    }
-}
-
 /// Ends the server that a step has begun, so that its files can be removed.
 pub(in crate::plan) fn stop(ground: &Ground<'_>, what: &Postgres, story: &Story) -> Result<(), String> {
     let data = crate::plan::ground::absolute(&what.data.fill(&story.values))?;
@@ -353,56 +314,6 @@ pub(in crate::plan) fn stop(ground: &Ground<'_>, what: &Postgres, story: &Story)
     let mut recovery = Recovery { source, settings, data, dir, at: Instant(0), latest: false };
     recovery.find_programs()?;
     recovery.running().stop("immediate")
-}
-
-/// A check: asks a server, and compares the answer.
-pub(super) fn query(
-    doing: &Doing<'_>,
-    server: &Server,
-    database: Option<&Template>,
-    (sql, expect): (&Template, Option<&Template>),
-) -> Result<Did, String> {
-    let (sql, timeout) = (doing.fill(sql), doing.step.timeout.unwrap_or(QUESTION));
-    let database = database.map_or("postgres".to_owned(), |database| doing.fill(database));
-    let answer = match server {
-        Server::Step(step) => {
-            let running = doing.journal().story.servers.get(step).cloned();
-            let running = running.ok_or_else(|| format!("the step {step} has recovered no server that runs"))?;
-            running.ask(&database, &sql, timeout, doing.stop)?
-        }
-        Server::Connection(connection) => {
-            let connection = doing.fill(connection);
-            let settings = Running { data: PathBuf::new(), connection: connection.clone(), bin: PathBuf::new(), user: None };
-            let to = if connection.contains("dbname") || connection.contains("://") { connection } else { format!("{connection} dbname={database}") };
-            ask(&settings.settings(), &to, &sql, timeout, doing.stop)?
-        }
-    };
-    match expect.map(|text| doing.fill(text)) {
-        Some(wanted) if wanted.trim() != answer => Err(format!("the answer is {answer:?}, and not {:?}", wanted.trim())),
-        _ => Ok(Did::saying(format!("the answer is {}", answer.lines().next().unwrap_or_default()))),
-    }
-}
-
-/// How a server stands.
-enum State {
-    Gone,
-    Begins,
-    Open,
-}
-
-/// As the file of its process says.
-fn state(data: &Path) -> State {
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return State::Gone };
-    let mut lines = text.lines();
-    let pid = lines.next().and_then(|pid| pid.trim().parse::<u32>().ok());
-    if !pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
-        return State::Gone;
-    }
-    // The eighth line has the word of its state.
-    match lines.nth(6).map(str::trim) {
-        Some("ready") => State::Open,
-        _ => State::Begins,
-    }
 }
 
 /// The user, where it is another than the one that bygone runs as: becoming another one takes a privilege.

@@ -71,7 +71,9 @@ impl Asked {
         let own = ground.whose(None)?;
         own.refresh(&ground.at).map_err(|e| told(&e))?;
         let newest = View::of(&index, &own, Instant(i64::MAX)).map_err(|e| told(&e))?;
-        let upcoming = |path: &[u8]| before && captured(ground, path).is_some();
+        let is_captured =
+            |path: &[u8]| ground.config.sources.iter().any(|s| path::is_within(path, s.path.as_os_str().as_bytes()));
+        let upcoming = |path: &[u8]| before && is_captured(path);
         let (target, newest) = match &self.to {
             Some(dir) => {
                 refuse_own(ground, dir)?;
@@ -94,7 +96,10 @@ impl Asked {
             view.check(path).map_err(|e| told(&e))?;
         }
         match view.parts.is_empty() {
-            true => Err(format!("nothing of the host {} had been captured by then; `bygone list` shows what there is", whose.host())),
+            true => Err(format!(
+                "nothing of the host {} had been captured by then; `bygone list` shows what there is",
+                whose.host()
+            )),
             false => Ok(view),
         }
     }
@@ -115,23 +120,34 @@ pub(super) fn run(doing: &Doing<'_>, what: &Restore) -> Result<Did, String> {
 
 /// Does what a plan of a restore says.
 pub(super) fn act(doing: &Doing<'_>, plan: Plan) -> Result<Did, String> {
+    let files = amount(&plan).files;
     let report = act::act(&doing.ground.at, plan, doing.progress, doing.stop).map_err(|e| told(&e))?;
     if report.stopped {
         return Err("it was stopped before everything was restored".into());
     }
-    Ok(did(&report))
+    Ok(did(&report, files))
 }
 
-fn did(report: &Report) -> Did {
+/// How much a plan of a restore writes: directories are no files.
+pub(in crate::plan) fn amount(plan: &Plan) -> Amount {
+    let is_written = |file: &&crate::restore::plan::PlannedFile| !matches!(file.action, Action::Change);
+    Amount { files: plan.files.iter().filter(is_written).count() as u64, bytes: plan.will.bytes }
+}
+
+fn did(report: &Report, files: u64) -> Did {
     let done = &report.done;
-    let files = done.created + done.replaced + done.linked;
+    let lost = report.problems.iter().filter(|p| !p.why.is_attribute()).count() as u64;
+    let files = files.saturating_sub(lost);
     let problems = &report.problems;
     let name = |p: &crate::restore::report::Problem| format!("{}: {}", path::show(&p.path), p.why);
     let mut named: Vec<String> = problems.iter().take(TOLD_MAX).map(name).collect();
     if problems.len() > TOLD_MAX {
         named.push(format!("and {} more", problems.len() - TOLD_MAX));
     }
-    let told = format!("{} created, {} replaced, {} removed, {} kept as they were", done.created, done.replaced, done.removed, done.kept);
+    let told = format!(
+        "{} created, {} replaced, {} removed, {} kept as they were",
+        done.created, done.replaced, done.removed, done.kept
+    );
     Did { amount: Amount { files, bytes: done.bytes }, problems: named, told: Some(told) }
 }
 
@@ -166,7 +182,7 @@ fn plan_in_place(doing: &Doing<'_>, asked: &Asked) -> Result<Plan, String> {
         if !first && (!would_be_lost || std::time::Instant::now() > until) {
             return Ok(plan);
         }
-        for source in asked.paths.iter().filter_map(|path| captured(ground, path)) {
+        for source in asked.paths.iter().flat_map(|path| sources_at(ground, path)) {
             capture(doing, source)?;
         }
         if !first && !sleep(POLL, doing.stop) {
@@ -176,22 +192,26 @@ fn plan_in_place(doing: &Doing<'_>, asked: &Asked) -> Result<Plan, String> {
     }
 }
 
-/// The source that a path belongs to, or that lies below it.
-fn captured<'a>(ground: &'a Ground<'_>, wanted: &[u8]) -> Option<&'a Source> {
-    let near = |s: &&Source| {
+/// The sources that a path belongs to, or that lie below it.
+fn sources_at<'a>(ground: &'a Ground<'_>, wanted: &'a [u8]) -> impl Iterator<Item = &'a Source> {
+    let near = move |s: &&Source| {
         let root = s.path.as_os_str().as_bytes();
         path::is_within(wanted, root) || path::is_within(root, wanted)
     };
-    ground.config.sources.iter().find(near)
+    ground.config.sources.iter().filter(near)
 }
 
 fn capture(doing: &Doing<'_>, source: &Source) -> Result<(), String> {
     let ground = doing.ground;
     match once::take(ground.config, &ground.at, source, Tier::Incremental, (doing.progress, doing.stop)) {
         // Who watches captures it.
-        Ok(_) | Err(OnceError::Repo(RepoError::Locked { .. }) | OnceError::Capture(CaptureError::Emptied { .. })) => Ok(()),
+        Ok(_) | Err(OnceError::Repo(RepoError::Locked { .. }) | OnceError::Capture(CaptureError::Emptied { .. })) => {
+            Ok(())
+        }
         Err(OnceError::Capture(CaptureError::Stopped)) => Err("it was stopped before anything was restored".into()),
-        Err(OnceError::Capture(CaptureError::Root { source, .. })) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(OnceError::Capture(CaptureError::Root { source, .. })) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
         Err(e) => {
             let e = told(&e);
             tracing::warn!("cannot capture what is there now: {e}; what no snapshot holds is left where it is");

@@ -4,7 +4,7 @@ use crate::index::{rows::Row, tree::Reader};
 use crate::plan::ground::{Did, Doing, told};
 use crate::plan::journal::Amount;
 use crate::repo::frames::Frames;
-use crate::types::{attr::Kind, ids::SourceNum, ids::Snap, path};
+use crate::types::{attr::Kind, ids::Snap, ids::SourceNum, path};
 use crate::view::{
     content::{self, Content},
     instant::{Object, View},
@@ -47,7 +47,11 @@ pub(super) fn run(doing: &Doing<'_>, view: &View, there: &Path, here: &Path) -> 
     let Comparing { differ, amount, .. } = comparing;
     match differ.is_empty() {
         true => Ok(Did { amount, told: Some(format!("{} file(s) are the same", amount.files)), ..Did::default() }),
-        false => Err(format!("{} differ(s): {}", differ.len(), differ.iter().take(20).cloned().collect::<Vec<_>>().join("; "))),
+        false => Err(format!(
+            "{} differ(s): {}",
+            differ.len(),
+            differ.iter().take(20).cloned().collect::<Vec<_>>().join("; ")
+        )),
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// The program that the server calls.
 const FETCH: &str = "#!/bin/sh
 # Asks for a file of WAL and waits for it: fetch NAME PATH. A status above 125 ends the recovery.
+case \"$2\" in /*) to=$2 ;; *) to=$PWD/$2 ;; esac
 cd \"$(dirname \"$0\")\" || exit 254
 : >\"asked/$1\" || exit 254
 while [ ! -e \"given/$1\" ] && [ ! -e \"given/$1.none\" ]; do
@@ -18,7 +19,7 @@ while [ ! -e \"given/$1\" ] && [ ! -e \"given/$1.none\" ]; do
 done
 status=1
 if [ -e \"given/$1\" ]; then
-    cp \"given/$1\" \"$2\" && status=0 || status=254
+    cp \"given/$1\" \"$to\" && status=0 || status=254
 fi
 rm -f \"asked/$1\"
 exit $status

@@ -1,6 +1,6 @@
 //! One attempt at a step, by its kind.
 
-use super::{check, command, manual, notify, postgres, restore, wait};
+use super::{check, command, manual, postgres, restore, tell, wait};
 use crate::plan::ground::{Did, Doing};
 use crate::plan::model::Work;
 
@@ -13,6 +13,6 @@ pub(in crate::plan) fn attempt(doing: &Doing<'_>) -> Result<Did, String> {
         Work::Check(what) => check::run(doing, what),
         Work::Wait(what) => wait::run(doing, what),
         Work::Manual { ask } => manual::run(doing, ask),
-        Work::Notify { channel, message } => notify::run(doing, channel.as_ref(), message),
+        Work::Notify { channel, message } => tell::run(doing, channel.as_ref(), message),
     }
 }
