@@ -32,7 +32,7 @@ pub const FORM: &str =
 impl Condition {
     /// Reads one.
     pub fn parse(text: &str) -> Result<Condition, String> {
-        let wrong = || format!("{text:?} is no condition: {FORM}");
+        let wrong = || format!("{text:?} is no condition");
         let mut words = text.trim().splitn(3, char::is_whitespace);
         let (sort, name) = (words.next().ok_or_else(wrong)?, words.next().ok_or_else(wrong)?.to_owned());
         let rest = words.next().ok_or_else(wrong)?.trim_start();

@@ -91,7 +91,10 @@ undo = "remove"
     assert_eq!(told.matches("to do: ").count() * 2, told.lines().count(), "{told}");
     // A run refuses too, and nothing was run.
     let (_, told) = world.good(2, &["plan", "run", "p", "--at", "latest"]);
-    assert!(told.contains("unknown field `colour`") && told.contains("no such program"), "{told}");
+    assert!(
+        told.contains("unknown field `colour`") && told.contains("the program /no/such/program is not there"),
+        "{told}"
+    );
     let (_, told) = world.good(2, &["plan", "run", "nosuch", "--at", "latest"]);
     assert!(told.contains("there is no plan "), "{told}");
     assert!(!world.at("ran").exists());

@@ -152,13 +152,8 @@ fn a_host_that_was_attacked() {
     let noticed = world.snapshot(&[]);
     let (room, first) = (world.at("room"), root.join("orders"));
     let test = r"! grep -LrE '^order [0-9]+, generation' . | grep -q ."; // Every file has what an order has.
-    let sets = [
-        ("path", text(&root)),
-        ("first", text(&first)),
-        ("probe", text(&root)),
-        ("test", test),
-        ("room", text(&room)),
-    ];
+    let sets =
+        [("path", text(&root)), ("first", text(&first)), ("probe", text(&root)), ("test", test), ("room", text(&room))];
     // Nobody is there to look: it stands still before anything goes back, with the room as it is.
     let told = run(&world, 1, "attacked", &noticed, &sets, &[]);
     assert!(told.contains("nobody is here to confirm it") && told.contains("--resume"), "{told}");

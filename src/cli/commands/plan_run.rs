@@ -187,7 +187,10 @@ fn go(context: &Context, ground: &Ground<'_>, run: Run, stop: &AtomicBool, undo:
     if let Err(e) = rates::note(&context.config, &plan, &dir.id, &ran.story) {
         tracing::warn!("what the run took is not noted for estimates: {e}");
     }
-    let result = verdict(context, &dir, &plan, &ran);
+    let result = match (undo, ran.story.over) {
+        (true, Some(Over::RolledBack)) => taken_back(context, &dir, &ran),
+        _ => verdict(context, &dir, &plan, &ran),
+    };
     ended(&audit, ground, &dir, Some(&ran.story), result).map(|outcome| outcome.and(recorded))
 }
 
@@ -217,6 +220,18 @@ fn event(ended: Ended, run: &str, story: &Story) -> Event {
         .about("plan", story.plan.clone())
         .about("run", run)
         .detail("as_of", story.at.clone())
+}
+
+/// That a run was taken back, as somebody asked for.
+fn taken_back(context: &Context, dir: &RunDir, ran: &Ran) -> Result<Outcome, Failure> {
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&run_json(dir, &ran.story))?,
+        false if context.quiet => {}
+        false => out.line(format_args!("{} is taken back: {} step(s)", dir.id, ran.story.undone.len()))?,
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
 }
 
 /// How the command ends, told.

@@ -160,15 +160,13 @@ pub(super) fn estimate_lines(plan: &Plan, estimate: &Estimate) -> Vec<String> {
         lines.push(text);
     }
     let amount = estimate.amount();
-    let mut last = format!(
-        "would do {} step(s), {} file(s), {}, in about {}",
-        estimate.steps.values().filter(|e| e.skipped.is_none()).count(),
-        amount.files,
-        show_size(amount.bytes),
-        took(estimate.takes_ms)
-    );
+    let steps = estimate.steps.values().filter(|e| e.skipped.is_none()).count();
+    let mut last = format!("would do {steps} step(s), {} file(s), {}", amount.files, show_size(amount.bytes));
+    if estimate.takes_ms > 0 {
+        last.push_str(&format!(", in about {}", took(estimate.takes_ms)));
+    }
     if !estimate.unknown.is_empty() {
-        last.push_str(&format!(" and what these take, which was not measured yet: {}", estimate.unknown.join(", ")));
+        last.push_str(&format!("; how long these take was not measured yet: {}", estimate.unknown.join(", ")));
     }
     lines.push(last);
     lines.into_iter().map(|line| tame(&line)).collect()
