@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
-//! | 6 | [`daemon`], [`report`] |
+//! | 6 | [`daemon`], [`plan`], [`report`] |
 //! | 5 | [`mount`], [`observe`], [`produce`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -50,6 +50,7 @@ pub mod daemon;
 pub mod index;
 pub mod mount;
 pub mod observe;
+pub mod plan;
 pub mod produce;
 pub mod progress;
 pub mod repo;

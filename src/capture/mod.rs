@@ -9,6 +9,7 @@ mod exclusive;
 pub mod freeze;
 pub mod heartbeat;
 pub mod hold;
+pub mod left_out;
 pub mod once;
 pub mod pace;
 pub mod queue;

@@ -214,11 +214,16 @@ pub fn settle(at: &Attached) -> Outcome {
 
 /// What of a source is captured, with a hint for people where that can't be told.
 pub fn scope(context: &Context, source: &Source) -> Result<Scope, Failure> {
-    once::scope(&context.config, source).map_err(|e| match &e {
+    once::scope(&context.config, source).map_err(|e| unscoped(&e))
+}
+
+/// Why it can't be told what of a source is captured, with what to do.
+pub fn unscoped(e: &ScopeError) -> Failure {
+    match e {
         ScopeError::Patterns(e) => Failure::from_error(e).hint("`bygone config check` says where it stands"),
-        ScopeError::Own { .. } => Failure::from_error(&e).hint("`bygone source remove` takes it off the list"),
-        ScopeError::Io { .. } => Failure::from_error(&e),
-    })
+        ScopeError::Own { .. } => Failure::from_error(e).hint("`bygone source remove` takes it off the list"),
+        ScopeError::Io { .. } => Failure::from_error(e),
+    }
 }
 
 /// Whose history a command is to look at: that of the host it was given, else this machine's own.

@@ -9,7 +9,7 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
-    maintain, mount, notices, protect, report, restore, restore_kept, retention, schedule, snapshot, source, status,
+    maintain, mount, notices, plan, protect, report, restore, restore_kept, retention, schedule, snapshot, source, status,
     umount, verify, wal, watch,
 };
 use super::context::{Context, Missing};
@@ -92,6 +92,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Status(_) => status::run(&look()?),
         Command::Aside(aside) => restore_kept::run(&load(Missing::Error)?, &aside.command),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        Command::Plan(command) => plan::run(&load(Missing::Error)?, command),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
         Command::Audit(command) => audit::run(&load(Missing::Error)?, command),

@@ -23,7 +23,7 @@ impl Place {
     }
 
     /// The place of a span of bytes in `text`.
-    pub(super) fn of(path: &Path, text: &str, span: Option<Range<usize>>) -> Place {
+    pub fn of(path: &Path, text: &str, span: Option<Range<usize>>) -> Place {
         let Some(before) = span.and_then(|s| text.get(..s.start)) else { return Place::whole(path) };
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         Place {

@@ -11,20 +11,20 @@ use toml_edit::Document;
 const MOST: usize = 100;
 
 /// What could be read.
-pub(super) struct Lenient<T> {
+pub struct Lenient<T> {
     /// The settings.
-    pub(super) raw: T,
+    pub raw: T,
     /// The text that they are from: each byte is where it was.
-    pub(super) text: String,
+    pub text: String,
     /// What is wrong, and where.
-    pub(super) wrong: Vec<Wrong>,
+    pub wrong: Vec<Wrong>,
 }
 
 /// Where something is wrong, and what.
-pub(super) type Wrong = (Option<Range<usize>>, String);
+pub type Wrong = (Option<Range<usize>>, String);
 
 /// Reads all of `text` that can be read. Of what is no TOML only the first error is told: others may be due to it.
-pub(super) fn read<T: DeserializeOwned + Default>(text: &str) -> Lenient<T> {
+pub fn read<T: DeserializeOwned + Default>(text: &str) -> Lenient<T> {
     let is_toml = |text: &str| Document::parse(text).is_ok();
     let tell_all = is_toml(text);
     let mut text = text.to_owned();

@@ -5,7 +5,7 @@ pub mod edit;
 pub mod error;
 pub mod jobs;
 pub mod kinds;
-mod lenient;
+pub mod lenient;
 pub mod limits;
 pub mod load;
 pub mod model;

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
@@ -60,6 +61,44 @@ pub fn look(path: &Path) -> Result<(), ImageError> {
     db.execute_batch("PRAGMA writable_schema = ON")?;
     number("SELECT count(*) FROM sqlite_schema")?;
     Ok(())
+}
+
+/// So many of the things that are wrong with a database are told.
+const WRONG_MAX: usize = 20;
+
+/// Reads all of the database `path`, and gives what is wrong with it, a line each; nothing where it is whole. What a `-wal` beside it
+/// has counts; where there is none, nothing is made beside it. `stop` ends it early.
+pub fn whole(path: &Path, stop: &AtomicBool) -> Result<Vec<String>, ImageError> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let alone = if Path::new(&wal).exists() { "" } else { "?immutable=1" };
+    let uri = format!("file:{}{alone}", escaped(path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(uri, flags)?;
+    db.busy_timeout(PATIENCE)?;
+    let handle = db.get_interrupt_handle();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                if stop.load(Ordering::Relaxed) {
+                    handle.interrupt();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let told = integrity(&db);
+        over.store(true, Ordering::Relaxed);
+        told
+    })
+}
+
+fn integrity(db: &Connection) -> Result<Vec<String>, ImageError> {
+    let mut statement = db.prepare(&format!("PRAGMA integrity_check({WRONG_MAX})"))?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut told = rows.collect::<Result<Vec<_>, _>>()?;
+    told.retain(|line| line != "ok");
+    Ok(told)
 }
 
 /// A path as it stands in a URI.

@@ -15,7 +15,7 @@ const CURE: &str = "install the client of PostgreSQL (Debian: postgresql-client)
 const QUESTION: Duration = Duration::from_secs(60);
 
 /// An order for one of the tools, run as the user of the settings.
-pub(super) fn tool(server: &Postgres, name: &str) -> Order {
+pub fn tool(server: &Postgres, name: &str) -> Order {
     let program = match &server.bin {
         Some(bin) => bin.join(name),
         None => newest(name).unwrap_or_else(|| name.into()),

@@ -144,6 +144,12 @@ fn what(entry: &Entry) -> String {
             format!("told the service: {}{done}", detail("asked").unwrap_or_default())
         }
         Some(Kind::Report) => "made a report".to_owned(),
+        Some(Kind::PlanRun) => {
+            let steps = entry.details.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
+            let over = detail("over").map_or(String::new(), |over| format!(": {over}, {steps} step(s)"));
+            let (plan, run) = (about("plan").unwrap_or_default(), about("run").unwrap_or_default());
+            format!("ran the recovery plan {plan} as of {}, run {run}{over}", detail("as_of").unwrap_or_default())
+        }
         _ => {
             let all = entry.subject.iter().chain(&entry.details).filter(|(_, v)| !v.is_null());
             let all: Vec<String> = all.map(|(name, value)| format!("{name} {}", words(value))).collect();

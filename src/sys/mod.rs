@@ -13,6 +13,7 @@ pub mod durable;
 pub mod fanotify;
 pub mod flags;
 pub mod fuse;
+pub mod lines;
 pub mod local;
 pub mod make;
 pub mod meta;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
 
 mod atomic;
+mod cluster;
 #[path = "../common/loopfs.rs"]
 mod loopfs;
 mod postgres;

@@ -4,6 +4,7 @@ pub mod evidence;
 pub mod history;
 pub mod of_host;
 pub mod restore;
+pub mod plan;
 pub mod retention;
 pub mod schedule;
 pub mod service;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, restore, retention, schedule, service, setup, upkeep, wal, watched};
+use super::{evidence, history, plan, restore, retention, schedule, service, setup, upkeep, wal, watched};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -116,6 +116,9 @@ pub enum Command {
     /// List or drop what restores have replaced and kept aside
     #[command(long_about = restore::ASIDE)]
     Aside(restore::Aside),
+    /// Recover by a plan: check, show, run, resume
+    #[command(subcommand)]
+    Plan(plan::Plan),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use super::restore_first::{self, First, Now};
-use super::restore_spared::{LeftOut, guarded};
+use super::restore_spared::guarded;
 use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_time};
 use super::{restore_kept, restore_map, restore_stage, restore_what};
+use crate::capture::left_out::LeftOut;
 use crate::cli::args::restore::Restore;
 use crate::cli::bar;
 use crate::cli::context::{Context, absolute};
@@ -246,7 +247,7 @@ impl Ask<'_> {
         mapping: &Mapping,
     ) -> Result<Plan, Failure> {
         let guarded = guarded(self.context)?;
-        let left_out = LeftOut::of(self.context)?;
+        let left_out = LeftOut::of(&self.context.config).map_err(|e| open::unscoped(&e))?;
         let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
         let request = Request { view: self.view, paths, target, mapping, guarded: &guarded, spared: &spared, newest };
         Plan::make(self.index, &request).map_err(|e| match &e {

@@ -4,9 +4,11 @@ use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::restore_spared::{LeftOut, guarded};
+use super::restore_spared::guarded;
+use crate::capture::left_out::LeftOut;
 use crate::cli::args::restore::Restore;
 use crate::cli::context::Context;
+use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure};
 use crate::cli::past::clean;
 use crate::index::tree::Reader;
@@ -168,7 +170,7 @@ fn is_changed_now(context: &Context, index: &Reader, whose: &Whose, path: &[u8])
         return Ok(false);
     }
     let view = View::of(index, whose, Instant(i64::MAX)).into_failure()?;
-    let (guarded, left_out) = (guarded(context)?, LeftOut::of(context)?);
+    let (guarded, left_out) = (guarded(context)?, LeftOut::of(&context.config).map_err(|e| open::unscoped(&e))?);
     let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
     let request = Request {
         view: &view,

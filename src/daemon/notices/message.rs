@@ -22,7 +22,7 @@ const FINDINGS_MAX: usize = 100;
 pub struct Message {
     /// The version of this form.
     pub version: u32,
-    /// `failure`, `overdue`, `recovery`, `digest` or `test`.
+    /// `failure`, `overdue`, `recovery`, `digest`, `plan` or `test`.
     pub event: String,
     /// The host.
     pub host: String,
@@ -60,6 +60,11 @@ impl Message {
     pub fn test(host: &str, repository: &str, now: Instant) -> Message {
         let text = "This is a test of a channel of notifications. Nothing is wrong.\n".to_owned();
         Message::new("test", (host, repository), now, "a test".into(), text)
+    }
+
+    /// What a step of a recovery plan has to tell.
+    pub fn plan(host: &str, repository: &str, now: Instant, subject: &str, text: &str) -> Message {
+        Message::new("plan", (host, repository), now, subject.to_owned(), text.to_owned())
     }
 
     /// Something has begun to be wrong, or is so no more.

@@ -48,11 +48,13 @@ pub enum Kind {
     Report,
     /// The service was told to pause, to go on, to end a job, or to take other settings.
     Control,
+    /// A recovery plan was run.
+    PlanRun,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -74,6 +76,7 @@ impl Kind {
         Kind::AuditAccept,
         Kind::Report,
         Kind::Control,
+        Kind::PlanRun,
     ];
 
     /// Its word in entries.
@@ -100,6 +103,7 @@ impl Kind {
             Kind::AuditAccept => "audit-accept",
             Kind::Report => "report",
             Kind::Control => "control",
+            Kind::PlanRun => "plan-run",
         }
     }
 

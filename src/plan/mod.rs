@@ -1,0 +1,21 @@
+//! Recovery plans: steps with what each needs, read from a file and checked, run with a journal, and taken back where they fail.
+
+mod attempt;
+pub mod check;
+pub mod error;
+pub mod estimate;
+pub mod graph;
+pub mod ground;
+pub mod inputs;
+pub mod journal;
+pub mod model;
+pub mod parse;
+pub mod places;
+pub mod rates;
+mod raw;
+pub mod run;
+pub mod show;
+mod steps;
+pub mod template;
+mod undo;
+pub mod when;

@@ -1,0 +1,213 @@
+//! A plan as it is written.
+
+use super::model::{OnFailure, Sort};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// A text, and where it is.
+pub(super) type Text = Spanned<String>;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPlan {
+    #[serde(default)]
+    pub(super) about: String,
+    #[serde(default)]
+    pub(super) on_failure: OnFailure,
+    pub(super) parallel: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) input: BTreeMap<String, Spanned<RawInput>>,
+    #[serde(default)]
+    pub(super) step: Vec<Spanned<RawStep>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawInput {
+    #[serde(default)]
+    pub(super) about: String,
+    #[serde(default, rename = "type")]
+    pub(super) sort: Sort,
+    pub(super) default: Option<Text>,
+}
+
+/// The word of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KindWord {
+    Restore,
+    Postgres,
+    Command,
+    Check,
+    Wait,
+    Manual,
+    Notify,
+}
+
+/// How a step is taken back, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum UndoWord {
+    Remove,
+}
+
+/// What becomes of a server that was recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Then {
+    Run,
+    Stop,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawStep {
+    pub(super) name: Text,
+    pub(super) kind: KindWord,
+    #[serde(default)]
+    pub(super) about: String,
+    #[serde(default)]
+    pub(super) needs: Vec<Text>,
+    #[serde(default)]
+    pub(super) when: Vec<Text>,
+    pub(super) timeout: Option<Text>,
+    pub(super) retries: Option<Spanned<i64>>,
+    pub(super) retry_after: Option<Text>,
+    pub(super) again: Option<bool>,
+    #[serde(default)]
+    pub(super) may_fail: bool,
+    pub(super) undo: Option<Spanned<UndoWord>>,
+    pub(super) undo_run: Option<Vec<Text>>,
+    pub(super) undo_shell: Option<Text>,
+
+    pub(super) paths: Option<Vec<Text>>,
+    pub(super) source: Option<Text>,
+    pub(super) to: Option<Text>,
+    pub(super) in_place: Option<Spanned<bool>>,
+    pub(super) delete: Option<Spanned<bool>>,
+    pub(super) host: Option<Text>,
+    pub(super) at: Option<Text>,
+
+    pub(super) data: Option<Text>,
+    pub(super) then: Option<Spanned<Then>>,
+    pub(super) bin: Option<Text>,
+
+    pub(super) run: Option<Vec<Text>>,
+    pub(super) shell: Option<Text>,
+    pub(super) env: Option<BTreeMap<String, Text>>,
+    pub(super) user: Option<Text>,
+    pub(super) dir: Option<Text>,
+    pub(super) sets: Option<Text>,
+
+    pub(super) exists: Option<Vec<Text>>,
+    pub(super) sqlite: Option<Vec<Text>>,
+    pub(super) file: Option<Text>,
+    pub(super) hash: Option<Text>,
+    pub(super) same: Option<Text>,
+    pub(super) here: Option<Text>,
+    pub(super) prints: Option<Text>,
+    pub(super) query: Option<Text>,
+    pub(super) expect: Option<Text>,
+    pub(super) server: Option<Text>,
+    pub(super) connection: Option<Text>,
+    pub(super) database: Option<Text>,
+    pub(super) probe: Option<Vec<Text>>,
+    pub(super) before: Option<Text>,
+    pub(super) tries: Option<Spanned<i64>>,
+
+    #[serde(rename = "for")]
+    pub(super) for_: Option<Text>,
+    pub(super) every: Option<Text>,
+    pub(super) port: Option<Text>,
+
+    pub(super) ask: Option<Text>,
+
+    pub(super) channel: Option<Text>,
+    pub(super) message: Option<Text>,
+}
+
+impl RawStep {
+    /// The settings that are given and belong to some kinds of steps only, by name.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("paths", self.paths.is_some()),
+            ("source", self.source.is_some()),
+            ("to", self.to.is_some()),
+            ("in-place", self.in_place.is_some()),
+            ("delete", self.delete.is_some()),
+            ("host", self.host.is_some()),
+            ("at", self.at.is_some()),
+            ("data", self.data.is_some()),
+            ("then", self.then.is_some()),
+            ("bin", self.bin.is_some()),
+            ("run", self.run.is_some()),
+            ("shell", self.shell.is_some()),
+            ("env", self.env.is_some()),
+            ("user", self.user.is_some()),
+            ("dir", self.dir.is_some()),
+            ("sets", self.sets.is_some()),
+            ("exists", self.exists.is_some()),
+            ("sqlite", self.sqlite.is_some()),
+            ("file", self.file.is_some()),
+            ("hash", self.hash.is_some()),
+            ("same", self.same.is_some()),
+            ("here", self.here.is_some()),
+            ("prints", self.prints.is_some()),
+            ("query", self.query.is_some()),
+            ("expect", self.expect.is_some()),
+            ("server", self.server.is_some()),
+            ("connection", self.connection.is_some()),
+            ("database", self.database.is_some()),
+            ("probe", self.probe.is_some()),
+            ("before", self.before.is_some()),
+            ("tries", self.tries.is_some()),
+            ("for", self.for_.is_some()),
+            ("every", self.every.is_some()),
+            ("port", self.port.is_some()),
+            ("ask", self.ask.is_some()),
+            ("channel", self.channel.is_some()),
+            ("message", self.message.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
+impl KindWord {
+    /// The settings that a step of this kind can have beside those of all.
+    pub(super) fn knows(self) -> &'static [&'static str] {
+        match self {
+            KindWord::Restore => &["paths", "source", "to", "in-place", "delete", "host", "at"],
+            KindWord::Postgres => &["source", "data", "at", "then", "user", "bin"],
+            KindWord::Command => &["run", "shell", "env", "user", "dir", "sets"],
+            KindWord::Check => &[
+                "exists",
+                "sqlite",
+                "file",
+                "hash",
+                "same",
+                "here",
+                "at",
+                "host",
+                "run",
+                "shell",
+                "env",
+                "user",
+                "dir",
+                "prints",
+                "query",
+                "expect",
+                "server",
+                "connection",
+                "database",
+                "probe",
+                "before",
+                "tries",
+                "sets",
+            ],
+            KindWord::Wait => &["for", "run", "shell", "env", "user", "dir", "every", "port"],
+            KindWord::Manual => &["ask"],
+            KindWord::Notify => &["channel", "message"],
+        }
+    }
+}

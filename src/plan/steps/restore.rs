@@ -1,0 +1,249 @@
+//! Files that are brought back: the plan of it, which a dry run counts, and the act.
+
+use crate::capture::{
+    left_out::LeftOut,
+    once::{self, OnceError},
+    report::CaptureError,
+};
+use crate::config::model::Source;
+use crate::index::tree::Reader;
+use crate::plan::check::is_source;
+use crate::plan::ground::{Did, Doing, Ground, absolute, instant, sleep, told};
+use crate::plan::journal::Amount;
+use crate::plan::model::Restore;
+use crate::plan::template::Values;
+use crate::repo::error::RepoError;
+use crate::restore::{
+    act,
+    mapping::Mapping,
+    plan::{Action, DirAction, Newest, Plan, Request, Target},
+    report::{Report, Why},
+};
+use crate::sys::mounts;
+use crate::types::{path, snapshot::Tier, time::Instant};
+use crate::view::instant::View;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// So many problems are told by name.
+const TOLD_MAX: usize = 1000;
+/// How often it is looked whether another process has captured.
+const POLL: Duration = Duration::from_millis(300);
+/// A process that watches notes every five seconds how far it has seen.
+const HEARTBEAT: Duration = Duration::from_secs(6);
+
+/// What is restored, with all inputs filled in.
+pub(in crate::plan) struct Asked {
+    pub(super) paths: Vec<Vec<u8>>,
+    pub(super) to: Option<PathBuf>,
+    pub(super) delete: bool,
+    pub(super) host: Option<String>,
+    pub(super) at: Instant,
+}
+
+impl Asked {
+    pub(in crate::plan) fn of(ground: &Ground<'_>, what: &Restore, values: &Values) -> Result<Asked, String> {
+        let mut paths = Vec::new();
+        for text in &what.paths {
+            paths.push(absolute(&text.fill(values))?.into_os_string().into_vec());
+        }
+        if let Some(source) = &what.source {
+            let name = source.fill(values);
+            let found = ground.config.sources.iter().find(|s| is_source(s, &name));
+            let found = found.ok_or_else(|| format!("the settings have no source {name:?}"))?;
+            paths.push(found.path.as_os_str().as_bytes().to_vec());
+        }
+        Ok(Asked {
+            paths,
+            to: what.to.as_ref().map(|to| absolute(&to.fill(values))).transpose()?,
+            delete: what.delete,
+            host: what.host.as_ref().map(|host| host.fill(values)),
+            at: instant(&what.at.fill(values), &ground.zone)?,
+        })
+    }
+
+    /// What it will do. Writes nothing.
+    pub(in crate::plan) fn plan(&self, ground: &Ground<'_>, before: bool) -> Result<Plan, String> {
+        let index = ground.at.reader().map_err(|e| told(&e))?;
+        let view = self.view(ground, &index)?;
+        let own = ground.whose(None)?;
+        own.refresh(&ground.at).map_err(|e| told(&e))?;
+        let newest = View::of(&index, &own, Instant(i64::MAX)).map_err(|e| told(&e))?;
+        let is_captured =
+            |path: &[u8]| ground.config.sources.iter().any(|s| path::is_within(path, s.path.as_os_str().as_bytes()));
+        let upcoming = |path: &[u8]| before && is_captured(path);
+        let (target, newest) = match &self.to {
+            Some(dir) => {
+                refuse_own(ground, dir)?;
+                (Target::To(dir.clone()), None)
+            }
+            None => (Target::InPlace { delete: self.delete }, Some(Newest { view: &newest, upcoming: &upcoming })),
+        };
+        let guarded = guarded(ground)?;
+        let left_out = LeftOut::of(ground.config).map_err(|e| told(&e))?;
+        let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
+        let paths = &self.paths;
+        let request = Request { view: &view, paths, target, mapping: &Mapping::default(), guarded: &guarded, spared: &spared, newest };
+        Plan::make(&index, &request).map_err(|e| told(&e))
+    }
+
+    fn view(&self, ground: &Ground<'_>, index: &Reader) -> Result<View, String> {
+        let whose = ground.whose(self.host.clone())?;
+        let view = View::of(index, &whose, self.at).map_err(|e| told(&e))?;
+        for path in &self.paths {
+            view.check(path).map_err(|e| told(&e))?;
+        }
+        match view.parts.is_empty() {
+            true => Err(format!(
+                "nothing of the host {} had been captured by then; `bygone list` shows what there is",
+                whose.host()
+            )),
+            false => Ok(view),
+        }
+    }
+}
+
+/// Restores.
+pub(super) fn run(doing: &Doing<'_>, what: &Restore) -> Result<Did, String> {
+    let asked = Asked::of(doing.ground, what, &doing.values)?;
+    let plan = match asked.to {
+        Some(_) => asked.plan(doing.ground, false)?,
+        None => plan_in_place(doing, &asked)?,
+    };
+    if asked.to.is_some() {
+        doing.makes(&makes(&plan))?;
+    }
+    act(doing, plan)
+}
+
+/// Does what a plan of a restore says.
+pub(super) fn act(doing: &Doing<'_>, plan: Plan) -> Result<Did, String> {
+    let files = amount(&plan).files;
+    let report = act::act(&doing.ground.at, plan, doing.progress, doing.stop).map_err(|e| told(&e))?;
+    if report.stopped {
+        return Err("it was stopped before everything was restored".into());
+    }
+    Ok(did(&report, files))
+}
+
+/// How much a plan of a restore writes: directories are no files.
+pub(in crate::plan) fn amount(plan: &Plan) -> Amount {
+    let is_written = |file: &&crate::restore::plan::PlannedFile| !matches!(file.action, Action::Change);
+    Amount { files: plan.files.iter().filter(is_written).count() as u64, bytes: plan.will.bytes }
+}
+
+fn did(report: &Report, files: u64) -> Did {
+    let done = &report.done;
+    let lost = report.problems.iter().filter(|p| !p.why.is_attribute()).count() as u64;
+    let files = files.saturating_sub(lost);
+    let problems = &report.problems;
+    let name = |p: &crate::restore::report::Problem| format!("{}: {}", path::show(&p.path), p.why);
+    let mut named: Vec<String> = problems.iter().take(TOLD_MAX).map(name).collect();
+    if problems.len() > TOLD_MAX {
+        named.push(format!("and {} more", problems.len() - TOLD_MAX));
+    }
+    let told = format!(
+        "{} created, {} replaced, {} removed, {} kept as they were",
+        done.created, done.replaced, done.removed, done.kept
+    );
+    Did { amount: Amount { files, bytes: done.bytes }, problems: named, told: Some(told) }
+}
+
+/// The topmost paths that a plan makes and that are not there.
+pub(super) fn makes(plan: &Plan) -> Vec<PathBuf> {
+    if !plan.base.exists() {
+        return vec![plan.base.clone()];
+    }
+    let new = |dir: usize| plan.dirs[dir].action == DirAction::Create;
+    let above_is_new = |dir: Option<usize>| dir.is_some_and(new);
+    let dirs = (0..plan.dirs.len()).filter(|n| new(*n) && !above_is_new(plan.dirs[*n].parent));
+    let mut all: Vec<Vec<u8>> = dirs.map(|n| plan.from_root(&plan.dir_path(n))).collect();
+    let is_made = |file: &&crate::restore::plan::PlannedFile| {
+        matches!(file.action, Action::Create | Action::Link { .. }) && file.was.is_none() && !new(file.dir)
+    };
+    all.extend(plan.files.iter().filter(is_made).map(|file| plan.path(file.dir, &file.name)));
+    all.into_iter().map(|bytes| OsString::from_vec(bytes).into()).collect()
+}
+
+/// The plan in place, once what is there now has been captured: by this process, or by the one that watches.
+fn plan_in_place(doing: &Doing<'_>, asked: &Asked) -> Result<Plan, String> {
+    let ground = doing.ground;
+    let limit = ground.config.capture.bound.saturating_mul(2).saturating_add(HEARTBEAT);
+    let until = std::time::Instant::now() + limit;
+    let mut first = true;
+    loop {
+        let plan = asked.plan(ground, first)?;
+        if plan.is_empty() {
+            return Ok(plan);
+        }
+        let would_be_lost = plan.problems.iter().any(|p| matches!(p.why, Why::NotHeld));
+        if !first && (!would_be_lost || std::time::Instant::now() > until) {
+            return Ok(plan);
+        }
+        for source in asked.paths.iter().flat_map(|path| sources_at(ground, path)) {
+            capture(doing, source)?;
+        }
+        if !first && !sleep(POLL, doing.stop) {
+            return Err("it was stopped before anything was restored".into());
+        }
+        first = false;
+    }
+}
+
+/// The sources that a path belongs to, or that lie below it.
+fn sources_at<'a>(ground: &'a Ground<'_>, wanted: &'a [u8]) -> impl Iterator<Item = &'a Source> {
+    let near = move |s: &&Source| {
+        let root = s.path.as_os_str().as_bytes();
+        path::is_within(wanted, root) || path::is_within(root, wanted)
+    };
+    ground.config.sources.iter().filter(near)
+}
+
+fn capture(doing: &Doing<'_>, source: &Source) -> Result<(), String> {
+    let ground = doing.ground;
+    match once::take(ground.config, &ground.at, source, Tier::Incremental, (doing.progress, doing.stop)) {
+        // Who watches captures it.
+        Ok(_) | Err(OnceError::Repo(RepoError::Locked { .. }) | OnceError::Capture(CaptureError::Emptied { .. })) => {
+            Ok(())
+        }
+        Err(OnceError::Capture(CaptureError::Stopped)) => Err("it was stopped before anything was restored".into()),
+        Err(OnceError::Capture(CaptureError::Root { source, .. })) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
+        Err(e) => {
+            let e = told(&e);
+            tracing::warn!("cannot capture what is there now: {e}; what no snapshot holds is left where it is");
+            Ok(())
+        }
+    }
+}
+
+/// What a restore never removes: the repository, the state, and what bygone has mounted.
+fn guarded(ground: &Ground<'_>) -> Result<Vec<PathBuf>, String> {
+    let mut all: Vec<PathBuf> = ground.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
+    let mounts = mounts::mounts().map_err(|e| format!("cannot read what is mounted: {e}"))?;
+    let own = mounts.into_iter().filter(|m| m.fstype == "fuse.bygone");
+    all.extend(own.map(|m| PathBuf::from(OsString::from_vec(m.point))));
+    Ok(all)
+}
+
+/// The repository and the state are no place to restore to, save for what a run keeps for itself.
+pub(super) fn refuse_own(ground: &Ground<'_>, to: &std::path::Path) -> Result<(), String> {
+    let real = |p: &std::path::Path| p.ancestors().find_map(|p| p.canonicalize().ok());
+    let runs = real(&crate::plan::places::kept_dir(ground.config).join("runs"));
+    let target = real(to);
+    if target.as_ref().zip(runs).is_some_and(|(target, runs)| target.starts_with(runs)) {
+        return Ok(());
+    }
+    for (what, dir) in ground.config.own_dirs() {
+        if let (Some(target), Ok(own)) = (&target, dir.canonicalize())
+            && target.starts_with(own)
+        {
+            return Err(format!("cannot restore to {}: it is in the {what} {}", to.display(), dir.display()));
+        }
+    }
+    Ok(())
+}
