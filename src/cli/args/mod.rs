@@ -7,6 +7,7 @@ pub mod retention;
 pub mod schedule;
 pub mod service;
 pub mod setup;
+pub mod sites;
 pub mod times;
 pub mod top;
 pub mod upkeep;
