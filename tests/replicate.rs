@@ -460,10 +460,10 @@ fn from_a_directory_to_a_bucket_and_from_a_bucket_to_a_directory() {
     }
     over(&at.program, &server, &["replicate", "bucket"]);
     over(&at.program, &server, &["replicate", "bucket"]);
-    let asked = server.requests().len();
+    drop(server.requests());
     let told = over(&at.program, &server, &["replicate", "bucket"]);
     assert_eq!(told["copied"], 0);
-    let requests = server.requests().split_off(asked);
+    let requests = server.requests();
     assert!(
         requests.iter().all(|request| !request.contains("packs/") && !request.contains("journal/")),
         "{requests:?}"
