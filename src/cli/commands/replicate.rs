@@ -37,7 +37,7 @@ pub fn run(context: &Context, args: &Replicate) -> Result<Outcome, Failure> {
                 .and_then(|plan| tell_plan(context, &mut out, one, &plan).map(|()| Outcome::Done)),
             false => {
                 let ended = run::replicate(&at, &site, &replayed, &*bar, &signals.flag()).into_failure();
-                let told = recorded((&audit, one, &at), &ended);
+                let told = recorded(&audit, one, &ended);
                 ended.and_then(|all| tell(context, &mut out, one, &all).map(|ended| ended.and(told)))
             }
         };
@@ -62,8 +62,11 @@ fn site<'a>(context: &Context, at: &Attached, one: &'a Settings, anew: bool) -> 
     Ok(Site { name: &one.name, copy, sources: one.sources_of(&context.config.host), anew })
 }
 
-fn recorded((audit, one, _at): (&Audit, &Settings, &Attached), ended: &Result<Replicated, Failure>) -> Outcome {
-    let ended = ended.as_ref().map(Clone::clone).map_err(Failure::in_short);
+fn recorded(audit: &Audit, one: &Settings, ended: &Result<Replicated, Failure>) -> Outcome {
+    let ended = match ended {
+        Ok(all) => Ok(all.clone()),
+        Err(e) => Err(e.in_short()),
+    };
     match run::event(&one.name, &one.repository.to_string(), &ended) {
         Some(event) => trail::told(audit.record(event)),
         None => Outcome::Done,
@@ -158,9 +161,9 @@ fn tell(context: &Context, out: &mut Out, one: &Settings, all: &Replicated) -> R
         ))?;
     }
     kept_text(out, &all.plan)?;
-    match run::why_not(all).filter(|_| done.problems.is_empty() && !all.plan.kept.iter().any(|k| k.is_lost)) {
-        Some(why) => out.line(format_args!("{}: {why}", one.name))?,
-        None => {}
+    let is_told = !done.problems.is_empty() || all.plan.kept.iter().any(|kept| kept.is_lost);
+    if let Some(why) = run::why_not(all).filter(|_| !is_told) {
+        out.line(format_args!("{}: {why}", one.name))?;
     }
     Ok(outcome)
 }
