@@ -12,7 +12,7 @@
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
 //! | 6 | [`daemon`], [`plan`], [`report`] |
-//! | 5 | [`mount`], [`observe`], [`produce`], [`restore`], [`retention`], [`verify`] |
+//! | 5 | [`mount`], [`observe`], [`produce`], [`replicate`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
 //! | 2 | [`store`], [`index`], [`chunk`], [`crypto`], [`schedule`], [`config`] |
@@ -53,6 +53,7 @@ pub mod observe;
 pub mod plan;
 pub mod produce;
 pub mod progress;
+pub mod replicate;
 pub mod repo;
 pub mod report;
 pub mod restore;

@@ -9,6 +9,7 @@ use crate::config::check::{self, Problem};
 use crate::config::load::{self, Loaded};
 use crate::config::model::Config;
 use crate::config::places::{Places, Surroundings};
+use crate::config::site::Site;
 use crate::types::{
     location::{Location, S3Url},
     path::is_name,
@@ -39,6 +40,28 @@ pub enum Missing {
     Fine,
     /// It needs the file.
     Error,
+}
+
+/// Where the repository that is named is the copy at a site, it has a state of its own: the copy and its origin have one id, and what
+/// the index of one has seen the other need not have. The repository of the settings is a site of it then, `origin`.
+fn at_site(config: &mut Config, origin: Location) {
+    let Some(at) = config.sites.iter().position(|site| site.repository == config.repository) else { return };
+    let remote = config.remote.clone();
+    let site = &mut config.sites[at];
+    config.state = config.state.join("sites").join(&site.name);
+    config.remote.endpoint = site.endpoint.take().or(config.remote.endpoint.take());
+    config.remote.region = site.region.take().or(config.remote.region.take());
+    *site = Site {
+        name: "origin".to_owned(),
+        repository: origin,
+        endpoint: remote.endpoint,
+        region: remote.region,
+        sources: Vec::new(),
+        schedule: None,
+        continuous: false,
+        objective: None,
+        ..site.clone()
+    };
 }
 
 /// What is wrong with the file.
@@ -98,7 +121,8 @@ impl Context {
                 .hint("give --config a file that is there, or make one with `bygone init`"));
         }
         if let Some(repo) = &global.repo {
-            config.repository = location(repo)?;
+            let settings = std::mem::replace(&mut config.repository, location(repo)?);
+            at_site(&mut config, settings);
         }
         let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
         let (json, quiet) = (global.json, global.quiet);

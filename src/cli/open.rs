@@ -11,7 +11,8 @@ use super::secret::{self, Purpose};
 use super::sizes::show_size;
 use crate::capture::once::{self, ScopeError};
 use crate::capture::scope::Scope;
-use crate::config::model::{LockMode, Remote, Source};
+use crate::config::model::{Config, LockMode, Remote, Source};
+use crate::config::site::Site;
 use crate::crypto::slots::Secret;
 use crate::index::tree::Reader;
 use crate::progress::Progress;
@@ -72,6 +73,53 @@ fn store_with(context: &Context, reads: Reads) -> Result<Arc<dyn Store>, Failure
         store = Arc::new(Cached::open(store, &dir.join("cache"), remote.cache).into_failure()?);
     }
     Ok(Arc::new(Spool::open(store, &dir.join("spool"), remote.spool).into_failure()?))
+}
+
+/// The repository in the store of a site: a copy of it, or where one is to be. What goes there is limited as the site says.
+pub fn copy(repo: &Repository, config: &Config, site: &Site) -> Result<Repository, Failure> {
+    Ok(repo.in_store(store_of(config, site)?))
+}
+
+/// The copy at a site, opened with the key of the settings: where the repository itself can't be.
+pub fn copy_by_key(context: &Context, site: &Site) -> Result<Repository, Failure> {
+    let secret = secret::obtain(&context.config.key, Purpose::Open)?;
+    Repository::open(store_of(&context.config, site)?, &secret).into_failure()
+}
+
+fn store_of(config: &Config, site: &Site) -> Result<Arc<dyn Store>, Failure> {
+    let store: Arc<dyn Store> = match &site.repository {
+        Location::Dir(dir) => Arc::new(LocalStore::anchored(dir, REPOSITORY)),
+        Location::Bucket(url) => {
+            let remote = Remote {
+                endpoint: site.endpoint.clone().or_else(|| config.remote.endpoint.clone()),
+                region: site.region.clone().or_else(|| config.remote.region.clone()),
+                ..config.remote.clone()
+            };
+            Arc::new(S3Store::open(url.clone(), &remote_settings(&remote)).into_failure()?)
+        }
+    };
+    let rates = Arc::new(Rates::new(site.limit, None));
+    Ok(Arc::new(Limited::new(store, rates)))
+}
+
+/// The sites of the settings with these names; all of them if none is given.
+pub fn sites<'a>(context: &'a Context, names: &[String]) -> Result<Vec<&'a Site>, Failure> {
+    let all = &context.config.sites;
+    if all.is_empty() {
+        return Err(Failure::new("the settings have no site")
+            .hint("add a [[site]] with a name and a repository; bygone.toml(5) explains it"));
+    }
+    let known = || all.iter().map(|site| site.name.as_str()).collect::<Vec<_>>().join(", ");
+    let find = |name: &String| {
+        let found = all.iter().find(|site| site.name == *name);
+        found.ok_or_else(|| {
+            Failure::usage(format!("the settings have no site {name:?}")).hint(format!("they have {}", known()))
+        })
+    };
+    match names.is_empty() {
+        true => Ok(all.iter().collect()),
+        false => names.iter().map(find).collect(),
+    }
 }
 
 /// What the environment and the settings say of the service. The settings go first.

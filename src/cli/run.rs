@@ -9,8 +9,8 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
-    maintain, mount, notices, plan, protect, report, restore, restore_kept, retention, schedule, snapshot, source, status,
-    umount, verify, wal, watch,
+    maintain, mount, notices, plan, protect, replicate, report, restore, restore_kept, retention, schedule, sites,
+    snapshot, source, status, umount, verify, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -98,6 +98,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Audit(command) => audit::run(&load(Missing::Error)?, command),
         Command::Report(command) => report::run(&load(Missing::Error)?, command),
         Command::Maintain(args) => maintain::run(&load(Missing::Error)?, args),
+        Command::Replicate(args) => replicate::run(&load(Missing::Error)?, args),
+        Command::Sites(args) => sites::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
         Command::Wal(command) => wal::run(&load(Missing::Error)?, command),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::kinds::Produce;
 use super::model::{Config, JobSettings, Source, Task};
+use super::site::Site;
 use crate::schedule::job::{Job, Retries};
 use crate::schedule::model::Schedule;
 use crate::types::when::zone::Zone;
@@ -17,9 +18,12 @@ pub struct Assigned {
     pub task: Task,
     /// The source it is for; all of them if none.
     pub source: Option<PathBuf>,
+    /// The site it is for, where it brings one up to date.
+    pub site: Option<String>,
 }
 
-/// All jobs: those of the sources in their order, full before differential before produce, and then the others.
+/// All jobs: those of the sources in their order, full before differential before produce, then
+/// those of the sites, and then the others.
 pub fn jobs(config: &Config) -> Vec<Assigned> {
     let of_sources = config.sources.iter().flat_map(|source| {
         let produce = source.produce.as_ref().map(Produce::schedule);
@@ -30,7 +34,8 @@ pub fn jobs(config: &Config) -> Vec<Assigned> {
         ];
         tasks.into_iter().filter_map(move |(task, schedule)| Some(of_source(config, source, task, schedule?)))
     });
-    of_sources.chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
+    let of_sites = config.sites.iter().filter_map(|site| Some(of_site(config, site, site.schedule.clone()?)));
+    of_sources.chain(of_sites).chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
 }
 
 /// The zone of schedules that do not name one: that of `[schedule]`, or the one in which times are shown. One that there is not is
@@ -48,7 +53,19 @@ fn of_source(config: &Config, source: &Source, task: Task, schedule: Schedule) -
         blackout: source.blackout.clone(),
         retries: Retries { count: config.schedule.retries, after: config.schedule.retry_after },
     };
-    Assigned { job, task, source: Some(source.path.clone()) }
+    Assigned { job, task, source: Some(source.path.clone()), site: None }
+}
+
+fn of_site(config: &Config, site: &Site, schedule: Schedule) -> Assigned {
+    let job = Job {
+        name: format!("{} {}", Task::Replicate.word(), site.name),
+        schedule,
+        zone: zone(config),
+        jitter: site.jitter,
+        blackout: site.blackout.clone(),
+        retries: Retries { count: config.schedule.retries, after: config.schedule.retry_after },
+    };
+    Assigned { job, task: Task::Replicate, source: None, site: Some(site.name.clone()) }
 }
 
 fn of_table(config: &Config, of: &JobSettings) -> Assigned {
@@ -63,5 +80,5 @@ fn of_table(config: &Config, of: &JobSettings) -> Assigned {
             after: of.retry_after.unwrap_or(config.schedule.retry_after),
         },
     };
-    Assigned { job, task: of.run, source: None }
+    Assigned { job, task: of.run, source: None, site: None }
 }

@@ -15,6 +15,7 @@ use super::places::{self, Places};
 use super::ranges;
 use super::retention::Retention;
 use super::roles::Roles;
+use super::site::{self, RawSite};
 use super::source::{self, RawSource};
 use super::values::{self, Absolute, RepositoryAt};
 use super::watched::{Channel, Health, Metrics, RawNotify};
@@ -85,10 +86,12 @@ fn read(text: &str, path: &Path, places: &Places) -> Loaded {
     };
     let channels = channels(raw.notify, &at, &mut found);
     let sources = source::sources(raw.source, &state, &at, &mut found);
+    let repository = raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0);
+    let sites = site::sites(raw.site, &repository, &at, &mut found);
     problems.extend(found.into_iter().filter(|_| whole));
     let config = Config {
         path: path.to_owned(),
-        repository: raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0),
+        repository,
         host: raw.host.unwrap_or_else(|| places.host.clone()),
         socket: raw.daemon.socket.or_else(|| places.socket.clone()).unwrap_or_else(|| places::default_socket(&state)),
         socket_at: span("daemon", "socket"),
@@ -104,6 +107,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Loaded {
         compliance: raw.compliance,
         schedule: raw.schedule,
         sources,
+        sites,
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
         metrics: raw.metrics,
         health: raw.health,
@@ -181,6 +185,8 @@ struct Raw {
     roles: Roles,
     #[serde(default)]
     source: Vec<Spanned<RawSource>>,
+    #[serde(default)]
+    site: Vec<Spanned<RawSite>>,
     #[serde(default)]
     job: Vec<Spanned<JobSettings>>,
     #[serde(default)]

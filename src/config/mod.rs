@@ -14,6 +14,7 @@ pub mod places;
 mod ranges;
 pub mod retention;
 pub mod roles;
+pub mod site;
 mod source;
 mod values;
 pub mod watched;

@@ -10,6 +10,7 @@ use super::kinds::{Atomic, Hooks, Kind, Produce, Sqlite};
 use super::limits::Limits;
 use super::retention::Retention;
 use super::roles::Roles;
+use super::site::Site;
 use super::values;
 use super::watched::{Channel, Health, Metrics};
 use crate::schedule::{blackout::Blackout, model::Schedule};
@@ -57,6 +58,8 @@ pub struct Config {
     pub roles: Roles,
     /// What is protected.
     pub sources: Vec<Source>,
+    /// Where copies of the repository are.
+    pub sites: Vec<Site>,
     /// What else is run by a schedule.
     pub jobs: Vec<JobSettings>,
     /// How metrics are served.
@@ -73,11 +76,12 @@ impl Config {
         self.mount.zone.as_deref().map_or_else(|| Ok(Zone::system()), Zone::named)
     }
 
-    /// The directories that are bygone's own, with what they are: the state, and a repository that is a directory. Nothing in
-    /// them is ever captured.
+    /// The directories that are bygone's own, with what they are: the state, and a repository or a copy of it that is a directory.
+    /// Nothing in them is ever captured.
     pub fn own_dirs(&self) -> Vec<(&'static str, &Path)> {
         let repository = self.repository.dir().map(|dir| ("repository", dir));
-        repository.into_iter().chain([("state directory", self.state.as_path())]).collect()
+        let sites = self.sites.iter().filter_map(|site| Some(("copy", site.repository.dir()?)));
+        repository.into_iter().chain(sites).chain([("state directory", self.state.as_path())]).collect()
     }
 }
 
@@ -279,6 +283,9 @@ pub enum Task {
     /// It produces the data of a source; only by the setting of one.
     #[serde(skip_deserializing)]
     Produce,
+    /// It brings a copy of the repository up to date; only by the setting of a site.
+    #[serde(skip_deserializing)]
+    Replicate,
 }
 
 impl Task {
@@ -291,6 +298,7 @@ impl Task {
             Task::Differential => "differential",
             Task::Full => "full",
             Task::Produce => "produce",
+            Task::Replicate => "replicate",
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum ObjectKind {
     Audit = 4,
     /// What collection states.
     Collection = 5,
+    /// What a copy holds that has not all.
+    Holding = 6,
 }
 
 /// A piece did not open: it was altered, cut, moved, or sealed with another key.

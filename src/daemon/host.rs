@@ -1,7 +1,7 @@
 //! What the service is given from above: whoever starts it knows the environment, the settings' file and the key.
 
-use crate::config::model::Config;
-use crate::repo::{attach::Attached, audit::writer::Audit};
+use crate::config::{model::Config, site::Site};
+use crate::repo::{attach::Attached, audit::writer::Audit, open::Repository};
 use std::sync::Arc;
 
 /// What the service asks of whoever started it. Errors are texts for people, with place and cure.
@@ -12,6 +12,8 @@ pub trait Host: Send + Sync {
     fn open(&self, config: &Config) -> Result<Arc<Attached>, String>;
     /// The same, reading what the store gives now and nothing from a cache: for checks.
     fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String>;
+    /// The repository in the store of a site.
+    fn copy(&self, config: &Config, at: &Arc<Attached>, site: &Site) -> Result<Repository, String>;
     /// How the sources and the repository stand, as JSON.
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String>;
     /// The audit trail of the repository, as this process writes it.

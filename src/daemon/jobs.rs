@@ -10,6 +10,7 @@ use crate::daemon::{
     error::{self, Trouble},
     host::Host,
     runner::Ended,
+    sites::Keeping,
     trail::{By, Trail},
     work::Work,
 };
@@ -36,6 +37,8 @@ pub(super) struct Tools {
     pub(super) task: Task,
     /// The source it is for; all of them if none.
     pub(super) source: Option<PathBuf>,
+    /// The site it is for, where it brings one up to date.
+    pub(super) site: Option<String>,
     pub(super) config: Arc<Config>,
     pub(super) at: Arc<Attached>,
     pub(super) captures: Arc<Captures>,
@@ -54,6 +57,7 @@ const TASKS: &[(Task, Do)] = &[
     (Task::Produce, produced),
     (Task::Verify, verify),
     (Task::Maintain, maintain),
+    (Task::Replicate, replicate),
 ];
 
 /// Runs a job and says how it ended. `None` where the service ended it: it counts as interrupted.
@@ -159,6 +163,14 @@ fn read_data(tools: &Tools, work: &Work) -> Result<Options, Trouble> {
         subset_percent: (percent < 100).then_some(f64::from(percent)),
         seed: u64::from_le_bytes(random::bytes()?),
     })
+}
+
+fn replicate(tools: &Tools, work: &Work) -> Result<String, Trouble> {
+    let site = tools.config.sites.iter().find(|site| Some(&site.name) == tools.site.as_ref());
+    let site = site.ok_or("its site is not in the settings any more")?;
+    let at = tools.host.fresh(&tools.config)?;
+    let ground = Keeping { host: &*tools.host, config: &tools.config, at: &at, trail: &tools.trail };
+    ground.replicate(site, &*work.pulse, &work.stop, Some(By::Job(&work.name)))
 }
 
 fn maintain(tools: &Tools, work: &Work) -> Result<String, Trouble> {

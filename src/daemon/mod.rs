@@ -19,6 +19,7 @@ mod roles;
 pub mod run;
 pub mod runner;
 mod shared;
+mod sites;
 pub mod standing;
 mod supervisor;
 mod task;

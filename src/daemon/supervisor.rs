@@ -141,7 +141,16 @@ impl Supervisor {
     fn begin_job(&self, job: &jobs::Assigned) {
         let Current { config, at, trail } = self.shared.current();
         let (captures, host) = (self.shared.captures.clone(), self.shared.host.clone());
-        let tools = Tools { task: job.task, source: job.source.clone(), config, at, captures, host, trail };
+        let tools = Tools {
+            task: job.task,
+            source: job.source.clone(),
+            site: job.site.clone(),
+            config,
+            at,
+            captures,
+            host,
+            trail,
+        };
         let running = self.shared.works.begin(&job.job.name, job.source.as_deref());
         let (to, name) = (self.to_jobs.clone(), job.job.name.clone());
         let thread = tokio::task::spawn_blocking(move || {

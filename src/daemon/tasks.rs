@@ -11,6 +11,7 @@ use crate::daemon::{
     error::{self, Trouble},
     metrics, notices,
     shared::{Current, Shared},
+    sites,
     task::{Body, Task},
 };
 use crate::mount::session::{self, MountOptions};
@@ -52,6 +53,8 @@ pub(super) fn planned(shared: &Arc<Shared>, current: &Current) -> Vec<Planned> {
     if current.at.repo().store().waiting().is_ok_and(|waiting| waiting.is_some()) {
         all.push(upload(current, &place));
     }
+    let continuous = config.sites.iter().filter(|site| site.continuous);
+    all.extend(continuous.map(|site| sites::planned(shared, current, site, &place)));
     all.extend(config.metrics.listen.map(|address| metrics::planned(shared, address)));
     if !config.channels.is_empty() {
         all.push(notices::run::planned(shared, current));

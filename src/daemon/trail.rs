@@ -97,6 +97,14 @@ impl Trail {
         self.record(asked(verify_told::event(options, report, verify_told::outcome(report)), by));
     }
 
+    /// A site was brought up to date, or not.
+    pub(super) fn replicated(&self, event: Event, by: Option<By<'_>>) {
+        self.record(match by {
+            Some(by) => asked(event, by),
+            None => event,
+        });
+    }
+
     /// The service was told to do something other than a job.
     pub(super) fn control(&self, what: &str, done: Result<&str, &str>, by: By<'_>) {
         let event = match done {

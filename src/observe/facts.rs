@@ -33,6 +33,9 @@ pub struct Facts {
     pub trail_found: Option<Found>,
     /// What file systems have room for.
     pub space: Vec<Room>,
+    /// How the copies at other sites stand.
+    #[serde(default)]
+    pub sites: Vec<SiteFacts>,
     /// How the jobs of the settings stand.
     pub jobs: Vec<JobFacts>,
     /// Of a service that runs.
@@ -191,6 +194,25 @@ pub struct NotProduced {
     pub parts: u64,
     /// The first of them, and why.
     pub first: String,
+}
+
+/// How a copy at another site stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteFacts {
+    /// Its name.
+    pub name: String,
+    /// How far it may be behind.
+    pub objective_s: Option<u64>,
+    /// Of the source of which most would be lost with the repository now, how much: back from now, none where it has all.
+    pub behind_ns: i64,
+    /// When it was brought up to date last.
+    pub succeeded_ns: Option<i64>,
+    /// When the last run ended.
+    pub ended_ns: Option<i64>,
+    /// Why the last run did not do all, if it did not.
+    pub error: Option<String>,
+    /// How often runs have failed since the last that did.
+    pub failures: u32,
 }
 
 /// The room that something of bygone has.

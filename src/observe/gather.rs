@@ -4,7 +4,7 @@
 use crate::capture::heartbeat;
 use crate::config::model::Config;
 use crate::index::tree::Reader;
-use crate::observe::facts::{Facts, Room, SourceFacts, Spool, Stored, Watched};
+use crate::observe::facts::{Facts, Room, SiteFacts, SourceFacts, Spool, Stored, Watched};
 use crate::repo::audit::found;
 use crate::repo::{
     attach::Attached,
@@ -13,7 +13,7 @@ use crate::repo::{
     holds::force,
     measure,
     open::list_slots,
-    verified,
+    sites, verified,
     write::{apart, writer_lock},
 };
 use crate::sys::{durable, space};
@@ -36,6 +36,10 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
     for source in sources.iter_mut().filter(|s| s.host == config.host) {
         source_now(at, source, now);
     }
+    let sites = sites_now(config, at, now).unwrap_or_else(|e| {
+        trouble = Some(e.to_string());
+        Vec::new()
+    });
     let spool = at.repo().store().waiting().unwrap_or_else(|e| {
         trouble = Some(e.to_string());
         None
@@ -57,9 +61,33 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
         verified: verified::all(at.dir()),
         trail_found: found::standing(at.dir()),
         space: rooms(config),
+        sites,
         trouble,
         ..Facts::default()
     }
+}
+
+/// How copies stand, by what this host noted of them and by its index.
+fn sites_now(config: &Config, at: &Attached, now: Instant) -> Result<Vec<SiteFacts>, RepoError> {
+    if config.sites.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (known, reader) = (sites::all(at.dir()), at.reader()?);
+    let mut all = Vec::new();
+    for site in &config.sites {
+        let noted = known.get(&site.name).cloned().unwrap_or_default();
+        let points = sites::points(&reader, &noted, |source| site.wants(&config.host, source))?;
+        all.push(SiteFacts {
+            name: site.name.clone(),
+            objective_s: site.objective.map(|objective| objective.as_secs()),
+            behind_ns: points.iter().map(|point| point.behind_ns(now)).max().unwrap_or(0),
+            succeeded_ns: noted.succeeded_ns,
+            ended_ns: Some(noted.last.ended_ns).filter(|ns| *ns != 0),
+            error: noted.last.error,
+            failures: noted.failures,
+        });
+    }
+    Ok(all)
 }
 
 /// The sources of the settings and of the repository, by the index alone.

@@ -2,7 +2,7 @@
 
 use crate::config::watched::Health;
 use crate::observe::{
-    facts::{Facts, JobFacts, ServiceFacts, SourceFacts, Spool, Stored, Watched},
+    facts::{Facts, JobFacts, ServiceFacts, SiteFacts, SourceFacts, Spool, Stored, Watched},
     verified,
 };
 use crate::repo::audit::found::Found;
@@ -68,6 +68,7 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     facts.sources.iter().filter(|s| s.configured).for_each(|s| all.source(s, settings, facts.service.as_ref()));
     facts.sources.iter().for_each(|s| all.lost(s));
     facts.sources.iter().for_each(|s| all.absent(s));
+    facts.sites.iter().for_each(|site| all.site(site));
     facts.jobs.iter().for_each(|job| all.job(job, &facts.sources));
     facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
@@ -267,6 +268,27 @@ impl Findings {
                 why,
                 "see that the service runs and is not paused: `bygone jobs`",
             );
+        }
+    }
+
+    fn site(&mut self, site: &SiteFacts) {
+        let about = format!("site {}", site.name);
+        let objective = site.objective_s.map(Duration::from_secs);
+        let late = objective.filter(|objective| i128::from(site.behind_ns) > objective.as_nanos() as i128);
+        if let Some(objective) = late {
+            let behind = show_duration(Duration::from_secs(site.behind_ns.unsigned_abs() / 1_000_000_000));
+            let why = format!(
+                "{behind} would be lost with the repository, and its objective allows {}",
+                show_duration(objective)
+            );
+            let to_do = "`bygone sites` tells more, and `bygone replicate` brings it up to date";
+            self.add((&format!("{about} late"), Level::Failing, Sort::Overdue), &about, why, to_do);
+        }
+        if let Some(why) = &site.error {
+            let ago = site.ended_ns.map(|ns| format!(", {}", self.ago(ns))).unwrap_or_default();
+            let times = if site.failures > 1 { format!(" ({} times)", site.failures) } else { String::new() };
+            let why = format!("the last run{ago}, did not do all{times}: {why}");
+            self.degrade(&format!("{about} failed"), &about, why, "see to what it says, then `bygone replicate`");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::observe::{
         Exposition,
         Type::{Counter, Gauge},
     },
-    facts::{Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Stored, Watched},
+    facts::{Facts, JobFacts, NotProduced, ServiceFacts, SiteFacts, SourceFacts, Stored, Watched},
     verified,
 };
 
@@ -21,6 +21,7 @@ pub fn metrics(facts: &Facts) -> String {
     to.one("bygone_up", (Gauge, "Whether a service runs."), Some(flag(facts.service.is_some())));
     facts.service.iter().for_each(|service| self::service(&mut to, service));
     sources(&mut to, facts);
+    sites(&mut to, &facts.sites);
     jobs(&mut to, &facts.jobs);
     facts.stored.iter().for_each(|stored| self::stored(&mut to, facts, stored));
     let reachable = Some(flag(facts.trouble.is_none()));
@@ -124,6 +125,21 @@ fn jobs(to: &mut Exposition, jobs: &[JobFacts]) {
     each("next_run_timestamp_seconds", "When the job begins next.", &|j| j.next_ns.map(seconds));
     each("running", "Whether the job runs.", &|j| Some(flag(j.running_ns.is_some())));
     each("failing", "Whether the job has failed, and not succeeded since.", &|j| Some(flag(j.last_error.is_some())));
+}
+
+fn sites(to: &mut Exposition, sites: &[SiteFacts]) {
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&SiteFacts) -> Option<f64>| {
+        let samples = sites.iter().filter_map(|site| Some((vec![("site", site.name.as_str())], value(site)?)));
+        to.family(&format!("bygone_site_{name}"), (Gauge, help), samples);
+    };
+    each("recovery_point_seconds", "What would be lost with the repository now, though the site stays.", &|s| {
+        Some(seconds(s.behind_ns))
+    });
+    each("objective_seconds", "How far the site may be behind.", &|s| s.objective_s.map(|n| n as f64));
+    each("last_success_timestamp_seconds", "When the site was brought up to date last.", &|s| {
+        s.succeeded_ns.map(seconds)
+    });
+    each("failing", "Whether the last run did not do all.", &|s| Some(flag(s.error.is_some())));
 }
 
 fn stored(to: &mut Exposition, facts: &Facts, s: &Stored) {

@@ -17,6 +17,9 @@ pub const HOLDS: &str = "holds/";
 /// Where the audit trail is.
 pub const AUDIT: &str = "audit/";
 
+/// Where a copy states what it holds.
+pub const HOLDING: &str = "holding/";
+
 /// A pack: `packs/<first two digits>/<id>`.
 pub fn pack(id: Id) -> String {
     let id = id.to_string();
@@ -37,6 +40,11 @@ pub fn slot(id: Id) -> String {
 /// The journal of a source.
 pub fn journal(source: Id) -> String {
     format!("{JOURNAL}{source}/")
+}
+
+/// The source in whose journal an object lies; `None` for what is no part of a journal.
+pub fn source_of(name: &str) -> Option<Id> {
+    Segment::parse(name).map(|s| s.source).or_else(|| Merged::parse(name).map(|m| m.source))
 }
 
 /// One run of one writer: a number that grows with every run, and a random part, since two writers could choose the same.

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The longest description that a reader accepts, in bytes.
-const DESCRIPTION_MAX: u64 = 64 << 10;
+pub(super) const DESCRIPTION_MAX: u64 = 64 << 10;
 /// The longest key slot that a reader accepts, in bytes.
-const SLOT_MAX: u64 = 64 << 10;
+pub(super) const SLOT_MAX: u64 = 64 << 10;
 /// The most key slots that are tried.
 const SLOTS_MAX: usize = 1000;
 
@@ -66,7 +66,7 @@ pub struct Repository {
     store: Arc<dyn Store>,
     id: Id,
     sizes: Sizes,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 impl Repository {
@@ -95,7 +95,7 @@ impl Repository {
             "# A repository of bygone. This file is authenticated: a change makes the repository unreadable.\n{body}"
         );
         store.put(names::REPOSITORY, text.as_bytes())?;
-        Ok(Repository { store, id, sizes: Sizes::DEFAULT, keys })
+        Ok(Repository { store, id, sizes: Sizes::DEFAULT, keys: Arc::new(keys) })
     }
 
     /// A new random id for a repository.
@@ -112,7 +112,12 @@ impl Repository {
             return Err(damaged(&*store, Damage::other("its authentication does not match: it was altered")));
         }
         let sizes = description.sizes().ok_or_else(|| damaged(&*store, Damage::other("its chunk sizes can't be")))?;
-        Ok(Repository { store, id, sizes, keys })
+        Ok(Repository { store, id, sizes, keys: Arc::new(keys) })
+    }
+
+    /// The same repository, with the same keys, in another store: a copy of it, or where one is to be. Nothing is read.
+    pub fn in_store(&self, store: Arc<dyn Store>) -> Repository {
+        Repository { store, id: self.id, sizes: self.sizes, keys: self.keys.clone() }
     }
 
     /// Its random id.
@@ -215,7 +220,11 @@ fn describe(store: &dyn Store) -> Result<Description, RepoError> {
         true => RepoError::NoRepository { location: store.location() },
         false => e.into(),
     })?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| damaged(store, Damage::other("it is not text")))?;
+    parse(store, &bytes)
+}
+
+fn parse(store: &dyn Store, bytes: &[u8]) -> Result<Description, RepoError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged(store, Damage::other("it is not text")))?;
     let format = text.parse::<toml::Table>().ok().and_then(|t| t.get("format").and_then(toml::Value::as_integer));
     if format.is_some_and(|f| f != i64::from(FORMAT)) {
         let why = format!("it has format {}, and this program reads format {FORMAT}", format.unwrap_or_default());
@@ -252,12 +261,21 @@ fn open_slots(store: &dyn Store, secret: &Secret, id: Id) -> Result<Master, Repo
     Err(RepoError::NoSlot { location: store.location(), tried: tried.join("\n    ") })
 }
 
-/// Reads the description of an open repository again: that it is still the one that was opened.
-pub fn check_description(repo: &Repository) -> Result<(), RepoError> {
-    let (found, id) = description(repo.store())?;
+/// Whether these bytes describe this repository, as it was made.
+pub(super) fn is_description(repo: &Repository, bytes: &[u8]) -> Result<(), RepoError> {
+    let found = parse(repo.store(), bytes)?;
     let authentic = repo.keys.authenticate(found.text().as_bytes()).to_string() == found.authentication;
-    match authentic && id == repo.id && found.sizes() == Some(repo.sizes) {
+    match authentic && Id::parse(&found.id) == Some(repo.id) && found.sizes() == Some(repo.sizes) {
         true => Ok(()),
         false => Err(damaged(repo.store(), Damage::other("its authentication does not match: it was altered"))),
     }
+}
+
+/// Reads the description of an open repository again: that it is still the one that was opened.
+pub fn check_description(repo: &Repository) -> Result<(), RepoError> {
+    let bytes = repo.store().get(names::REPOSITORY, DESCRIPTION_MAX).map_err(|e| match e.is_missing() {
+        true => RepoError::NoRepository { location: repo.store().location() },
+        false => e.into(),
+    })?;
+    is_description(repo, &bytes)
 }

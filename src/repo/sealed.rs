@@ -17,8 +17,12 @@ pub(super) fn seal(repo: &Repository, kind: ObjectKind, name: &str, plain: &[u8]
 
 /// What the object of this name holds.
 pub(super) fn read(repo: &Repository, kind: ObjectKind, name: &str) -> Result<Vec<u8>, RepoError> {
-    let bytes = repo.store().get(name, MAX)?;
-    let id = header::read(&bytes, kind).map_err(|why| repo.damaged(name, "header", why))?;
+    open(repo, kind, name, &repo.store().get(name, MAX)?)
+}
+
+/// What an object of this name and these bytes holds.
+pub(super) fn open(repo: &Repository, kind: ObjectKind, name: &str, bytes: &[u8]) -> Result<Vec<u8>, RepoError> {
+    let id = header::read(bytes, kind).map_err(|why| repo.damaged(name, "header", why))?;
     let mut piece = bytes[header::LEN..].to_vec();
     let opened = repo.keys().object(kind, id, name).open(0, &mut piece);
     opened.map_err(|e| repo.damaged(name, "content", e.into()))?;

@@ -139,6 +139,20 @@ fn what(entry: &Entry) -> String {
             count("released"),
             count("deleted_packs")
         ),
+        Some(Kind::Replicate) => format!(
+            "brought the copy at the site {} ({}) up to date: {} object(s) copied, {} deleted, {} problem(s)",
+            about("site").unwrap_or_default(),
+            about("location").unwrap_or_default(),
+            count("copied"),
+            count("deleted"),
+            count("problems")
+        ),
+        Some(Kind::Repair) => format!(
+            "put {} damaged or missing object(s) back from the site {}; {} could not be",
+            count("put_back"),
+            about("site").unwrap_or_default(),
+            count("not_put_back")
+        ),
         Some(Kind::Control) => {
             let done = detail("done").map_or(String::new(), |done| format!(": {done}"));
             format!("told the service: {}{done}", detail("asked").unwrap_or_default())

@@ -115,7 +115,7 @@ pub struct Object {
 /// Every implementation guarantees, and `tests/store.rs` checks for each of them:
 ///
 /// - `put` is durable when it returns: the object survives a power cut, whole. Before that it is either absent or
-///   whole, never in part. An existing object is not overwritten. (Names that two writers could both choose carry a random
+///   whole, never in part. An existing object is not overwritten, except by [`Store::mend`]. (Names that two writers could both choose carry a random
 ///   part, so nothing else rests on that.)
 /// - `get` and `get_range` give exactly the bytes that were put, as the store has them; whether they are the right ones is
 ///   for the caller to verify.
@@ -126,6 +126,14 @@ pub trait Store: Send + Sync {
     fn location(&self) -> String;
     /// Stores an object durably.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Puts the true bytes of an object in the place of what the store gives for it, or where it is missing: durable when it
+    /// returns, and seen whole or not at all. This is the one exception from objects being written once, for what is damaged and
+    /// nothing else: the caller has authenticated the bytes as those that were put under this name. A store that can't replace says
+    /// so.
+    fn mend(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let source = io::Error::new(io::ErrorKind::Unsupported, format!("it replaces nothing ({} bytes)", bytes.len()));
+        Err(StoreError::Io { store: self.location(), doing: "replace", name: name.to_owned(), source })
+    }
     /// A whole object, refused above `max` bytes.
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError>;
     /// `len` bytes from `offset`.

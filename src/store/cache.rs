@@ -131,6 +131,14 @@ impl Cached {
         self.remove(key);
     }
 
+    fn forget_all(&self) {
+        let mut known = self.lock();
+        while let Some((key, _)) = known.files.pop_lru() {
+            self.remove(&key);
+        }
+        known.bytes = 0;
+    }
+
     fn remove(&self, key: &str) {
         // Another process may have removed it already.
         if let Err(e) = fs::remove_file(self.dir.join(key))
@@ -254,6 +262,13 @@ impl Store for Cached {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.behind.put(name, bytes)
+    }
+
+    fn mend(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.behind.mend(name, bytes)?;
+        // Which files hold what was read of it can't be told from their names.
+        self.forget_all();
+        Ok(())
     }
 
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {

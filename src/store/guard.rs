@@ -168,6 +168,10 @@ impl Store for Guarded {
         self.send(|behind| behind.put(name, bytes))
     }
 
+    fn mend(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.send(|behind| behind.mend(name, bytes))
+    }
+
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
         self.ask("read", name, |behind| behind.get(name, max))
     }

@@ -141,6 +141,14 @@ impl Store for LocalStore {
         }
     }
 
+    fn mend(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path("replace", name)?;
+        tracing::debug!("replacing {name}: {} B", bytes.len());
+        durable::create_dirs(path.parent().unwrap_or(&self.root), 0o700)
+            .and_then(|()| durable::replace(&path, bytes, 0o600))
+            .map_err(|e| self.io("replace", name, e.into()))
+    }
+
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
         let read = |path: PathBuf| {
             let mut file = File::open(path)?;

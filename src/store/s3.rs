@@ -179,6 +179,16 @@ impl S3Store {
         }
     }
 
+    fn write(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<Result<(), Error>, StoreError> {
+        let path = self.path(name)?;
+        let options = PutOptions { mode, ..PutOptions::default() };
+        let payload = PutPayload::from(bytes.to_vec());
+        let locked = LOCKED.iter().any(|prefix| name.starts_with(prefix));
+        let client = self.locking.as_ref().filter(|_| locked).unwrap_or(&self.writing);
+        let put = self.runtime.block_on(client.put_opts(&path, payload, options));
+        Ok(counted(Operation::Write, put, is_answer).map(drop))
+    }
+
     /// Whether the object is there with these bytes: so it is after a write whose answer was lost.
     fn has(&self, path: &Path, bytes: &[u8]) -> bool {
         let got = self.read_object(async { self.reading_object().get(path).await?.bytes().await });
@@ -302,20 +312,20 @@ impl Store for S3Store {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(name)?;
         tracing::debug!("writing {name}: {} B", bytes.len());
         // Some stores take the condition and ignore it: it spares names that are taken where it can, and nothing rests on it.
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let payload = PutPayload::from(bytes.to_vec());
-        let locked = LOCKED.iter().any(|prefix| name.starts_with(prefix));
-        let client = self.locking.as_ref().filter(|_| locked).unwrap_or(&self.writing);
-        match counted(Operation::Write, self.runtime.block_on(client.put_opts(&path, payload, options)), is_answer) {
-            Ok(_) => Ok(()),
+        match self.write(name, bytes, PutMode::Create)? {
+            Ok(()) => Ok(()),
             Err(e) => match self.error("write", name, e) {
-                StoreError::Exists { .. } if self.has(&path, bytes) => Ok(()),
+                StoreError::Exists { .. } if self.has(&self.path(name)?, bytes) => Ok(()),
                 e => Err(e),
             },
         }
+    }
+
+    fn mend(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        tracing::debug!("replacing {name}: {} B", bytes.len());
+        self.write(name, bytes, PutMode::Overwrite)?.map_err(|e| self.error("replace", name, e))
     }
 
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {

@@ -208,6 +208,14 @@ impl Store for Spool {
         put
     }
 
+    fn mend(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        match self.inner.objects.size(name) {
+            Err(e) if e.is_missing() => self.inner.behind.mend(name, bytes),
+            // What waits is brought on from here.
+            waits => waits.and_then(|_| self.inner.objects.mend(name, bytes)),
+        }
+    }
+
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
         match self.inner.objects.get(name, max) {
             Err(e) if e.is_missing() => self.inner.behind.get(name, max),

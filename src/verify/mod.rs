@@ -1,5 +1,6 @@
 //! Checking a repository: its structure always, every byte on demand. Every problem is listed; none hides another.
 
+pub mod against;
 pub mod chains;
 pub mod check;
 mod data;

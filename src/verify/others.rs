@@ -8,8 +8,9 @@ use crate::repo::{
         statement::{self, Named},
     },
     error::RepoError,
+    holding,
     holds::{error::HoldsError, force},
-    names::{self, COLLECTION, HOLDS},
+    names::{self, COLLECTION, HOLDING, HOLDS},
 };
 use crate::verify::report::Report;
 
@@ -19,6 +20,7 @@ pub(super) const TRAIL: &str = "audit trail";
 /// Checks them all.
 pub(super) fn check(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
     collection(at, report)?;
+    held(at, report)?;
     holds(at, report)?;
     trail(at, report)
 }
@@ -66,6 +68,21 @@ fn collection(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
             .lost("nothing")
             .advise("take a snapshot: it makes the host known again");
     }
+    Ok(())
+}
+
+/// What a copy says that it holds.
+fn held(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
+    let (object, why) = match holding::held(at.repo()) {
+        Ok(_) => return Ok(()),
+        Err(RepoError::Damaged { object, why, .. }) => (object, why.to_string()),
+        Err(e) if e.is_damage() => (HOLDING.to_owned(), e.to_string()),
+        Err(e) => return Err(e),
+    };
+    report
+        .problem(&object, "statement", why)
+        .lost("which sources this copy has; of others it is told that their snapshots are missing")
+        .advise("remove it and replicate to this site again: that states it anew");
     Ok(())
 }
 

@@ -3,12 +3,13 @@
 pub mod evidence;
 pub mod history;
 pub mod of_host;
-pub mod restore;
 pub mod plan;
+pub mod restore;
 pub mod retention;
 pub mod schedule;
 pub mod service;
 pub mod setup;
+pub mod sites;
 pub mod times;
 pub mod top;
 pub mod upkeep;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, plan, restore, retention, schedule, service, setup, upkeep, wal, watched};
+use super::{evidence, history, plan, restore, retention, schedule, service, setup, sites, upkeep, wal, watched};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -134,6 +134,12 @@ pub enum Command {
     /// Release what the policies do not keep, and delete what nothing needs
     #[command(long_about = upkeep::MAINTAIN)]
     Maintain(upkeep::Maintain),
+    /// Bring the copies at other sites up to date
+    #[command(long_about = sites::REPLICATE)]
+    Replicate(sites::Replicate),
+    /// Show how the copies at other sites stand
+    #[command(long_about = sites::SITES)]
+    Sites(sites::Sites),
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),

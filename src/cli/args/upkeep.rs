@@ -136,7 +136,9 @@ pub struct Umount {
 pub(super) const VERIFY: &str = "\
 Check the repository and name all damage.\n\n\
 The structure is always checked: every record of the journal, the chain they form, every table of every pack, and \
-that all that is referred to is there, also all snapshots that the audit trail names. With --read-data every byte is read and hashed again.";
+that all that is referred to is there, also all snapshots that the audit trail names. With --read-data every byte is read and hashed again.\n\n\
+With --against each object that is damaged or missing is looked for at a site, and with --repair put back from there where that has \
+it whole; then all is checked once more, and what is told and the exit status are those of that.";
 
 /// `bygone verify`.
 #[derive(Debug, Args)]
@@ -147,6 +149,12 @@ pub struct Verify {
     /// Of the data, read only this share, chosen at random, such as 5%
     #[arg(long, value_name = "SHARE", requires = "read_data", value_parser = percent)]
     pub subset: Option<f64>,
+    /// Look for what is damaged or missing at this site
+    #[arg(long, value_name = "SITE")]
+    pub against: Option<String>,
+    /// Put back from there what that has whole
+    #[arg(long, requires = "against")]
+    pub repair: bool,
 }
 
 /// A share from `5%` or `5`, as percent.

@@ -11,10 +11,10 @@ use crate::cli::context::{Context, Missing};
 use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::{service, trail};
-use crate::config::model::Config;
+use crate::config::{model::Config, site::Site};
 use crate::daemon::{host::Host, protocol::What, run};
 use crate::progress::Quiet;
-use crate::repo::{attach::Attached, audit::writer::Audit};
+use crate::repo::{attach::Attached, audit::writer::Audit, open::Repository};
 use crate::retention::vain;
 use crate::sys::service::Started;
 
@@ -71,6 +71,10 @@ impl Host for Line {
 
     fn fresh(&self, config: &Config) -> Result<Arc<Attached>, String> {
         self.opened(config, Reads::Fresh).map_err(|e| e.in_a_line())
+    }
+
+    fn copy(&self, config: &Config, at: &Arc<Attached>, site: &Site) -> Result<Repository, String> {
+        open::copy(at.repo(), config, site).map_err(|e| e.in_a_line())
     }
 
     fn standing(&self, config: &Config, at: &Arc<Attached>) -> Result<serde_json::Value, String> {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::args::upkeep::Verify;
 use crate::cli::bar;
+use crate::cli::commands::verify_against::{self, Ground};
 use crate::cli::context::Context;
 use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
@@ -26,8 +27,13 @@ use crate::verify::{
 /// Runs it.
 pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
     let signals = Signals::install().explain(|| "cannot take signals over")?;
-    let at = open::attached_with(context, Reads::Fresh)?;
+    let site = args.against.as_ref().map(|name| open::sites(context, std::slice::from_ref(name))).transpose()?;
+    let site = site.and_then(|found| found.into_iter().next());
     let bar = bar::on_stderr(!context.quiet && !context.json);
+    let at = match open::attached_with(context, Reads::Fresh) {
+        Err(failure) if args.repair => verify_against::reopened(context, site, failure)?,
+        at => at?,
+    };
     // What can't be replayed is found and told by the check itself, in more detail.
     crate::repo::replay::catch_up(&at, &*bar).into_failure()?;
     let options = Options {
@@ -36,7 +42,17 @@ pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
         seed: u64::from_le_bytes(random::bytes().map_err(RepoError::from).into_failure()?),
     };
     let audit = trail::open(context, at.repo());
-    let checked = check::verify(&at, &options, &*bar, &signals.flag()).into_failure();
+    let mut checked = check::verify(&at, &options, &*bar, &signals.flag()).into_failure();
+    if let (Some(site), Ok(report)) = (site, &checked)
+        && !report.stopped
+    {
+        let ground = Ground { context, at: &at, site, audit: &audit, progress: &*bar };
+        if ground.compare(report, args.repair)? {
+            // Of what was put back, what was wrong with it says nothing any more.
+            crate::repo::replay::catch_up(&at, &*bar).into_failure()?;
+            checked = check::verify(&at, &options, &*bar, &signals.flag()).into_failure();
+        }
+    }
     let event = |ended| match &checked {
         Ok(report) => told::event(&options, report, ended),
         Err(_) => Event::new(Kind::Verify, ended),

@@ -86,7 +86,15 @@ impl Asked {
         let left_out = LeftOut::of(ground.config).map_err(|e| told(&e))?;
         let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
         let paths = &self.paths;
-        let request = Request { view: &view, paths, target, mapping: &Mapping::default(), guarded: &guarded, spared: &spared, newest };
+        let request = Request {
+            view: &view,
+            paths,
+            target,
+            mapping: &Mapping::default(),
+            guarded: &guarded,
+            spared: &spared,
+            newest,
+        };
         Plan::make(&index, &request).map_err(|e| told(&e))
     }
 

@@ -40,6 +40,10 @@ pub enum Kind {
     Failure,
     /// The repository was maintained.
     Maintain,
+    /// A copy of the repository was brought up to date.
+    Replicate,
+    /// Damaged or missing objects were put back, or it was recorded that what they held is lost.
+    Repair,
     /// The trail itself was handed over.
     AuditExport,
     /// Somebody has accepted that entries of the trail are missing or altered.
@@ -54,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 24] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -72,6 +76,8 @@ impl Kind {
         Kind::Policy,
         Kind::Failure,
         Kind::Maintain,
+        Kind::Replicate,
+        Kind::Repair,
         Kind::AuditExport,
         Kind::AuditAccept,
         Kind::Report,
@@ -99,6 +105,8 @@ impl Kind {
             Kind::Policy => "policy",
             Kind::Failure => "failure",
             Kind::Maintain => "maintain",
+            Kind::Replicate => "replicate",
+            Kind::Repair => "repair",
             Kind::AuditExport => "audit-export",
             Kind::AuditAccept => "audit-accept",
             Kind::Report => "report",

@@ -12,6 +12,7 @@ pub mod event;
 pub mod found;
 pub(super) mod known;
 pub mod named;
+pub mod order;
 pub mod place;
 pub mod policy;
 pub mod who;

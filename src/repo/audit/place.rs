@@ -6,7 +6,7 @@ use crate::types::ids::Id;
 use std::fmt;
 
 /// One run of a program that wrote entries.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Run {
     /// What stands for the host: its name, hashed under a key.
     pub host: Id,
@@ -29,7 +29,7 @@ impl fmt::Display for Run {
 }
 
 /// The place of an entry.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// The run.
     pub run: Run,

@@ -11,7 +11,7 @@ use crate::repo::{
         named::{self, Named, missing},
     },
     error::RepoError,
-    replay,
+    holding, replay,
 };
 
 /// The snapshots that the trail names and that neither the journals have nor anybody has given up. The trail is read as far as this
@@ -60,7 +60,12 @@ pub fn told_known(at: &Attached) -> Vec<String> {
 
 fn look(at: &Attached, named: Vec<Named>) -> Result<Vec<Named>, AuditError> {
     let look = |named| at.reader()?.hold(|reader| missing(reader, named)).map_err(RepoError::from);
-    let missing = look(named)?;
+    let mut missing = look(named)?;
+    if !missing.is_empty() && holding::held(at.repo())?.is_some() {
+        // A copy that has some sources only has the trail of all.
+        let known = at.reader()?.sources().map_err(RepoError::from)?;
+        missing.retain(|named| known.iter().any(|s| s.root == named.root && s.is_of(&named.host)));
+    }
     if missing.is_empty() {
         return Ok(missing);
     }

@@ -29,7 +29,7 @@ use crate::types::{
 };
 
 /// The longest statement that a reader accepts, in bytes.
-const STATEMENT_MAX: u64 = 256 << 20;
+pub(in crate::repo) const STATEMENT_MAX: u64 = 256 << 20;
 /// The length of a tag, in bytes.
 const TAG_LEN: usize = 4;
 

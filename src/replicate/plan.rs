@@ -1,0 +1,151 @@
+//! What is to be done at a site: data that can be printed before anything is.
+
+use crate::replicate::{error::ReplicateError, extra, known::Known, listing::Listing};
+use crate::repo::{
+    attach::Attached,
+    authentic::Sort,
+    holding,
+    names::{self, KEYS, REPOSITORY},
+    open::{Repository, repository_id},
+};
+use crate::store::api::Object;
+use crate::types::ids::Id;
+use std::collections::HashSet;
+
+/// What a site is to have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// Of the histories and packs only these; everything if none.
+    pub only: Option<Only>,
+}
+
+/// Some sources, and the packs that they need.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Only {
+    /// The sources, by the journals that they lie in.
+    pub sources: HashSet<Id>,
+    /// The packs that hold what any of their versions needs.
+    pub packs: HashSet<Id>,
+}
+
+impl Wanted {
+    fn has(&self, name: &str) -> bool {
+        let Some(only) = &self.only else { return true };
+        match names::parse_pack(name) {
+            Some(pack) => only.packs.contains(&pack),
+            None => names::source_of(name).is_none_or(|source| only.sources.contains(&source)),
+        }
+    }
+}
+
+/// Something that stays at the site though the origin does not have it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// The object.
+    pub name: String,
+    /// Why it stays.
+    pub why: &'static str,
+    /// Whether the origin should have it: it was deleted there by nobody who may.
+    pub is_lost: bool,
+}
+
+/// An object that has one length here and another there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Differing {
+    /// The object.
+    pub name: String,
+    /// Its bytes at the origin.
+    pub here: u64,
+    /// Its bytes at the site.
+    pub there: u64,
+}
+
+/// What is to be done at a site.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// Whether the site has nothing yet.
+    pub is_new: bool,
+    /// What is copied, in this order.
+    pub copy: Vec<Object>,
+    /// What is deleted when all of that is there: collection has deleted it at the origin.
+    pub remove: Vec<Object>,
+    /// What stays that the origin does not have.
+    pub kept: Vec<Kept>,
+    /// What is looked at, since its length differs.
+    pub differing: Vec<Differing>,
+    /// The objects that are at both.
+    pub same: u64,
+    /// The sources that it is to have; all of them if none.
+    pub sources: Option<HashSet<Id>>,
+    /// What it says of that already.
+    pub holding: Vec<String>,
+    /// The parts of journals that the site has already.
+    pub journals: HashSet<String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.copy.is_empty() && self.remove.is_empty() && self.differing.is_empty()
+    }
+
+    /// The bytes that are to be copied.
+    pub fn bytes(&self) -> u64 {
+        self.copy.iter().map(|object| object.len).sum()
+    }
+}
+
+/// Compares the origin with its copy, by two listings; nothing of either is read where they are the same. Refuses another repository,
+/// and a copy that has history which the origin does not have and never had.
+///
+/// `at` is the origin with the index of this host, and `known` what that says.
+pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known) -> Result<Plan, ReplicateError> {
+    let (here, there) = std::thread::scope(|threads| {
+        let there = threads.spawn(|| Listing::of_copy(copy.store()));
+        let here = Listing::of_origin(at.repo().store());
+        (here, there.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)))
+    });
+    let (here, there) = (here?, there?);
+    check_place(at.repo(), copy, &here, &there)?;
+    let journals = there.names().filter(|name| names::source_of(name).is_some()).cloned().collect();
+    let mut plan = Plan {
+        is_new: !there.has(REPOSITORY),
+        sources: wanted.only.as_ref().map(|only| only.sources.clone()),
+        holding: there.names().filter(|name| holding::parse(name).is_some()).cloned().collect(),
+        journals,
+        ..Plan::default()
+    };
+    for (name, len) in &here.0 {
+        match there.0.get(name) {
+            Some(other) if other == len => plan.same += 1,
+            Some(other) => plan.differing.push(Differing { name: name.clone(), here: *len, there: *other }),
+            None if wanted.has(name) => plan.copy.push(Object { name: name.clone(), len: *len }),
+            None => {}
+        }
+    }
+    // Names of one sort are in order already, and a journal's segments in that of its history.
+    plan.copy.sort_by_key(|object| Sort::of(&object.name));
+    extra::sort_out((at, copy), (&here, &there), known, &mut plan)?;
+    Ok(plan)
+}
+
+/// That the site is empty, or has a copy of this repository. Nothing is read where it has a key slot of it: their names are random.
+fn check_place(origin: &Repository, copy: &Repository, here: &Listing, there: &Listing) -> Result<(), ReplicateError> {
+    let other = |found: String| ReplicateError::Other { location: copy.store().location(), found, id: origin.id() };
+    let shares_slot = there.names().any(|name| name.starts_with(KEYS) && here.has(name));
+    if there.has(REPOSITORY) {
+        if !shares_slot {
+            match repository_id(copy.store())? {
+                id if id == origin.id() => {}
+                id => return Err(other(format!("the repository {id}"))),
+            }
+        }
+        return Ok(());
+    }
+    // A copy that was only begun has slots and no description.
+    match there.names().find(|name| !name.starts_with(KEYS)) {
+        Some(name) => Err(other(format!("{name}, and no bygone.toml"))),
+        None if there.0.is_empty() || shares_slot => Ok(()),
+        None => Err(other("key slots of another repository".to_owned())),
+    }
+}

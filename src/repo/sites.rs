@@ -1,0 +1,185 @@
+//! What this host knows of copies of the repository at other sites, kept beside its index: how the last run ended, and what each site
+//! has of each source, for telling recovery points without asking the site.
+
+use crate::index::tree::Reader;
+use crate::repo::{attach::Attached, error::RepoError};
+use crate::sys::durable;
+use crate::types::{
+    ids::{Id, Snap},
+    snapshot::Source,
+    time::Instant,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// The file, in the directory of a repository's state: an object in JSON, by the names of sites.
+const FILE: &str = "sites.json";
+/// The file that is locked while it changes.
+const LOCK: &str = "sites.lock";
+
+/// A run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// When it began (ns).
+    pub begun_ns: i64,
+    /// When it ended (ns).
+    pub ended_ns: i64,
+    /// Objects copied.
+    pub copied: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects deleted that were collected at the origin.
+    pub removed: u64,
+    /// Why not all was done, if not all was.
+    pub error: Option<String>,
+}
+
+/// What is known of a site.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The last run.
+    pub last: Run,
+    /// When a run did all that there was to do last.
+    pub succeeded_ns: Option<i64>,
+    /// How often runs have failed since.
+    pub failures: u32,
+    /// What it has of each source, by the source's id: the newest snapshot up to which nothing is missing.
+    pub held: BTreeMap<String, u64>,
+}
+
+/// Where a site stands with a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The source.
+    pub source: Source,
+    /// The newest snapshot that the site has, with all before it; `None` where it has none.
+    pub held: Option<(Snap, Instant)>,
+    /// The newest of the origin.
+    pub newest: Snap,
+    /// When the oldest snapshot was taken that it lacks; `None` where it has all of them. What was captured from then on would be lost
+    /// with the origin.
+    pub lacks_since: Option<Instant>,
+}
+
+impl Point {
+    /// What would be lost with the origin now, in nanoseconds back from `now`: none where the site has all.
+    pub fn behind_ns(&self, now: Instant) -> i64 {
+        self.lacks_since.map_or(0, |since| now.0.saturating_sub(since.0).max(0))
+    }
+}
+
+/// All that is known, by the names of sites. A file that does not read is as none: the next run makes it anew.
+pub fn all(dir: &Path) -> BTreeMap<String, Site> {
+    let path = file(dir);
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|e| {
+            tracing::warn!("{} does not read, and is made anew with the next replication: {e}", path.display());
+            BTreeMap::new()
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(e) => {
+            tracing::warn!("cannot read {}: {e}", path.display());
+            BTreeMap::new()
+        }
+    }
+}
+
+/// Notes a run, and what the site has now, where that was found out.
+pub fn note(dir: &Path, name: &str, run: Run, held: Option<BTreeMap<String, u64>>) -> Result<(), RepoError> {
+    let (path, lock) = (file(dir), dir.join(LOCK));
+    let failed = |doing: &'static str, path: &Path, source: io::Error| RepoError::State {
+        doing,
+        path: path.display().to_string(),
+        source,
+    };
+    let _alone = durable::lock_wait(&lock).map_err(|e| failed("lock", &lock, e.into()))?;
+    let mut known = all(dir);
+    let site = known.entry(name.to_owned()).or_default();
+    match &run.error {
+        None => (site.succeeded_ns, site.failures) = (Some(run.ended_ns), 0),
+        Some(_) => site.failures = site.failures.saturating_add(1),
+    }
+    site.held = held.unwrap_or_else(|| std::mem::take(&mut site.held));
+    site.last = run;
+    let bytes = serde_json::to_vec(&known).map_err(|e| failed("write", &path, e.into()))?;
+    durable::replace(&path, &bytes, 0o600).map_err(|e| failed("write", &path, e.into()))
+}
+
+/// What a site has of each source, where `is_there` says which objects it has: up to the first snapshot whose record it lacks.
+pub fn held(at: &Attached, is_there: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, u64>, RepoError> {
+    let reader = at.reader()?;
+    let mut held = BTreeMap::new();
+    for source in reader.sources()? {
+        let rows = reader.segments(source.num)?;
+        let lacks = rows.iter().filter(|row| !is_there(&row.name)).map(|row| row.first.0).min();
+        let upto = rows.iter().filter(|row| lacks.is_none_or(|first| row.last.0 < first)).map(|row| row.last.0).max();
+        held.extend(upto.map(|upto| (source.id.to_string(), upto)));
+    }
+    Ok(held)
+}
+
+/// Where a site stands with each source that it has something of, or is to have, by this host's index.
+pub fn points(reader: &Reader, site: &Site, is_wanted: impl Fn(&Source) -> bool) -> Result<Vec<Point>, RepoError> {
+    let mut points = Vec::new();
+    for source in reader.sources()? {
+        let held = site.held.get(&source.id.to_string()).copied();
+        if !is_wanted(&source) {
+            continue;
+        }
+        let newest = reader.head(source.num)?.number;
+        let held = match held {
+            Some(number) => reader.snapshot(source.num, Snap(number))?.map(|s| (s.number, s.time)),
+            None => None,
+        };
+        let after = held.map_or(Instant(i64::MIN), |(_, time)| Instant(time.0.saturating_add(1)));
+        let lacking = reader.snapshots(source.num, after, Instant(i64::MAX), 1)?;
+        let lacks_since = lacking.first().map(|snapshot| snapshot.time);
+        points.push(Point { source, held, newest, lacks_since });
+    }
+    Ok(points)
+}
+
+/// The packs that hold what any version of these sources needs.
+pub fn packs_of(at: &Attached, sources: &HashSet<Id>) -> Result<HashSet<Id>, RepoError> {
+    at.reader()?.hold(|reader| {
+        let nums: HashSet<_> =
+            reader.sources()?.into_iter().filter(|source| sources.contains(&source.id)).map(|s| s.num).collect();
+        // What is released and not merged yet, journals still name.
+        for num in &nums {
+            if reader.is_release_pending(*num)? {
+                return Ok(reader.packs()?.into_iter().map(|(id, _)| id).collect());
+            }
+        }
+        let mut contents: HashSet<i64> = HashSet::new();
+        reader.each_need(|need| {
+            if nums.contains(&need.source) {
+                contents.insert(need.content);
+            }
+        })?;
+        let mut chunks: HashSet<i64> = HashSet::new();
+        for content in contents {
+            reader.each_chunk_of(content, |chunk| {
+                chunks.insert(chunk);
+            })?;
+        }
+        let mut frames: HashSet<i64> = HashSet::new();
+        reader.each_chunk(|chunk, frame| {
+            if chunks.contains(&chunk) {
+                frames.insert(frame);
+            }
+        })?;
+        let mut of_frame: HashMap<i64, Id> = HashMap::new();
+        reader.each_frame(|row| {
+            of_frame.insert(row.num, row.pack);
+        })?;
+        Ok(frames.iter().filter_map(|frame| of_frame.get(frame).copied()).collect())
+    })
+}
+
+fn file(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
