@@ -278,7 +278,7 @@ fn every_sort_of_object_is_repaired_from_a_copy() {
     let whole = objects(&at.program.repo);
     let sorts = ["packs/", "journal/", "holds/", "gc/", "audit/", "keys/", "bygone.toml"];
     for sort in sorts {
-        for how in ["flipped", "cut", "missing"] {
+        for how in ["flipped", "in the id", "cut", "missing"] {
             let name = whole.keys().find(|name| name.starts_with(sort)).unwrap();
             let path = at.program.repo.join(name);
             let mut bytes = whole[name].clone();
@@ -286,8 +286,9 @@ fn every_sort_of_object_is_repaired_from_a_copy() {
                 "missing" => fs::remove_file(&path).unwrap(),
                 "cut" => fs::write(&path, &bytes[..bytes.len() / 2]).unwrap(),
                 _ => {
-                    let middle = bytes.len() / 2;
-                    bytes[middle] ^= 1;
+                    let id = bytes.windows(4).position(|at| at == b"id =").map(|at| at + 8);
+                    let place = id.filter(|_| how == "in the id").unwrap_or(bytes.len() / 2);
+                    bytes[place] ^= 1;
                     fs::write(&path, &bytes).unwrap();
                 }
             }
