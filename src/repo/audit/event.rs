@@ -48,11 +48,19 @@ pub enum Kind {
     Report,
     /// The service was told to pause, to go on, to end a job, or to take other settings.
     Control,
+    /// A directory was compared with an instant.
+    VerifyTree,
+    /// A directory was given back at once, as it was.
+    Recover,
+    /// What was given back at once became a plain directory.
+    RecoverSwap,
+    /// What was given back at once was given up before it became a plain directory.
+    RecoverAbandon,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 25] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -74,6 +82,10 @@ impl Kind {
         Kind::AuditAccept,
         Kind::Report,
         Kind::Control,
+        Kind::VerifyTree,
+        Kind::Recover,
+        Kind::RecoverSwap,
+        Kind::RecoverAbandon,
     ];
 
     /// Its word in entries.
@@ -100,6 +112,10 @@ impl Kind {
             Kind::AuditAccept => "audit-accept",
             Kind::Report => "report",
             Kind::Control => "control",
+            Kind::VerifyTree => "verify-tree",
+            Kind::Recover => "recover",
+            Kind::RecoverSwap => "recover-swap",
+            Kind::RecoverAbandon => "recover-abandon",
         }
     }
 
