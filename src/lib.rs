@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
-//! | 6 | [`daemon`], [`report`] |
+//! | 6 | [`daemon`], [`recover`], [`report`] |
 //! | 5 | [`mount`], [`observe`], [`produce`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -52,6 +52,7 @@ pub mod mount;
 pub mod observe;
 pub mod produce;
 pub mod progress;
+pub mod recover;
 pub mod repo;
 pub mod report;
 pub mod restore;
