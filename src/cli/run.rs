@@ -9,8 +9,8 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
-    maintain, mount, notices, protect, report, restore, retention, schedule, snapshot, source, status, umount, verify,
-    wal, watch,
+    maintain, mount, notices, protect, recover, report, restore, retention, schedule, snapshot, source, status, umount,
+    verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -91,12 +91,14 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Notify(command) => notices::run(&load(Missing::Error)?, command),
         Command::Status(_) => status::run(&look()?),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        Command::Recover(args) => recover::run(&load(Missing::Error)?, args),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
         Command::Audit(command) => audit::run(&load(Missing::Error)?, command),
         Command::Report(command) => report::run(&load(Missing::Error)?, command),
         Command::Maintain(args) => maintain::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::VerifyTree(args) => verify_tree::run(&load(Missing::Error)?, args),
         Command::Wal(command) => wal::run(&load(Missing::Error)?, command),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),

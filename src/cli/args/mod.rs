@@ -3,6 +3,7 @@
 pub mod evidence;
 pub mod history;
 pub mod of_host;
+pub mod recovery;
 pub mod retention;
 pub mod schedule;
 pub mod service;

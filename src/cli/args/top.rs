@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, retention, schedule, service, setup, upkeep, wal, watched};
+use super::{evidence, history, recovery, retention, schedule, service, setup, upkeep, wal, watched};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -113,6 +113,9 @@ pub enum Command {
     /// Bring files back as they were
     #[command(long_about = history::RESTORE)]
     Restore(history::Restore),
+    /// Give a directory back at once, as it was
+    #[command(long_about = recovery::RECOVER)]
+    Recover(recovery::Recover),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),
@@ -131,6 +134,9 @@ pub enum Command {
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),
+    /// Prove that a directory equals an instant, whatever put it there
+    #[command(long_about = recovery::VERIFY_TREE)]
+    VerifyTree(recovery::VerifyTree),
     /// Run the service: watch, run the schedules, mount
     #[command(long_about = service::DAEMON)]
     Daemon(service::Daemon),
