@@ -233,12 +233,15 @@ pub fn give_up(state: &mut State, dir: &Path) -> Result<Option<std::path::PathBu
     Ok(kept)
 }
 
+/// The thread that fills the plain directory.
+type Filling = JoinHandle<Result<Filled, RecoverError>>;
+
 /// A recovery whose overlay is there.
 struct Live<'a, 'b> {
     setup: &'a Setup<'b>,
     state: &'a mut State,
     listener: &'a dyn Listener,
-    filling: Option<(JoinHandle<Result<Filled, RecoverError>>, Arc<AtomicBool>)>,
+    filling: Option<(Filling, Arc<AtomicBool>)>,
     /// Somebody has asked for the swap.
     finishing: bool,
     /// That the swap is to come was told.
@@ -261,12 +264,8 @@ impl Live<'_, '_> {
             }
             match self.state.asked() {
                 Some(Request::Finish) => self.finish()?,
-                Some(Request::Abandon) => {
-                    if self.abandon()? {
-                        return Ok(Some(Ended::Abandoned));
-                    }
-                }
-                None => {}
+                Some(Request::Abandon) if self.abandon()? => return Ok(Some(Ended::Abandoned)),
+                Some(Request::Abandon) | None => {}
             }
             let due = self.finishing || self.state.swap != Swap::Manual;
             if self.state.phase == Phase::Filled && due && tried.is_none_or(|at| at.elapsed() >= TRY) {
