@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
-//! | 6 | [`daemon`], [`plan`], [`report`] |
+//! | 6 | [`daemon`], [`plan`], [`recover`], [`report`] |
 //! | 5 | [`mount`], [`observe`], [`produce`], [`replicate`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -53,6 +53,7 @@ pub mod observe;
 pub mod plan;
 pub mod produce;
 pub mod progress;
+pub mod recover;
 pub mod replicate;
 pub mod repo;
 pub mod report;

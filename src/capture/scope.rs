@@ -6,7 +6,7 @@ use crate::config::{
     model,
     patterns::Patterns,
 };
-use crate::sys::{mounts, stat};
+use crate::sys::{mounts, overlay, stat};
 use crate::types::{attr::Place, path};
 use std::{
     collections::HashSet,
@@ -82,14 +82,20 @@ impl Scope {
     /// Takes notice of what is mounted now; once before each capture.
     pub fn refresh(&mut self) -> io::Result<()> {
         let mounts = mounts::mounts()?;
-        self.own_mounts = mounts.iter().filter(|m| m.fstype == "fuse.bygone").map(|m| m.id).collect();
+        // What an overlay gives back is captured once it is a plain directory again.
+        let is_own = |m: &&mounts::Mount| m.fstype == "fuse.bygone" || overlay::is_ours(m);
+        self.own_mounts = mounts.iter().filter(is_own).map(|m| m.id).collect();
         self.pseudo_mounts = mounts.iter().filter(|m| m.is_pseudo()).map(|m| m.id).collect();
         Ok(())
     }
 
     /// Whether the entry `rel` (relative to the root) is left out by a pattern, or is not whole yet where data is produced.
     pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
-        is_freezer(rel) || is_beside(rel) || self.kind.is_unfinished(rel) || self.patterns.excluded(rel, is_dir)
+        is_freezer(rel)
+            || is_beside(rel)
+            || is_recovery(rel)
+            || self.kind.is_unfinished(rel)
+            || self.patterns.excluded(rel, is_dir)
     }
 
     /// Whether any file may be captured as a database.
@@ -142,6 +148,17 @@ impl Scope {
         let crossed = dir.place.dev != parent_dev;
         Ok(if pseudo || (crossed && self.one_file_system) { Descent::Stay } else { Descent::Enter })
     }
+}
+
+/// What stands in the name of the directory beside one that is being given back, before an id of eight hexadecimal digits.
+pub const RECOVERY_MARK: &str = ".bygone-recover-";
+
+/// Whether a path, relative to a root, is the directory in which another one is being brought back.
+pub fn is_recovery(rel: &[u8]) -> bool {
+    let name = path::components(rel).last().unwrap_or_default();
+    let Some(at) = name.len().checked_sub(RECOVERY_MARK.len() + 8) else { return false };
+    let (mark, id) = name[at..].split_at(RECOVERY_MARK.len());
+    mark == RECOVERY_MARK.as_bytes() && id.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a path, relative to a root, is the directory of snapshots that hold sources still.

@@ -9,8 +9,8 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
-    maintain, mount, notices, plan, protect, replicate, report, restore, restore_kept, retention, schedule, sites,
-    snapshot, source, status, umount, verify, wal, watch,
+    maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept, retention, schedule,
+    sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -92,6 +92,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Status(_) => status::run(&look()?),
         Command::Aside(aside) => restore_kept::run(&load(Missing::Error)?, &aside.command),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        Command::Recover(args) => recover::run(&load(Missing::Error)?, args),
         Command::Plan(command) => plan::run(&load(Missing::Error)?, command),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
@@ -101,6 +102,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Replicate(args) => replicate::run(&load(Missing::Error)?, args),
         Command::Sites(args) => sites::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::VerifyTree(args) => verify_tree::run(&load(Missing::Error)?, args),
         Command::Wal(command) => wal::run(&load(Missing::Error)?, command),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),
         Command::Schedule(command) => schedule::run(&load(Missing::Error)?, command),

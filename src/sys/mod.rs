@@ -18,6 +18,8 @@ pub mod local;
 pub mod make;
 pub mod meta;
 pub mod mounts;
+pub mod open_files;
+pub mod overlay;
 pub mod pressure;
 pub mod probe;
 pub mod process;

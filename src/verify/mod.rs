@@ -12,3 +12,4 @@ mod others;
 mod packs;
 pub mod report;
 pub mod told;
+pub mod tree;

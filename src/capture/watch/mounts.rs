@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
+use crate::sys::overlay;
 use crate::types::path::is_within;
 
 /// File systems that hold no files of anybody: they are neither watched nor worth capturing. Listing some of them
@@ -52,12 +53,14 @@ pub struct Mount {
     pub point: Vec<u8>,
     /// The kind of file system.
     pub kind: Vec<u8>,
+    /// The device, or what the mounter said.
+    pub source: Vec<u8>,
 }
 
 impl Mount {
-    /// Whether it holds no files of anybody.
+    /// Whether it holds no files of anybody, or is captured only when it is a plain directory again.
     pub fn is_pseudo(&self) -> bool {
-        PSEUDO.iter().any(|kind| kind.as_bytes() == self.kind)
+        PSEUDO.iter().any(|kind| kind.as_bytes() == self.kind) || overlay::gives_back(&self.kind, &self.source)
     }
 }
 
@@ -144,6 +147,7 @@ fn parse(text: &[u8]) -> impl Iterator<Item = Mount> {
             device: fields.get(2)?.to_vec(),
             point: unescape(fields.get(4)?),
             kind: fields.get(dash + 1)?.to_vec(),
+            source: unescape(fields.get(dash + 2)?),
         })
     })
 }

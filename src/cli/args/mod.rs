@@ -4,6 +4,7 @@ pub mod evidence;
 pub mod history;
 pub mod of_host;
 pub mod plan;
+pub mod recovery;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, plan, restore, retention, schedule, service, setup, sites, upkeep, wal, watched};
+use super::{
+    evidence, history, plan, recovery, restore, retention, schedule, service, setup, sites, upkeep, wal, watched,
+};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -119,6 +121,9 @@ pub enum Command {
     /// Recover by a plan: check, show, run, resume
     #[command(subcommand)]
     Plan(plan::Plan),
+    /// Give a directory back at once, as it was
+    #[command(long_about = recovery::RECOVER)]
+    Recover(recovery::Recover),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),
@@ -143,6 +148,9 @@ pub enum Command {
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),
+    /// Prove that a directory equals an instant, whatever put it there
+    #[command(long_about = recovery::VERIFY_TREE)]
+    VerifyTree(recovery::VerifyTree),
     /// Run the service: watch, run the schedules, mount
     #[command(long_about = service::DAEMON)]
     Daemon(service::Daemon),

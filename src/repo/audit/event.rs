@@ -54,11 +54,19 @@ pub enum Kind {
     Control,
     /// A recovery plan was run.
     PlanRun,
+    /// A directory was compared with an instant.
+    VerifyTree,
+    /// A directory was given back at once, as it was.
+    Recover,
+    /// What was given back at once became a plain directory.
+    RecoverSwap,
+    /// What was given back at once was given up before it became a plain directory.
+    RecoverAbandon,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 28] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -83,6 +91,10 @@ impl Kind {
         Kind::Report,
         Kind::Control,
         Kind::PlanRun,
+        Kind::VerifyTree,
+        Kind::Recover,
+        Kind::RecoverSwap,
+        Kind::RecoverAbandon,
     ];
 
     /// Its word in entries.
@@ -112,6 +124,10 @@ impl Kind {
             Kind::Report => "report",
             Kind::Control => "control",
             Kind::PlanRun => "plan-run",
+            Kind::VerifyTree => "verify-tree",
+            Kind::Recover => "recover",
+            Kind::RecoverSwap => "recover-swap",
+            Kind::RecoverAbandon => "recover-abandon",
         }
     }
 

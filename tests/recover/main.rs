@@ -1,0 +1,168 @@
+//! `recover --instant` by the program: a directory can be used at once, what is written into it is never lost, and in the end it is
+//! a plain directory: the view with the changes. As root; elsewhere only the refusals are tested.
+
+#![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+
+mod killed;
+#[allow(unreachable_pub, reason = "other test binaries use it too")]
+#[path = "../common/tree.rs"]
+mod tree;
+mod world;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
+use world::{World, change, text};
+
+#[test]
+fn it_is_given_back_at_once_and_becomes_a_plain_directory() {
+    let Some(world) = World::new() else { return };
+    fs::remove_dir_all(world.data().join("dir")).unwrap();
+    fs::write(world.data().join("damaged"), "d").unwrap();
+    let told = world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "manual"]);
+    assert!(told.contains(" can be used, as of ") && told.contains(" after "), "{told}");
+    assert!(!world.data().join("damaged").exists());
+    assert_eq!(fs::read(world.data().join("dir/large")).unwrap(), fs::read(world.model().join("dir/large")).unwrap());
+    change(&world.data());
+    change(&world.model());
+    let status = world.run(&["recover", "--status"]);
+    assert!(text(&status).contains(world.name()), "{}", text(&status));
+    let again = world.run(&["recover", "--instant", world.name(), "--at", "latest"]);
+    assert!(again.status.code() == Some(1) && text(&again).contains("is being given back already"), "{}", text(&again));
+    let finished = world.ok(&["recover", "--finish", world.name()]);
+    assert!(
+        finished.contains("is a plain directory now") && finished.contains("what stood there before is kept"),
+        "{finished}"
+    );
+    world.is_plain();
+    world.equals_the_model();
+    let before = world.beside(".bygone-before-").expect("what was there is kept");
+    assert_eq!(fs::read_to_string(before.join("damaged")).unwrap(), "d");
+    let trail = world.ok(&["audit", "show"]);
+    assert!(trail.contains("recover begun") && trail.contains("recover-swap done"), "{trail}");
+    assert!(text(&world.run(&["recover", "--status"])).contains("nothing is being given back"));
+    world.ok(&["snapshot"]);
+}
+
+#[test]
+fn one_that_is_missing_comes_back_by_itself() {
+    let Some(world) = World::new() else { return };
+    fs::remove_dir_all(world.data()).unwrap();
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest"]);
+    world.wait_until_plain();
+    world.equals_the_model();
+    assert!(world.beside(".bygone-before-").is_none(), "there was nothing");
+}
+
+#[test]
+fn a_writer_is_waited_for_and_named() {
+    let Some(world) = World::new() else { return };
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "now"]);
+    let script = format!("cd {} && exec 3>>small && cd / && echo begun >&3 && read line; echo ended >&3", world.name());
+    let mut child = Command::new("sh").args(["-c", &script]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    while !fs::read_to_string(world.data().join("small")).unwrap().contains("begun") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    loop {
+        let status = world.run(&["recover", "--status"]);
+        if text(&status).contains("the plain directory is filled") {
+            assert!(text(&status).contains(&pid), "{}", text(&status));
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(world.is_overlay(), "it is not swapped under a writer");
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\n").unwrap();
+    child.wait().unwrap();
+    world.wait_until_plain();
+    assert_eq!(fs::read_to_string(world.data().join("small")).unwrap(), "small\nbegun\nended\n");
+}
+
+#[test]
+fn what_was_written_is_kept_when_it_is_given_up() {
+    let Some(world) = World::new() else { return };
+    fs::write(world.data().join("now"), "n").unwrap();
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--no-fill"]);
+    fs::write(world.data().join("written"), "w").unwrap();
+    let told = world.ok(&["recover", "--abandon", world.name()]);
+    assert!(told.contains("what was written into it is kept: "), "{told}");
+    assert_eq!(fs::read_to_string(world.data().join("now")).unwrap(), "n");
+    let kept = world.beside(".bygone-recover-").unwrap().join("upper/written");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "w");
+    world.nothing_is_mounted();
+    assert!(world.ok(&["audit", "show"]).contains("recover-abandon done"));
+    // Nothing was written: nothing is left.
+    fs::remove_dir_all(world.beside(".bygone-recover-").unwrap()).unwrap();
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--no-fill"]);
+    world.ok(&["recover", "--abandon", world.name()]);
+    assert!(world.beside(".bygone-recover-").is_none());
+}
+
+#[test]
+fn history_goes_on_as_it_is_known_until_the_swap() {
+    let Some(world) = World::new() else { return };
+    // The source is the directory above.
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "manual"]);
+    fs::write(world.data().join("written"), "w").unwrap();
+    fs::write(world.source().join("beside"), "b").unwrap();
+    world.ok(&["snapshot"]);
+    let cat = |name: &str| world.run(&["cat", world.data().join(name).to_str().unwrap(), "--at", "latest"]);
+    assert_eq!(cat("small").stdout, b"small\n", "it is not emptied");
+    assert_eq!(cat("written").status.code(), Some(1), "what is written meanwhile is captured later");
+    let find = world.run(&["find", "*bygone-recover*"]);
+    assert!(!text(&find).contains(".bygone-recover-"), "the work directory is never captured: {}", text(&find));
+    world.ok(&["recover", "--finish", world.name()]);
+    world.ok(&["snapshot"]);
+    assert_eq!(cat("written").stdout, b"w");
+    assert_eq!(cat("small").stdout, b"small\n");
+}
+
+#[test]
+fn a_source_itself_can_be_given_back_and_is_captured_through_the_overlay() {
+    let Some(world) = World::new() else { return };
+    let source = world.source();
+    let name = source.to_str().unwrap();
+    fs::remove_dir_all(world.data()).unwrap();
+    world.ok(&["recover", "--instant", name, "--at", "latest", "--swap", "manual"]);
+    fs::write(source.join("data/small"), "changed\n").unwrap();
+    world.ok(&["snapshot"]);
+    let cat = |name: &str| world.run(&["cat", world.data().join(name).to_str().unwrap(), "--at", "latest"]);
+    assert_eq!(cat("small").stdout, b"changed\n");
+    assert_eq!(cat("dir/large").stdout, fs::read(world.model().join("dir/large")).unwrap());
+    world.ok(&["recover", "--finish", name]);
+    world.nothing_is_mounted();
+    assert_eq!(fs::read_to_string(source.join("data/small")).unwrap(), "changed\n");
+    world.ok(&["snapshot"]);
+    assert_eq!(cat("small").stdout, b"changed\n");
+}
+
+#[test]
+fn what_can_not_be_is_refused_before_anything_is_done() {
+    let Some(world) = World::new() else { return };
+    let refused = |path: &std::path::Path, why: &str| {
+        let out = world.run(&["recover", "--instant", path.to_str().unwrap(), "--at", "latest"]);
+        assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+        assert!(text(&out).contains(why), "{}", text(&out));
+    };
+    refused(&world.data().join("none"), "was not there at ");
+    refused(&world.data().join("small"), "it is no directory now");
+    refused(world.source().parent().unwrap(), "it contains the repository");
+    let link = world.source().join("link-to-data");
+    std::os::unix::fs::symlink("data", &link).unwrap();
+    refused(&link, "it is a symbolic link");
+    let mount = |args: &[&str]| assert!(Command::new(args[0]).args(&args[1..]).status().unwrap().success());
+    mount(&["mount", "-t", "tmpfs", "tmpfs", world.name()]);
+    let out = world.run(&["recover", "--instant", world.name(), "--at", "latest"]);
+    mount(&["umount", world.name()]);
+    assert!(out.status.code() == Some(1) && text(&out).contains("it is a mount point"), "{}", text(&out));
+    for what in ["--resume", "--finish", "--abandon"] {
+        let out = world.run(&["recover", what, world.name()]);
+        assert!(out.status.code() == Some(1) && text(&out).contains("is not being given back"), "{}", text(&out));
+    }
+    assert_eq!(world.run(&["recover"]).status.code(), Some(2));
+    assert!(world.beside(".bygone-").is_none());
+    let mode = fs::metadata(world.data()).unwrap();
+    assert!(mode.is_dir() && mode.permissions().mode() & 0o7777 == 0o750 && mode.uid() == 1234);
+}
