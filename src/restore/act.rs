@@ -17,7 +17,7 @@ use crate::restore::{
     report::{Report, Why},
 };
 use crate::sys::{apply, dir, durable, flags, make, process, read, space, stat};
-use crate::types::{attr::Kind, path};
+use crate::types::{attr::Kind, path, role::Need};
 use rustix::fd::OwnedFd;
 use std::{
     collections::{HashMap, HashSet},
@@ -29,6 +29,7 @@ use std::{
 ///
 /// An error means that nothing more could be done at all; what could not be done for single paths is in the report.
 pub fn act(at: &Attached, plan: Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, RestoreError> {
+    at.repo().check(Need::Content)?;
     let mut plan = plan;
     look_for_room(&plan)?;
     let base = open_base(&plan)?;
