@@ -165,7 +165,7 @@ fn each_object_that_is_flipped_cut_removed_or_swapped_is_found_and_located() {
 /// Seals another text in the place of an entry, as somebody who has a key could.
 fn forge(repo: &TestRepo, name: &str, text: &str) {
     let id = Id([9; 16]);
-    let mut bytes = header::write(ObjectKind::Audit, id).to_vec();
+    let mut bytes = header::write(ObjectKind::Audit, id, repo.at.repo().keys().sealing()).to_vec();
     bytes.extend_from_slice(text.as_bytes());
     repo.at.repo().keys().object(ObjectKind::Audit, id, name).seal(0, &mut bytes, header::LEN);
     fs::write(repo.store().join(name), bytes).unwrap();

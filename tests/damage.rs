@@ -6,6 +6,7 @@
 mod common;
 
 use bygone::crypto::{
+    keys::Sealing,
     seal::ObjectKind,
     slots::{Secret, SlotKind},
 };
@@ -16,7 +17,7 @@ use bygone::restore::{
     mapping::Mapping,
     plan::{Plan, Request, Target},
 };
-use bygone::types::{ids::Id, path, time::Instant, wire::put_u64};
+use bygone::types::{ids::Id, path, role::Role, time::Instant, wire::put_u64};
 use bygone::verify::{
     check::{Options, verify},
     report::Report,
@@ -90,8 +91,15 @@ impl Subject {
         let repo = TestRepo::create();
         let other = Secret::KeyFile(zeroize::Zeroizing::new([8; 32]));
         let now = bygone::sys::clock::now();
-        open::add_slot(repo.at.repo().store(), &common::repository::secret(), &other, SlotKind::KeyFile, "two", now)
-            .unwrap();
+        open::add_slot(
+            repo.at.repo().store(),
+            &common::repository::secret(),
+            &other,
+            (SlotKind::KeyFile, Role::Admin),
+            "two",
+            now,
+        )
+        .unwrap();
         let (mut files, mut history) = (BTreeMap::new(), Vec::new());
         for round in 0..3u64 {
             for n in 0..6 {
@@ -443,7 +451,7 @@ proptest! {
         let (repo, id) = shared();
         let (keys, name) = (repo.at.repo().keys(), "journal/x/y");
         let key = keys.object(ObjectKind::Journal, *id, name);
-        let mut bytes = header::write(ObjectKind::Journal, *id).to_vec();
+        let mut bytes = header::write(ObjectKind::Journal, *id, keys.sealing()).to_vec();
         for (n, mut block) in blocks.into_iter().enumerate() {
             key.seal(n as u64, &mut block, 0);
             bytes.extend_from_slice(&(block.len() as u32).to_le_bytes());
@@ -470,7 +478,9 @@ proptest! {
 
     #[test]
     fn hostile_headers(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-        let _ = header::read(&bytes, ObjectKind::Pack);
+        for sealing in [Sealing::One, Sealing::Apart] {
+            let _ = header::read(&bytes, ObjectKind::Pack, sealing);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Repositories of released formats stay readable for ever. `tests/formats/v1` was written by the first version; what it
-//! shows is described beside it.
+//! Repositories of released formats stay readable for ever. `tests/formats/v1` was written before keys had roles, and `v1-roles`
+//! since; what they show is described beside them.
 //!
-//! `BYGONE_BLESS=1` writes the repository and its description anew (as root: it has devices and owners). That is right
-//! only while a format is not released.
+//! `BYGONE_BLESS=1` writes the latter and its description anew (as root: it has devices and owners). That is right only while a
+//! format is not released.
 
 #![allow(clippy::disallowed_methods, reason = "a test plays the part of the user")]
 
@@ -12,16 +12,25 @@ mod describe;
 mod lab;
 
 use bygone::capture::engine::Plan;
-use bygone::crypto::{paper, slots::Secret};
+use bygone::crypto::{
+    paper,
+    slots::{Secret, SlotKind},
+};
 use bygone::index::tree::Reader;
 use bygone::progress::Quiet;
-use bygone::repo::{attach::Attached, frames::Frames, open::Repository, replay};
+use bygone::repo::{
+    attach::Attached,
+    frames::Frames,
+    open::{Repository, add_slot},
+    replay,
+};
 use bygone::store::local::LocalStore;
 use bygone::sys::clock::SystemClock;
 use bygone::types::{
     ids::{Snap, SourceNum},
     op::Gap,
     path::show,
+    role::Role,
     snapshot::Tier,
     time::Instant,
 };
@@ -36,26 +45,48 @@ use std::{
     sync::Arc,
 };
 
-fn v1() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1")
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(name)
 }
 
 #[test]
 fn version_1_is_read() {
+    reads("v1", "key");
+}
+
+#[test]
+fn version_1_with_roles_is_read() {
     if std::env::var_os("BYGONE_BLESS").is_some() {
         bless();
     }
+    reads("v1-roles", "key");
+    reads("v1-roles", "reader");
+    for role in [Role::Writer, Role::Auditor] {
+        let key = std::fs::read_to_string(kept("v1-roles").join(role.word())).unwrap();
+        let store = Arc::new(LocalStore::open(&kept("v1-roles").join("repo")));
+        let repo = Repository::open(store, &Secret::from_key_file(&key).unwrap()).unwrap();
+        assert_eq!(repo.role(), role);
+        let state = tempfile::tempdir().unwrap();
+        let at = Attached::open(Arc::new(repo), state.path(), Arc::new(SystemClock)).unwrap();
+        let replayed = replay::catch_up(&at, &Quiet).unwrap();
+        assert!(replayed.problems.is_empty(), "{:?}", replayed.problems);
+    }
+}
+
+/// The repository opens with this key, and shows what is described beside it.
+fn reads(name: &str, key: &str) {
+    let from = kept(name);
     let dir = tempfile::tempdir().unwrap();
     // A reader writes nothing into a repository, but this one is not to be trusted with the only copy.
-    let copied = Command::new("cp").arg("-r").arg(v1().join("repo")).arg(dir.path()).status().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(from.join("repo")).arg(dir.path()).status().unwrap();
     assert!(copied.success());
-    let key = std::fs::read_to_string(v1().join("key")).unwrap();
+    let key = std::fs::read_to_string(from.join(key)).unwrap();
     let store = Arc::new(LocalStore::open(&dir.path().join("repo")));
     let repo = Repository::open(store, &Secret::from_key_file(&key).unwrap()).unwrap();
     let at = Attached::open(Arc::new(repo), &dir.path().join("state"), Arc::new(SystemClock)).unwrap();
     let replayed = replay::catch_up(&at, &Quiet).unwrap();
     assert!(replayed.problems.is_empty(), "{:?}", replayed.problems);
-    let want = std::fs::read_to_string(v1().join("description")).unwrap();
+    let want = std::fs::read_to_string(from.join("description")).unwrap();
     let got = description(&at);
     if let Some((want, got)) = want.lines().zip(got.lines()).find(|(want, got)| want != got) {
         panic!("the description has\n{want}\nand the repository shows\n{got}");
@@ -131,14 +162,21 @@ fn bless() {
     lab.snapshot(Tier::Differential);
     write(&lab.root, "last", b"of the fifth");
     lab.snapshot(Tier::Full);
-    let to = v1();
+    let to = kept("v1-roles");
     let _ = std::fs::remove_dir_all(&to);
     std::fs::create_dir_all(&to).unwrap();
+    let Secret::KeyFile(bytes) = &lab.secret else { panic!("the lab has a key") };
+    std::fs::write(to.join("key"), paper::key_file(bytes, lab.repo.id(), Role::Admin).as_bytes()).unwrap();
+    for role in [Role::Reader, Role::Writer, Role::Auditor] {
+        let new = Secret::generate_key().unwrap();
+        let of = (SlotKind::KeyFile, role);
+        add_slot(lab.repo.store(), &lab.secret, &new, of, role.word(), Instant(0)).unwrap();
+        let Secret::KeyFile(bytes) = &new else { panic!("it is a key") };
+        std::fs::write(to.join(role.word()), paper::key_file(bytes, lab.repo.id(), role).as_bytes()).unwrap();
+    }
     let copied = Command::new("cp").arg("-r").arg(lab.dir().join("repo")).arg(&to).status().unwrap();
     assert!(copied.success());
     std::fs::write(to.join("description"), description(&lab.rebuilt())).unwrap();
-    let Secret::KeyFile(bytes) = &lab.secret else { panic!("the lab has a key") };
-    std::fs::write(to.join("key"), paper::key_file(bytes, lab.repo.id()).as_bytes()).unwrap();
 }
 
 /// Three megabytes that compress to little.

@@ -26,6 +26,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("futures_util", &["store/s3.rs"]),
     ("getrandom", &["crypto/"]),
     ("globset", &["view/glob.rs"]),
+    ("hpke", &["crypto/content.rs"]),
     ("ignore", &["config/patterns.rs"]),
     ("indicatif", &["cli/bar.rs"]),
     ("jiff", &["types/when/"]),

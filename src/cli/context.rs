@@ -13,6 +13,7 @@ use crate::config::site::Site;
 use crate::types::{
     location::{Location, S3Url},
     path::is_name,
+    role::Need,
     when::zone::Zone,
 };
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub json: bool,
     /// Whether only what was asked for is printed.
     pub quiet: bool,
+    /// What the command needs of the key that opens the repository.
+    pub need: Need,
     /// Why the settings are not all that the file says, where a command goes on without.
     pub broken: Option<Failure>,
 }
@@ -125,8 +128,11 @@ impl Context {
             at_site(&mut config, settings);
         }
         let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
-        let (json, quiet) = (global.json, global.quiet);
-        Ok((Context { config, repository_named, places, json, quiet, broken: None }, Problems { problems, whole }))
+        let (json, quiet, need) = (global.json, global.quiet, Need::Structure);
+        Ok((
+            Context { config, repository_named, places, json, quiet, need, broken: None },
+            Problems { problems, whole },
+        ))
     }
 
     /// The zone in which times are read and shown.

@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod context;
 pub mod logging;
 pub mod man;
+pub mod needs;
 pub mod open;
 pub mod out;
 pub mod outcome;

@@ -190,6 +190,7 @@ fn repository_with(context: &Context, reads: Reads) -> Result<(Arc<Repository>, 
             _ => failure,
         }
     })?;
+    repo.check(context.need).into_failure()?;
     tracing::info!("opened the repository {} (id {})", repo.store().location(), repo.id());
     Ok((Arc::new(repo), secret))
 }

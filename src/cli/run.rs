@@ -14,6 +14,7 @@ use super::commands::{
 };
 use super::context::{Context, Missing};
 use super::logging;
+use super::needs;
 use super::outcome::{Failure, Outcome};
 use crate::sys::process;
 use crate::types::path::tame;
@@ -77,7 +78,8 @@ fn in_words(e: &clap::Error) -> Failure {
 /// Large buffers come and go in all commands that run for long.
 fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
     process::bound_heap();
-    let load = |missing| Context::load(&cli.global, missing);
+    let need = needs::of(&cli.command);
+    let load = |missing| Context::load(&cli.global, missing).map(|context| Context { need, ..context });
     let look = || Context::load_to_look(&cli.global);
     match &cli.command {
         Command::Completions(args) => completions::run(args),

@@ -16,7 +16,7 @@ use crate::crypto::keytext;
 use crate::crypto::paper;
 use crate::crypto::slots::Secret;
 use crate::sys::durable;
-use crate::types::ids::Id;
+use crate::types::{ids::Id, role::Role};
 
 /// No secret and no key file is longer, in bytes.
 const LIMIT: u64 = 64 << 10;
@@ -59,14 +59,14 @@ pub fn obtain(from: &KeyFrom, purpose: Purpose) -> Result<Secret, Failure> {
 
 /// Makes a new key and its file, with mode 0600, in a directory that is made with mode 0700 if it is not there. A file that
 /// is there is not replaced: it may be the only key of a repository.
-pub fn create_key_file(path: &Path, repository: Id) -> Result<Secret, Failure> {
+pub fn create_key_file(path: &Path, repository: Id, role: Role) -> Result<Secret, Failure> {
     let what = || format!("cannot make the key file {}", path.display());
     let secret = Secret::generate_key().explain(what)?;
     let Secret::KeyFile(bytes) = &secret else { return Err(Failure::new(what())) };
     if let Some(dir) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).explain(what)?;
     }
-    match durable::write_new(path, paper::key_file(bytes, repository).as_bytes(), 0o600) {
+    match durable::write_new(path, paper::key_file(bytes, repository, role).as_bytes(), 0o600) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             Err(Failure::new(format!("the key file {} is there already, and is not replaced", path.display()))
                 .hint("name another file, or move it away if no repository needs it"))

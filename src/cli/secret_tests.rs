@@ -18,14 +18,14 @@ fn failure(from: &KeyFrom) -> String {
 fn a_new_key_file_opens_and_is_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("below/key");
-    let Ok(Secret::KeyFile(made)) = create_key_file(&path, Id([1; 16])) else { panic!("no key") };
+    let Ok(Secret::KeyFile(made)) = create_key_file(&path, Id([1; 16]), Role::Admin) else { panic!("no key") };
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(std::fs::metadata(dir.path().join("below")).unwrap().permissions().mode() & 0o7777, 0o700);
     for from in [KeyFrom::File(path.clone()), KeyFrom::PassphraseFile(path.clone())] {
         let Ok(Secret::KeyFile(read)) = obtain(&from, Purpose::Open) else { panic!("no key") };
         assert!(*read == *made);
     }
-    let told = create_key_file(&path, Id([1; 16])).map(|_| ()).unwrap_err().to_string();
+    let told = create_key_file(&path, Id([1; 16]), Role::Admin).map(|_| ()).unwrap_err().to_string();
     assert!(told.contains("is there already"), "{told}");
 }
 

@@ -1,6 +1,9 @@
-//! Keys and ciphers: the master secret and the slots that wrap it, the text form of a key; derive, seal, open, wipe.
+//! Keys and ciphers: the master secret, what follows from it for each role, and the slots that wrap that; the text form of a key; derive, seal, open, wipe.
 //! The only room that knows the cipher.
 
+mod bundle;
+mod content;
+pub mod keys;
 pub mod keytext;
 pub mod master;
 pub mod paper;

@@ -5,27 +5,42 @@ use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 use super::keytext;
-use crate::types::ids::Id;
+use crate::types::{ids::Id, role::Role};
 
 /// Groups of the key in a row of the page.
 const ROW: usize = 7;
 
 /// The content of a key file: comments that say what it is, and the key. The caller writes it with mode 0600.
-pub fn key_file(secret: &[u8; 32], repository: Id) -> Zeroizing<String> {
+pub fn key_file(secret: &[u8; 32], repository: Id, role: Role) -> Zeroizing<String> {
     let line = keytext::encode(secret);
-    Zeroizing::new(format!(
-        "# The key of bygone repository {repository}. Whoever has it and the repository can read every file in it.\n\
-         # Without it nothing can be restored: keep a copy elsewhere, on another machine or on paper.\n\
-         {}\n",
-        *line
-    ))
+    let about = match role {
+        Role::Admin => {
+            "Whoever has it and the repository can read every file in it.\n\
+                        # Without it nothing can be restored: keep a copy elsewhere, on another machine or on paper."
+        }
+        Role::Reader => "Its role is reader.\n# Whoever has it and the repository can read every file in it.",
+        Role::Writer => {
+            "Its role is writer.\n\
+                         # It captures, and can't read the content of any file: restoring takes a key with the role reader or admin."
+        }
+        Role::Auditor => "Its role is auditor.\n# It checks the repository, and can't read the content of any file.",
+    };
+    Zeroizing::new(format!("# The key of bygone repository {repository}. {about}\n{}\n", *line))
 }
 
 /// A page of plain text with the key in two rows of seven groups. `date` is shown as it is. The page, saved as a file, is
 /// a key file too.
-pub fn page(secret: &[u8; 32], repository: Id, date: &str) -> Zeroizing<String> {
+pub fn page(secret: &[u8; 32], repository: Id, role: Role, date: &str) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::with_capacity(2048));
-    let _ = write!(out, "{HEAD}\n    repository   {repository}\n    date         {date}\n\n    {}", keytext::PREFIX);
+    let what = match role {
+        Role::Admin | Role::Reader => READS,
+        Role::Writer | Role::Auditor => READS_NOT,
+    };
+    let _ = write!(out, "{HEAD}\n{what}\n    repository   {repository}\n    date         {date}\n");
+    if role != Role::Admin {
+        let _ = writeln!(out, "    role         {role}");
+    }
+    let _ = write!(out, "\n    {}", keytext::PREFIX);
     let line = keytext::encode(secret);
     for (n, group) in line[keytext::PREFIX.len() + 1..].split('-').enumerate() {
         out.push_str(if n % ROW == 0 { "\n    " } else { "-" });
@@ -37,9 +52,16 @@ pub fn page(secret: &[u8; 32], repository: Id, date: &str) -> Zeroizing<String> 
 
 const HEAD: &str = "\
 A KEY FOR A BYGONE REPOSITORY
+";
 
+const READS: &str = "\
 Whoever has this page and the repository can read every file in it. Keep it where
 you keep what is valuable, and not beside the repository.
+";
+
+const READS_NOT: &str = "\
+Whoever has this page and the repository sees the names of the files in it, and
+can't read their content. Keep it where you keep what is valuable.
 ";
 
 const TAIL: &str = "
@@ -67,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_key_file_reads_back() {
-        let text = key_file(&[7; 32], Id([1; 16]));
+        let text = key_file(&[7; 32], Id([1; 16]), Role::Admin);
         assert!(text.lines().take(2).all(|l| l.starts_with('#')));
         assert!(text.contains(&Id([1; 16]).to_string()));
         assert_eq!(*keytext::decode(&text).unwrap(), [7; 32]);
@@ -75,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_page_reads_back_and_fits_the_paper() {
-        let text = page(&[9; 32], Id([2; 16]), "2026-11-23");
+        let text = page(&[9; 32], Id([2; 16]), Role::Writer, "2026-11-23");
         assert!(text.contains("2026-11-23") && text.contains(&Id([2; 16]).to_string()));
         assert!(text.lines().all(|l| l.len() <= 84));
         assert_eq!(*keytext::decode(&text).unwrap(), [9; 32]);

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::random::RandomError;
-use crate::types::ids::Id;
+use crate::types::{
+    ids::Id,
+    role::{Denied, Role},
+};
 
 /// The longest label, in bytes.
 pub(super) const LABEL_MAX: usize = 200;
@@ -66,7 +69,7 @@ pub enum SlotError {
         why: String,
     },
     /// A slot of a later format.
-    #[error("the key slot has format {format}, and this bygone knows format 1 only: use a newer bygone")]
+    #[error("the key slot has format {format}, and this bygone knows the formats 1 and 2: use a newer bygone")]
     Newer {
         /// The format it has.
         format: i64,
@@ -105,6 +108,15 @@ pub enum SlotError {
     /// No memory for Argon2.
     #[error("cannot stretch the passphrase: there is no memory for {0}; free some and try again")]
     Memory(Cost),
+    /// The role can't be had in this repository.
+    #[error(
+        "no key of this repository can have the role {0}: it was made before keys had roles, and one key opens everything in it. \
+         `bygone init` makes a new repository, whose keys have them"
+    )]
+    NoRole(Role),
+    /// The key that was to make the slot has no right to.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),

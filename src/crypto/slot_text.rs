@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::slot_error::{Cost, LABEL_MAX, SlotError, SlotKind};
 use super::stretch;
-use crate::types::ids::Id;
+use crate::types::{ids::Id, role::Role};
 
 /// No slot is longer: a label of control characters takes six bytes a character.
 const BYTES_MAX: usize = 4096;
@@ -21,19 +21,40 @@ pub(super) struct Slot {
     /// Present for a passphrase and for nothing else.
     pub(super) cost: Option<Cost>,
     pub(super) salt: [u8; 32],
-    pub(super) nonce: [u8; 12],
-    /// The encrypted master secret and its tag, 48 bytes.
-    pub(super) wrapped: Vec<u8>,
+    pub(super) wrap: Wrap,
+}
+
+/// What a slot wraps, and how.
+pub(super) enum Wrap {
+    /// Format 1: the master secret, encrypted, and its tag, 48 bytes.
+    Master { nonce: [u8; 12], wrapped: Vec<u8> },
+    /// Format 2: the keys of a role, sealed to the public key of the slot.
+    Keys {
+        role: Role,
+        /// The slot's public key; the private one follows from what opens it.
+        public: [u8; 32],
+        /// The secret that the slot shares with whoever has the role admin, sealed for him.
+        binding: Vec<u8>,
+        wrapped: Vec<u8>,
+    },
 }
 
 impl Slot {
     /// Everything that the wrapping authenticates and does not encrypt. The salt is bound by the key.
     pub(super) fn associated(&self, repository: Id) -> Vec<u8> {
         let cost = self.cost.unwrap_or(Cost { memory_kib: 0, passes: 0, lanes: 0 });
-        let mut out = b"bygone 1 slot".to_vec();
+        let of = match &self.wrap {
+            Wrap::Master { .. } => b"bygone 1 slot",
+            Wrap::Keys { .. } => b"bygone 2 slot",
+        };
+        let mut out = of.to_vec();
         out.extend(repository.0);
         out.extend(self.id.0);
         out.push(kind_number(self.kind));
+        if let Wrap::Keys { role, public, .. } = &self.wrap {
+            out.push(role.number());
+            out.extend(public);
+        }
         for n in [cost.memory_kib, cost.passes, cost.lanes] {
             out.extend(n.to_le_bytes());
         }
@@ -58,6 +79,8 @@ struct Fields {
     format: i64,
     id: String,
     kind: SlotKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
     label: String,
     created: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +90,12 @@ struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     argon2_lanes: Option<u32>,
     salt: String,
-    nonce: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<String>,
     wrapped: String,
 }
 
@@ -79,18 +107,28 @@ struct Probe {
 
 /// The bytes of a slot.
 pub(super) fn write(slot: &Slot) -> Vec<u8> {
+    let base64 = |bytes: &[u8]| BASE64.encode(bytes);
+    let (format, role, nonce, public, binding, wrapped) = match &slot.wrap {
+        Wrap::Master { nonce, wrapped } => (1, None, Some(base64(nonce)), None, None, wrapped),
+        Wrap::Keys { role, public, binding, wrapped } => {
+            (2, Some(*role), None, Some(base64(public)), Some(base64(binding)), wrapped)
+        }
+    };
     let fields = Fields {
-        format: 1,
+        format,
         id: slot.id.to_string(),
         kind: slot.kind,
+        role,
         label: slot.label.clone(),
         created: slot.created_s,
         argon2_memory_kib: slot.cost.map(|c| c.memory_kib),
         argon2_passes: slot.cost.map(|c| c.passes),
         argon2_lanes: slot.cost.map(|c| c.lanes),
-        salt: BASE64.encode(&slot.salt),
-        nonce: BASE64.encode(&slot.nonce),
-        wrapped: BASE64.encode(&slot.wrapped),
+        salt: base64(&slot.salt),
+        nonce,
+        public,
+        binding,
+        wrapped: base64(wrapped),
     };
     let body = toml::to_string(&fields).expect("a flat table of strings and numbers can always be written");
     let check = check_of(&body);
@@ -105,7 +143,7 @@ fn check_of(body: &str) -> String {
 pub(super) fn read(bytes: &[u8]) -> Result<Slot, SlotError> {
     let body = checked(bytes)?;
     let probe: Probe = toml::from_str(body).map_err(|e| damaged(e.message()))?;
-    if probe.format != 1 {
+    if !matches!(probe.format, 1 | 2) {
         return Err(SlotError::Newer { format: probe.format });
     }
     let fields: Fields = toml::from_str(body).map_err(|e| damaged(e.message()))?;
@@ -116,12 +154,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Slot, SlotError> {
         id: Id::parse(&fields.id).ok_or_else(|| damaged("id"))?,
         cost: cost(&fields)?,
         salt: fixed(&fields.salt, "salt")?,
-        nonce: fixed(&fields.nonce, "nonce")?,
-        wrapped: fixed::<48>(&fields.wrapped, "wrapped")?.to_vec(),
+        wrap: wrap(&fields)?,
         kind: fields.kind,
         label: fields.label,
         created_s: fields.created,
     })
+}
+
+/// What it wraps: a format has its own fields and no others.
+fn wrap(fields: &Fields) -> Result<Wrap, SlotError> {
+    let wrapped = &fields.wrapped;
+    match (fields.format, fields.role, &fields.nonce, &fields.public, &fields.binding) {
+        (1, None, Some(nonce), None, None) => {
+            Ok(Wrap::Master { nonce: fixed(nonce, "nonce")?, wrapped: fixed::<48>(wrapped, "wrapped")?.to_vec() })
+        }
+        (2, Some(role), None, Some(public), Some(binding)) => Ok(Wrap::Keys {
+            role,
+            public: fixed(public, "public")?,
+            binding: fixed::<48>(binding, "binding")?.to_vec(),
+            wrapped: BASE64.decode(wrapped.as_bytes()).map_err(|e| damaged(&format!("wrapped: {e}")))?,
+        }),
+        _ => Err(damaged("its fields do not fit its format")),
+    }
 }
 
 /// The text before the check line, if the check fits.

@@ -1,8 +1,12 @@
-//! Key slots: the master secret, wrapped by a passphrase or a key, as the text of an object `keys/<id>`.
+//! Key slots: the keys of a role, wrapped for a passphrase or a key, as the text of an object `keys/<id>`.
 //!
 //! A slot is TOML. Its last line is `check = "<16 digits>"`, the first eight bytes of the BLAKE3 hash of all bytes before
-//! that line, in this format and in every later one: it tells damage from a wrong key, and protects nothing. What protects
-//! is AES-256-GCM over the master secret, with every other field of the slot and the repository's id as associated data.
+//! that line, in this format and in every later one: it tells damage from a wrong key, and protects nothing.
+//!
+//! In format 2 what opens a slot gives a key pair and a shared secret. The keys are sealed to the public key with that secret
+//! ([`super::content`]); the public key stands in the slot, and the secret too, sealed for whoever has the role admin. So he can tell
+//! slots that an admin has made from others, and could wrap other keys in them without what opens them. All fields and the repository's id are
+//! authenticated. In format 1, of repositories from before roles, AES-256-GCM encrypts the master secret.
 
 use aes_gcm::{
     Aes256Gcm,
@@ -10,13 +14,20 @@ use aes_gcm::{
 };
 use zeroize::Zeroizing;
 
+use super::content;
+use super::keys::{Keys, Sealing};
 use super::keytext::{self, KeyTextError};
 use super::master::Master;
 use super::random::{self, RandomError};
+use super::seal::TAG_LEN;
 use super::slot_error::LABEL_MAX;
-use super::slot_text::{self, Slot};
+use super::slot_text::{self, Slot, Wrap};
 use super::stretch;
-use crate::types::{ids::Id, time::Instant};
+use crate::types::{
+    ids::Id,
+    role::{Denied, Need, Role},
+    time::Instant,
+};
 
 pub use super::slot_error::{Cost, SlotError, SlotKind};
 
@@ -56,6 +67,8 @@ pub struct SlotInfo {
     pub id: Id,
     /// What opens it.
     pub kind: SlotKind,
+    /// What its holder may do.
+    pub role: Role,
     /// What its maker called it: any text, show it with care.
     pub label: String,
     /// When it was made, to the second.
@@ -64,27 +77,28 @@ pub struct SlotInfo {
     pub cost: Option<Cost>,
 }
 
-/// Wraps `master` for `secret` in a new slot: its id and the bytes to store as `keys/<id>`. A passphrase is stretched with
-/// [`Cost::DEFAULT`], which takes 64 MiB and some tenths of a second.
+/// Wraps the keys that `role` has in a new slot for `secret`: its id and the bytes to store as `keys/<id>`. `keys` are those of the role
+/// admin. A passphrase is stretched with [`Cost::DEFAULT`], which takes 64 MiB and some tenths of a second.
 pub fn seal_slot(
-    master: &Master,
+    (keys, role): (&Keys, Role),
     secret: &Secret,
     kind: SlotKind,
     label: &str,
     repo_id: Id,
     now: Instant,
 ) -> Result<(Id, Vec<u8>), SlotError> {
-    seal_with(master, secret, (kind, Cost::DEFAULT), label, repo_id, now)
+    seal_with((keys, role), secret, (kind, Cost::DEFAULT), label, repo_id, now)
 }
 
 fn seal_with(
-    master: &Master,
+    (keys, role): (&Keys, Role),
     secret: &Secret,
     (kind, cost): (SlotKind, Cost),
     label: &str,
     repo_id: Id,
     now: Instant,
 ) -> Result<(Id, Vec<u8>), SlotError> {
+    let master = keys.master.as_ref().ok_or(Denied { role: keys.role, need: Need::Keys })?;
     let id = random::id()?;
     if label.len() > LABEL_MAX {
         return Err(SlotError::Label(label.len()));
@@ -101,50 +115,133 @@ fn seal_with(
         created_s: now.0.div_euclid(1_000_000_000),
         cost: (kind == SlotKind::Passphrase).then_some(cost),
         salt: random::bytes()?,
-        nonce: random::bytes()?,
-        wrapped: Vec::new(),
+        wrap: Wrap::Master { nonce: random::bytes()?, wrapped: Vec::new() },
     };
-    let mut buffer = Zeroizing::new(master.expose().to_vec());
-    cipher(&slot, secret)?
-        .encrypt_in_place((&slot.nonce).into(), &slot.associated(repo_id), &mut *buffer)
-        .map_err(|_| SlotError::Damaged { why: "the cipher refused 32 bytes".into() })?;
-    slot.wrapped = buffer.to_vec();
+    let stretched = stretched(&slot, secret)?;
+    // Where all is sealed by one key, the master secret is wrapped as it ever was: programs from before roles open it too.
+    match keys.sealing() {
+        Sealing::One if role == Role::Admin => wrap_master(&mut slot, master, &stretched, repo_id)?,
+        _ => {
+            let (_, public) = content::pair(&derived(PAIR, &stretched));
+            let new = Wrapping { role, public, shared: derived(SHARED, &stretched) };
+            wrap_keys(&mut slot, keys, master, &new, repo_id)?;
+        }
+    }
     Ok((id, slot_text::write(&slot)))
 }
 
-/// Opens a slot's bytes. [`SlotError::WrongKind`] costs nothing; anything else, for a passphrase, the slot's [`Cost`].
-/// Whatever the bytes are, memory stays below [`Cost::CEILING`].
-pub fn open_slot(bytes: &[u8], secret: &Secret, repo_id: Id) -> Result<Master, SlotError> {
+/// What the private key of a slot is derived with, and the secret that it shares with the role admin.
+const PAIR: &str = "bygone 2 slot key pair";
+const SHARED: &str = "bygone 2 slot shared secret";
+const BINDING: &str = "bygone 2 slot bindings";
+
+/// What is wrapped in format 2, and for whom.
+struct Wrapping {
+    role: Role,
+    public: [u8; 32],
+    shared: Zeroizing<[u8; 32]>,
+}
+
+fn wrap_master(slot: &mut Slot, master: &Master, stretched: &[u8; 32], repo_id: Id) -> Result<(), SlotError> {
+    let nonce = random::bytes()?;
+    let mut buffer = Zeroizing::new(master.expose().to_vec());
+    Aes256Gcm::new(stretched.into())
+        .encrypt_in_place((&nonce).into(), &slot.associated(repo_id), &mut *buffer)
+        .map_err(|_| refused())?;
+    slot.wrap = Wrap::Master { nonce, wrapped: buffer.to_vec() };
+    Ok(())
+}
+
+fn wrap_keys(slot: &mut Slot, keys: &Keys, master: &Master, new: &Wrapping, repo_id: Id) -> Result<(), SlotError> {
+    let bundle = keys.bundle(new.role).ok_or(SlotError::NoRole(new.role))?;
+    let (role, public) = (new.role, new.public);
+    slot.wrap = Wrap::Keys { role, public, binding: Vec::new(), wrapped: Vec::new() };
+    let associated = slot.associated(repo_id);
+    // With room for the tag: it is not moved, and no copy stays behind.
+    let mut binding = Vec::with_capacity(new.shared.len() + TAG_LEN);
+    binding.extend_from_slice(&*new.shared);
+    bindings(master, slot.id).encrypt_in_place(&NO_NONCE.into(), &associated, &mut binding).map_err(|_| refused())?;
+    let wrapped = content::seal(&public, &new.shared, &associated, &bundle).map_err(|_| refused())?;
+    slot.wrap = Wrap::Keys { role, public, binding, wrapped };
+    Ok(())
+}
+
+/// A key of bindings is that of one slot, and seals once.
+const NO_NONCE: [u8; 12] = [0; 12];
+
+/// What seals the binding of a slot: only the role admin has it.
+fn bindings(master: &Master, slot: Id) -> Aes256Gcm {
+    let of = Zeroizing::new(master.derive(BINDING));
+    let key = Zeroizing::new(*blake3::keyed_hash(&of, &slot.0).as_bytes());
+    Aes256Gcm::new((&*key).into())
+}
+
+fn derived(context: &str, stretched: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake3::derive_key(context, stretched))
+}
+
+fn refused() -> SlotError {
+    SlotError::Damaged { why: "the cipher refused its keys".into() }
+}
+
+/// Opens a slot's bytes, of a repository whose objects are sealed so. [`SlotError::WrongKind`] costs nothing;
+/// anything else, for a passphrase, the slot's [`Cost`]. Whatever the bytes are, memory stays below [`Cost::CEILING`].
+pub fn open_slot(bytes: &[u8], secret: &Secret, repo_id: Id, sealing: Sealing) -> Result<Keys, SlotError> {
     let slot = slot_text::read(bytes)?;
     if !secret.opens(slot.kind) {
         return Err(SlotError::WrongKind { id: slot.id, kind: slot.kind, label: slot.label });
     }
-    let cipher = cipher(&slot, secret)?;
+    let stretched = stretched(&slot, secret)?;
     let associated = slot.associated(repo_id);
-    let mut buffer = Zeroizing::new(slot.wrapped);
-    let opened = cipher.decrypt_in_place((&slot.nonce).into(), &associated, &mut *buffer).ok();
-    match opened.and_then(|()| <[u8; 32]>::try_from(&buffer[..]).ok()) {
-        Some(bytes) => Ok(Master::from_bytes(bytes)),
-        None => Err(SlotError::WrongKey { id: slot.id, kind: slot.kind, label: slot.label }),
-    }
+    let opened = match &slot.wrap {
+        Wrap::Master { nonce, wrapped } if sealing == Sealing::One => {
+            let mut buffer = Zeroizing::new(wrapped.clone());
+            let opened = Aes256Gcm::new((&*stretched).into()).decrypt_in_place(nonce.into(), &associated, &mut *buffer);
+            let master = opened.ok().and_then(|()| <[u8; 32]>::try_from(&buffer[..]).ok());
+            master.map(|master| Keys::derive(Master::from_bytes(master), sealing))
+        }
+        Wrap::Master { .. } => {
+            return Err(SlotError::Damaged { why: "it is of a repository from before roles".into() });
+        }
+        Wrap::Keys { role, public, wrapped, .. } => {
+            let (private, own) = content::pair(&derived(PAIR, &stretched));
+            let bundle = content::open(&private, &derived(SHARED, &stretched), &associated, wrapped);
+            let bundle = bundle.ok().filter(|_| own == *public);
+            bundle.and_then(|bundle| Keys::of_bundle(&bundle, *role, sealing))
+        }
+    };
+    opened.ok_or(SlotError::WrongKey { id: slot.id, kind: slot.kind, label: slot.label })
 }
 
 /// What a slot says about itself.
 pub fn describe_slot(bytes: &[u8]) -> Result<SlotInfo, SlotError> {
     let slot = slot_text::read(bytes)?;
     let created = Instant(slot.created_s.saturating_mul(1_000_000_000));
-    Ok(SlotInfo { id: slot.id, kind: slot.kind, label: slot.label, created, cost: slot.cost })
+    let role = match slot.wrap {
+        Wrap::Master { .. } => Role::Admin,
+        Wrap::Keys { role, .. } => role,
+    };
+    Ok(SlotInfo { id: slot.id, kind: slot.kind, role, label: slot.label, created, cost: slot.cost })
 }
 
-fn cipher(slot: &Slot, secret: &Secret) -> Result<Aes256Gcm, SlotError> {
-    let key = match (secret, slot.cost) {
-        (Secret::Passphrase(text), Some(cost)) => stretch::passphrase(text, &slot.salt, cost)?,
-        (Secret::KeyFile(secret), _) => stretch::key(secret, &slot.salt),
+/// Whether an admin has made this slot as it is; `None` where these keys can't tell: they are no admin's, or it has no binding.
+pub fn is_genuine(bytes: &[u8], keys: &Keys, repo_id: Id) -> Result<Option<bool>, SlotError> {
+    let slot = slot_text::read(bytes)?;
+    let (Some(master), Wrap::Keys { binding, .. }) = (&keys.master, &slot.wrap) else { return Ok(None) };
+    let mut binding = Zeroizing::new(binding.clone());
+    let opened = bindings(master, slot.id).decrypt_in_place(&NO_NONCE.into(), &slot.associated(repo_id), &mut *binding);
+    Ok(Some(opened.is_ok()))
+}
+
+/// What the keys that open a slot are derived from.
+fn stretched(slot: &Slot, secret: &Secret) -> Result<Zeroizing<[u8; 32]>, SlotError> {
+    match (secret, slot.cost) {
+        (Secret::Passphrase(text), Some(cost)) => stretch::passphrase(text, &slot.salt, cost),
+        (Secret::KeyFile(secret), _) => Ok(stretch::key(secret, &slot.salt)),
         (Secret::Passphrase(_), None) => {
-            return Err(SlotError::WrongKind { id: slot.id, kind: slot.kind, label: slot.label.clone() });
+            Err(SlotError::WrongKind { id: slot.id, kind: slot.kind, label: slot.label.clone() })
         }
-    };
-    Ok(Aes256Gcm::new((&*key).into()))
+    }
 }
 
 #[cfg(test)]

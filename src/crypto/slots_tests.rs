@@ -13,8 +13,30 @@ fn phrase(text: &str) -> Secret {
     Secret::Passphrase(Zeroizing::new(text.to_owned()))
 }
 
-fn passphrase_slot(master: &Master) -> Vec<u8> {
-    seal_with(master, &phrase("open sesame"), (SlotKind::Passphrase, CHEAP), "mine", REPO, NOW).unwrap().1
+fn keys(sealing: Sealing) -> Keys {
+    Keys::derive(Master::generate().unwrap(), sealing)
+}
+
+fn slot_of(keys: &Keys, role: Role) -> Vec<u8> {
+    seal_with((keys, role), &phrase("open sesame"), (SlotKind::Passphrase, CHEAP), "mine", REPO, NOW).unwrap().1
+}
+
+fn passphrase_slot() -> Vec<u8> {
+    slot_of(&keys(Sealing::One), Role::Admin)
+}
+
+fn role_slot() -> Vec<u8> {
+    slot_of(&keys(Sealing::Apart), Role::Writer)
+}
+
+fn open(bytes: &[u8], secret: &Secret, repo: Id) -> Result<Keys, SlotError> {
+    let sealing = if bytes.starts_with(b"format = 1") { Sealing::One } else { Sealing::Apart };
+    open_slot(bytes, secret, repo, sealing)
+}
+
+/// Whether both are keys of the same secret.
+fn same(a: &Keys, b: &Keys) -> bool {
+    a.authenticate(b"x") == b.authenticate(b"x") && a.chunk_hash(b"x").ok() == b.chunk_hash(b"x").ok()
 }
 
 /// The slot with `from` replaced by `to`, and the check made to fit again: what an attacker would store.
@@ -35,36 +57,88 @@ fn field(slot: &[u8], name: &str) -> String {
 
 #[test]
 fn every_kind_opens_again() {
-    let master = Master::generate().unwrap();
     let key = Secret::generate_key().unwrap();
-    for (secret, kind) in
-        [(&phrase("open sesame"), SlotKind::Passphrase), (&key, SlotKind::KeyFile), (&key, SlotKind::Paper)]
-    {
-        let (id, bytes) = seal_slot(&master, secret, kind, "a \"label\"\n", REPO, NOW).unwrap();
-        assert_eq!(open_slot(&bytes, secret, REPO).unwrap().expose(), master.expose());
-        let info = describe_slot(&bytes).unwrap();
-        let cost = (kind == SlotKind::Passphrase).then_some(Cost::DEFAULT);
-        assert_eq!(info, SlotInfo { id, kind, label: "a \"label\"\n".into(), created: NOW, cost });
+    for sealing in [Sealing::One, Sealing::Apart] {
+        let keys = keys(sealing);
+        for (secret, kind) in
+            [(&phrase("open sesame"), SlotKind::Passphrase), (&key, SlotKind::KeyFile), (&key, SlotKind::Paper)]
+        {
+            let (id, bytes) = seal_slot((&keys, Role::Admin), secret, kind, "a \"label\"\n", REPO, NOW).unwrap();
+            let opened = open(&bytes, secret, REPO).unwrap();
+            assert!(same(&opened, &keys) && opened.role() == Role::Admin && opened.sealing() == sealing);
+            let cost = (kind == SlotKind::Passphrase).then_some(Cost::DEFAULT);
+            let label = "a \"label\"\n".into();
+            let info = SlotInfo { id, kind, role: Role::Admin, label, created: NOW, cost };
+            assert_eq!(describe_slot(&bytes).unwrap(), info);
+        }
     }
 }
 
 #[test]
+fn a_slot_gives_its_role_and_no_more() {
+    let (old, keys, secret) = (keys(Sealing::One), keys(Sealing::Apart), phrase("open sesame"));
+    for role in Role::ALL {
+        let bytes = slot_of(&keys, role);
+        let opened = open(&bytes, &secret, REPO).unwrap();
+        assert_eq!((opened.role(), describe_slot(&bytes).unwrap().role), (role, role));
+        // Whoever is no admin makes no slots.
+        let more = seal_with((&opened, role), &secret, (SlotKind::Passphrase, CHEAP), "", REPO, NOW).map(|_| ());
+        match role {
+            Role::Admin => assert!(more.is_ok()),
+            _ => assert!(matches!(more, Err(SlotError::Denied(_)))),
+        }
+        // A slot that says another role does not open.
+        for other in Role::ALL.into_iter().filter(|other| *other != role) {
+            let claims = forged(&bytes, &format!("role = \"{role}\""), &format!("role = \"{other}\""));
+            assert!(matches!(open(&claims, &secret, REPO), Err(SlotError::WrongKey { .. })), "{role} {other}");
+        }
+    }
+    for role in [Role::Writer, Role::Auditor] {
+        let made = seal_with((&old, role), &secret, (SlotKind::Passphrase, CHEAP), "", REPO, NOW).map(|_| ());
+        assert!(matches!(made, Err(SlotError::NoRole(r)) if r == role));
+    }
+    let reader = open_slot(&slot_of(&old, Role::Reader), &secret, REPO, Sealing::One).unwrap();
+    assert!(same(&reader, &old) && reader.role() == Role::Reader);
+}
+
+#[test]
+fn an_admin_tells_slots_that_none_has_made() {
+    let (keys, others, old) = (keys(Sealing::Apart), keys(Sealing::Apart), keys(Sealing::One));
+    let genuine = |bytes: &[u8], keys: &Keys| is_genuine(bytes, keys, REPO).unwrap();
+    for role in Role::ALL {
+        let bytes = slot_of(&keys, role);
+        assert_eq!(genuine(&bytes, &keys), Some(true));
+        let opened = open(&bytes, &phrase("open sesame"), REPO).unwrap();
+        assert_eq!(genuine(&bytes, &opened), (role == Role::Admin).then_some(true));
+        assert_eq!(genuine(&forged(&bytes, "mine", "thine"), &keys), Some(false));
+        assert_eq!(genuine(&slot_of(&others, role), &keys), Some(false));
+    }
+    assert_eq!(genuine(&slot_of(&old, Role::Admin), &old), None);
+}
+
+#[test]
 fn wrong_secrets_are_told_apart() {
-    let master = Master::generate().unwrap();
-    let slot = passphrase_slot(&master);
-    assert!(matches!(open_slot(&slot, &phrase("open sesame "), REPO), Err(SlotError::WrongKey { .. })));
-    assert!(matches!(open_slot(&slot, &phrase("open sesame"), Id([4; 16])), Err(SlotError::WrongKey { .. })));
-    let key = Secret::generate_key().unwrap();
-    assert!(matches!(open_slot(&slot, &key, REPO), Err(SlotError::WrongKind { .. })));
-    let (_, other) = seal_slot(&master, &key, SlotKind::KeyFile, "", REPO, NOW).unwrap();
-    assert!(matches!(open_slot(&other, &Secret::generate_key().unwrap(), REPO), Err(SlotError::WrongKey { .. })));
-    assert!(matches!(open_slot(&other, &phrase("open sesame"), REPO), Err(SlotError::WrongKind { .. })));
+    for slot in [passphrase_slot(), role_slot()] {
+        assert!(matches!(open(&slot, &phrase("open sesame "), REPO), Err(SlotError::WrongKey { .. })));
+        assert!(matches!(open(&slot, &phrase("open sesame"), Id([4; 16])), Err(SlotError::WrongKey { .. })));
+        let key = Secret::generate_key().unwrap();
+        assert!(matches!(open(&slot, &key, REPO), Err(SlotError::WrongKind { .. })));
+    }
+    for sealing in [Sealing::One, Sealing::Apart] {
+        let key = Secret::generate_key().unwrap();
+        let of = (&keys(sealing), Role::Admin);
+        let (_, other) = seal_slot(of, &key, SlotKind::KeyFile, "", REPO, NOW).unwrap();
+        assert!(matches!(open(&other, &Secret::generate_key().unwrap(), REPO), Err(SlotError::WrongKey { .. })));
+        assert!(matches!(open(&other, &phrase("open sesame"), REPO), Err(SlotError::WrongKind { .. })));
+    }
 }
 
 #[test]
 fn what_cannot_be_sealed_is_refused() {
-    let master = Master::generate().unwrap();
-    let seal = |secret: &Secret, kind, label: &str| seal_slot(&master, secret, kind, label, REPO, NOW).map(|_| ());
+    let keys = keys(Sealing::Apart);
+    let seal = |secret: &Secret, kind, label: &str| {
+        seal_slot((&keys, Role::Admin), secret, kind, label, REPO, NOW).map(|_| ())
+    };
     assert!(matches!(seal(&phrase(""), SlotKind::Passphrase, ""), Err(SlotError::Empty)));
     assert!(matches!(seal(&phrase("x"), SlotKind::KeyFile, ""), Err(SlotError::WrongKind { .. })));
     assert!(matches!(seal(&phrase("x"), SlotKind::Passphrase, &"x".repeat(201)), Err(SlotError::Label(201))));
@@ -72,51 +146,56 @@ fn what_cannot_be_sealed_is_refused() {
 
 #[test]
 fn every_flipped_bit_is_damage() {
-    let master = Master::generate().unwrap();
-    let slot = passphrase_slot(&master);
-    for at in 0..slot.len() {
-        for bit in 0..8 {
-            let mut bytes = slot.clone();
-            bytes[at] ^= 1 << bit;
-            let error = open_slot(&bytes, &phrase("open sesame"), REPO).map(|_| ()).unwrap_err();
-            assert!(matches!(error, SlotError::Damaged { .. }), "byte {at} bit {bit}: {error}");
+    for slot in [passphrase_slot(), role_slot()] {
+        for at in 0..slot.len() {
+            for bit in 0..8 {
+                let mut bytes = slot.clone();
+                bytes[at] ^= 1 << bit;
+                let error = open(&bytes, &phrase("open sesame"), REPO).map(|_| ()).unwrap_err();
+                assert!(matches!(error, SlotError::Damaged { .. }), "byte {at} bit {bit}: {error}");
+            }
+            assert!(matches!(describe_slot(&slot[..at]), Err(SlotError::Damaged { .. })), "cut at {at}");
         }
-        assert!(matches!(describe_slot(&slot[..at]), Err(SlotError::Damaged { .. })), "cut at {at}");
     }
 }
 
 #[test]
 fn every_field_is_bound() {
-    let master = Master::generate().unwrap();
-    let slot = passphrase_slot(&master);
-    let id = field(&slot, "id");
-    let other_id = Id([5; 16]).to_string();
-    for (from, to) in [
-        ("mine", "thine"),
-        (id.as_str(), other_id.as_str()),
-        ("argon2-memory-kib = 8", "argon2-memory-kib = 16"),
-        ("argon2-passes = 1", "argon2-passes = 2"),
-        ("created = 1795440000", "created = 1795440001"),
-    ] {
-        let error = open_slot(&forged(&slot, from, to), &phrase("open sesame"), REPO).map(|_| ()).unwrap_err();
-        assert!(matches!(error, SlotError::WrongKey { .. }), "{from}: {error}");
-    }
-    for name in ["salt", "nonce", "wrapped"] {
-        let value = field(&slot, name);
-        let first = if value.starts_with('A') { "B" } else { "A" };
-        let bytes = forged(&slot, &value, &format!("{first}{}", &value[1..]));
-        let error = open_slot(&bytes, &phrase("open sesame"), REPO).map(|_| ()).unwrap_err();
-        assert!(matches!(error, SlotError::WrongKey { .. }), "{name}: {error}");
+    for (slot, fields) in
+        [(passphrase_slot(), &["salt", "nonce", "wrapped"]), (role_slot(), &["salt", "public", "wrapped"])]
+    {
+        let id = field(&slot, "id");
+        let other_id = Id([5; 16]).to_string();
+        let forgeries = [
+            ("mine", "thine"),
+            (id.as_str(), other_id.as_str()),
+            ("argon2-memory-kib = 8", "argon2-memory-kib = 16"),
+            ("argon2-passes = 1", "argon2-passes = 2"),
+            ("created = 1795440000", "created = 1795440001"),
+        ];
+        for (from, to) in forgeries {
+            let error = open(&forged(&slot, from, to), &phrase("open sesame"), REPO).map(|_| ()).unwrap_err();
+            assert!(matches!(error, SlotError::WrongKey { .. }), "{from}: {error}");
+        }
+        for name in fields {
+            let value = field(&slot, name);
+            let first = if value.starts_with('A') { "B" } else { "A" };
+            let bytes = forged(&slot, &value, &format!("{first}{}", &value[1..]));
+            let error = open(&bytes, &phrase("open sesame"), REPO).map(|_| ()).unwrap_err();
+            assert!(matches!(error, SlotError::WrongKey { .. }), "{name}: {error}");
+        }
     }
     let key = Secret::generate_key().unwrap();
-    let (_, bytes) = seal_slot(&master, &key, SlotKind::KeyFile, "", REPO, NOW).unwrap();
-    let paper = forged(&bytes, "kind = \"keyfile\"", "kind = \"paper\"");
-    assert!(matches!(open_slot(&paper, &key, REPO), Err(SlotError::WrongKey { .. })));
+    for sealing in [Sealing::One, Sealing::Apart] {
+        let (_, bytes) = seal_slot((&keys(sealing), Role::Admin), &key, SlotKind::KeyFile, "", REPO, NOW).unwrap();
+        let paper = forged(&bytes, "kind = \"keyfile\"", "kind = \"paper\"");
+        assert!(matches!(open(&paper, &key, REPO), Err(SlotError::WrongKey { .. })));
+    }
 }
 
 #[test]
 fn costs_above_the_ceiling_are_refused_before_they_are_paid() {
-    let slot = passphrase_slot(&Master::generate().unwrap());
+    let slot = passphrase_slot();
     for (from, to) in [
         ("argon2-memory-kib = 8", "argon2-memory-kib = 1048577"),
         ("argon2-passes = 1", "argon2-passes = 21"),
@@ -132,9 +211,12 @@ fn costs_above_the_ceiling_are_refused_before_they_are_paid() {
 
 #[test]
 fn a_later_format_is_named() {
-    let slot = passphrase_slot(&Master::generate().unwrap());
-    let later = forged(&slot, "format = 1", "format = 2\nnew = true");
-    assert!(matches!(describe_slot(&later), Err(SlotError::Newer { format: 2 })));
+    let slot = passphrase_slot();
+    let later = forged(&slot, "format = 1", "format = 3\nnew = true");
+    assert!(matches!(describe_slot(&later), Err(SlotError::Newer { format: 3 })));
+    // Fields of one format are damage in the other.
+    assert!(matches!(describe_slot(&forged(&slot, "format = 1", "format = 2")), Err(SlotError::Damaged { .. })));
+    assert!(matches!(describe_slot(&forged(&role_slot(), "format = 2", "format = 1")), Err(SlotError::Damaged { .. })));
     let unknown = forged(&slot, "format = 1", "format = 1\nnew = true");
     assert!(matches!(describe_slot(&unknown), Err(SlotError::Damaged { .. })));
 }

@@ -129,6 +129,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::NoSlot { .. }
         | RepoError::Slot(_)
         | RepoError::Random(_)
+        | RepoError::Keys(_)
         | RepoError::Locked { .. }
         | RepoError::SecondWriter { .. }
         | RepoError::RolledBack { .. }
@@ -141,6 +142,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Rebuilding { .. }
         | RepoError::IndexGone { .. }
         | RepoError::Full(_) => libc::EIO,
+        RepoError::Denied(_) => libc::EACCES,
     }
 }
 

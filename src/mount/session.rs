@@ -15,7 +15,7 @@ use crate::sys::{
     fuse::{self, FuseError},
     mounts,
 };
-use crate::types::{path, when::zone::ZoneError};
+use crate::types::{path, role::Need, when::zone::ZoneError};
 use crate::view::{names, whose::Whose};
 use std::{
     io,
@@ -136,6 +136,7 @@ pub struct Mounted {
 /// Mounts the history on `dir`, which is made where it is not there. Ready when this returns, in a time that does not
 /// depend on how much history there is.
 pub fn mount(attached: Arc<Attached>, options: &MountOptions, dir: &Path) -> Result<Mounted, MountError> {
+    attached.repo().check(Need::Content)?;
     let dir = prepare(dir)?;
     check_place(&attached, options, &dir)?;
     check_empty(&dir)?;

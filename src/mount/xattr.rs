@@ -7,6 +7,7 @@ use crate::index::{
     tree::Reader,
 };
 use crate::mount::{errno::FsError, fs::Fs, inodes::Ino, tree::part_of};
+use crate::repo::error::RepoError;
 use crate::types::{
     attr::Kind,
     ids::{Node, Snap, SourceNum},
@@ -122,7 +123,7 @@ impl Fs {
                     }
                     list.extend_from_slice(&piece.len().to_le_bytes());
                 }
-                self.attached.repo().keys().chunk_hash(&list)
+                self.attached.repo().keys().chunk_hash(&list).map_err(RepoError::from)?
             }
         };
         Ok(Some(hash.to_string().into_bytes()))

@@ -2,7 +2,8 @@
 //! another.
 
 use crate::crypto::{
-    seal::{Keys, ObjectKind, TAG_LEN},
+    keys::{Keys, Sealing},
+    seal::{ObjectKind, TAG_LEN},
     slots,
 };
 use crate::repo::{
@@ -17,7 +18,7 @@ use crate::repo::{
     segment::{self, SEGMENT_MAX},
 };
 use crate::store::api::StoreError;
-use crate::types::ids::Id;
+use crate::types::{ids::Id, role::Need};
 
 /// What the system says of a disk that can't read.
 const EIO: i32 = 5;
@@ -129,28 +130,44 @@ pub fn check(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoErro
     }
 }
 
-/// A pack: its header, each frame of its table, one behind the other, and nothing else.
+/// A pack: its header, each frame of its table, one behind the other, and nothing else. Keys that do not open content leave what is in
+/// the frames unchecked.
 fn check_pack(keys: &Keys, id: Id, bytes: &[u8]) -> Result<(), (String, Damage)> {
     let of = |what: &str| what.to_owned();
-    let found = header::read(bytes, ObjectKind::Pack).map_err(|why| (of("header"), why))?;
+    let (name, head) = (names::pack(id), header::pack_len(keys.sealing()));
+    let found = header::read(bytes, ObjectKind::Pack, keys.sealing()).map_err(|why| (of("header"), why))?;
     if found != id {
         return Err((of("header"), Damage::other(format!("it is the pack {found} under another name"))));
     }
     let cut = || (of("table"), Damage::other("it is too short to have one"));
-    let end = bytes.len().checked_sub(FOOTER_LEN).ok_or_else(cut)?;
+    let end = bytes.len().checked_sub(FOOTER_LEN).filter(|end| *end >= head).ok_or_else(cut)?;
+    let key_data = &bytes[header::LEN..head];
+    let key = match keys.sealing() {
+        Sealing::One => Some(keys.object(ObjectKind::Pack, id, &name)),
+        Sealing::Apart => {
+            keys.check_key_data(id, key_data).map_err(|e| (of("header"), e.into()))?;
+            let may = keys.role().check(Need::Content).is_ok();
+            may.then(|| keys.frames(id, &name, key_data)).transpose().map_err(|e| (of("header"), e.into()))?
+        }
+    };
     let table = pack::table_len(&bytes[end..], bytes.len() as u64).map_err(|why| (of("table"), why))? as usize;
     let start = end.checked_sub(table).ok_or_else(cut)?;
-    let frames = pack::read_table(keys, id, &mut bytes[start..end].to_vec()).map_err(|why| (of("table"), why))?;
-    let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
-    let mut at = header::LEN;
+    let table = pack::read_table(keys, id, &mut bytes[start..end].to_vec()).map_err(|why| (of("table"), why))?;
+    if table.key_data.is_some_and(|data| data.as_slice() != key_data) {
+        return Err((of("table"), Damage::other("it states another key than the header")));
+    }
+    let mut at = head;
     let mut piece = Vec::new();
-    for frame in &frames {
+    for frame in &table.frames {
         let what = format!("frame {} at byte {at}", frame.number);
         let upto = at.saturating_add(frame.sealed_len as usize);
         let sealed = bytes[..start].get(at..upto).filter(|sealed| sealed.len() >= TAG_LEN);
-        piece.clear();
-        piece.extend_from_slice(sealed.ok_or_else(|| (what.clone(), Damage::other("it is cut short")))?);
-        key.open_part(u64::from(frame.number), &mut piece).map_err(|e| (what, e.into()))?;
+        let sealed = sealed.ok_or_else(|| (what.clone(), Damage::other("it is cut short")))?;
+        if let Some(key) = &key {
+            piece.clear();
+            piece.extend_from_slice(sealed);
+            key.open_part(u64::from(frame.number), &mut piece).map_err(|e| (what, e.into()))?;
+        }
         at = upto;
     }
     match at == start {

@@ -1,11 +1,11 @@
 //! Why the repository could not do what it was asked.
 
 use crate::chunk::compress::DecompressError;
-use crate::crypto::{random::RandomError, seal::OpenError, slots::SlotError};
+use crate::crypto::{keys::KeyError, random::RandomError, seal::OpenError, slots::SlotError};
 use crate::index::error::IndexError;
 use crate::repo::names;
 use crate::store::api::StoreError;
-use crate::types::wire::WireError;
+use crate::types::{role::Denied, wire::WireError};
 use std::io;
 
 /// An error of the repository.
@@ -57,6 +57,12 @@ pub enum RepoError {
     /// A key slot could not be made or read.
     #[error(transparent)]
     Slot(#[from] SlotError),
+    /// The key has no role that allows it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The keys for it can't be had.
+    #[error("{0}")]
+    Keys(KeyError),
     /// The kernel gave no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -176,6 +182,9 @@ pub enum Damage {
     /// It does not authenticate.
     #[error(transparent)]
     Seal(#[from] OpenError),
+    /// Its key can't be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// It does not decompress.
     #[error(transparent)]
     Compression(#[from] DecompressError),
@@ -191,6 +200,15 @@ impl Damage {
     /// Any other damage, in words.
     pub fn other(text: impl Into<String>) -> Damage {
         Damage::Other(text.into())
+    }
+}
+
+impl From<KeyError> for RepoError {
+    fn from(e: KeyError) -> RepoError {
+        match e {
+            KeyError::Denied(denied) => denied.into(),
+            other => RepoError::Keys(other),
+        }
     }
 }
 

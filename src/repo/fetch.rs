@@ -7,6 +7,7 @@ use crate::repo::{
     frames::{Expected, Frames, decode_frame},
     names,
     open::Repository,
+    opener,
 };
 use crate::sys::buffer::Buffer;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -89,19 +90,19 @@ fn ranges<'a>(together: impl Iterator<Item = &'a Location>) -> Vec<(u64, usize)>
 fn fetch(repo: &Repository, together: &[&Location], into: &mut Decoded) {
     let first = together[0];
     let name = names::pack(first.pack);
-    match repo.store().get_ranges(&name, &ranges(together.iter().copied())) {
-        Ok(sealed) => {
+    match opener::frames(repo, first.pack, &ranges(together.iter().copied())) {
+        Ok((key, sealed)) => {
             tracing::debug!("read {} frames of {name}", together.len());
             for (at, mut sealed) in together.iter().zip(sealed) {
-                into.insert(at.frame, decode_frame(repo, at, &mut sealed).map_err(Arc::new));
+                into.insert(at.frame, decode_frame(repo, &key, at, &mut sealed).map_err(Arc::new));
             }
         }
         // One frame may be behind the end of a pack that was cut short: the others can still be had.
-        Err(e) if together.len() > 1 && RepoError::is_damage_of(&e) => {
+        Err(RepoError::Store(e)) if together.len() > 1 && RepoError::is_damage_of(&e) => {
             together.iter().for_each(|at| fetch(repo, &[*at], into));
         }
         Err(e) => {
-            let e = Arc::new(RepoError::from(e));
+            let e = Arc::new(e);
             into.extend(together.iter().map(|at| (at.frame, Err(e.clone()))));
         }
     }
@@ -144,11 +145,11 @@ impl Fetcher {
 fn work(repo: &Repository, queue: &Receiver<Vec<(Location, Expected)>>) {
     for job in queue {
         let name = names::pack(job[0].0.pack);
-        match repo.store().get_ranges(&name, &ranges(job.iter().map(|(at, _)| at))) {
-            Ok(sealed) => {
+        match opener::frames(repo, job[0].0.pack, &ranges(job.iter().map(|(at, _)| at))) {
+            Ok((key, sealed)) => {
                 tracing::debug!("read {} frames of {name} ahead", job.len());
                 for ((at, expected), mut sealed) in job.into_iter().zip(sealed) {
-                    match decode_frame(repo, &at, &mut sealed) {
+                    match decode_frame(repo, &key, &at, &mut sealed) {
                         Ok(frame) => expected.deliver(frame),
                         // Whoever needs it reads it again and gets the error.
                         Err(e) => tracing::debug!("not decoded ahead: {e}"),

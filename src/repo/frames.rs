@@ -1,7 +1,7 @@
 //! Content on its way out: frames fetched, opened, decompressed, and kept for a while.
 
 use crate::chunk::compress::{Decompressor, Method};
-use crate::crypto::seal::ObjectKind;
+use crate::crypto::seal::ObjectKey;
 use crate::index::chunks::Location;
 use crate::progress::Quiet;
 use crate::repo::{
@@ -9,7 +9,7 @@ use crate::repo::{
     error::{Damage, RepoError},
     names,
     open::Repository,
-    replay,
+    opener, replay,
 };
 use crate::sys::buffer::Buffer;
 use lru::LruCache;
@@ -183,17 +183,15 @@ impl Frames {
 
 /// Reads and opens one frame, and checks that the chunk lies in it.
 pub fn read_frame(repo: &Repository, at: &Location) -> Result<Buffer, RepoError> {
-    let name = names::pack(at.pack);
-    let mut sealed = repo.store().get_range(&name, at.offset, at.sealed_len as usize)?;
-    tracing::debug!("read frame {} of {name}: {} B", at.number, sealed.len());
-    decode_frame(repo, at, &mut sealed)
+    let (key, mut sealed) = opener::frame(repo, at.pack, (at.offset, at.sealed_len as usize))?;
+    tracing::debug!("read frame {} of {}: {} B", at.number, names::pack(at.pack), sealed.len());
+    decode_frame(repo, &key, at, &mut sealed)
 }
 
-/// Opens one sealed frame, and checks that the chunk lies in it.
-pub fn decode_frame(repo: &Repository, at: &Location, sealed: &mut [u8]) -> Result<Buffer, RepoError> {
+/// Opens one sealed frame of a pack with this key, and checks that the chunk lies in it.
+pub fn decode_frame(repo: &Repository, key: &ObjectKey, at: &Location, sealed: &mut [u8]) -> Result<Buffer, RepoError> {
     let name = names::pack(at.pack);
     let mut decode = || -> Result<Buffer, Damage> {
-        let key = repo.keys().object(ObjectKind::Pack, at.pack, &name);
         let stored = key.open_part(u64::from(at.number), sealed)?;
         let method = Method::from_u8(at.method).ok_or_else(|| Damage::other("its compression is not known"))?;
         let raw = DECOMPRESSOR.with_borrow_mut(|d| {

@@ -5,39 +5,60 @@
 //! | 0-5 | `BYGONE` |
 //! | 6 | kind of object |
 //! | 7 | format version |
-//! | 8 | how the object's key is found: 0, derived from the master secret and the id |
+//! | 8 | how the object's key is found: 0, the one key of the repository; 1, the structure key; 2, sealed to the content key |
 //! | 9-13 | zero |
-//! | 14-15 | length of the key data that follows the header, little-endian; 0 for method 0 |
+//! | 14-15 | length of the key data that follows the header, little-endian; 0 for methods 0 and 1, 48 for method 2 |
 //! | 16-31 | the object's id |
 
-use crate::crypto::seal::{FORMAT, ObjectKind};
+use crate::crypto::{
+    keys::{KEY_DATA_LEN, Sealing},
+    seal::{FORMAT, ObjectKind},
+};
 use crate::repo::error::Damage;
 use crate::types::ids::Id;
 
-/// The length of a header in bytes.
+/// The length of a header in bytes, without its key data.
 pub const LEN: usize = 32;
 
-/// The header of an object.
-pub fn write(kind: ObjectKind, id: Id) -> [u8; LEN] {
+/// How the key of an object is found, and the length of what that needs.
+fn method(kind: ObjectKind, sealing: Sealing) -> (u8, usize) {
+    match (sealing, kind) {
+        (Sealing::One, _) => (0, 0),
+        (Sealing::Apart, ObjectKind::Pack) => (2, KEY_DATA_LEN),
+        (Sealing::Apart, _) => (1, 0),
+    }
+}
+
+/// The length of the header of a pack with its key data: where its first frame begins.
+pub fn pack_len(sealing: Sealing) -> usize {
+    LEN + method(ObjectKind::Pack, sealing).1
+}
+
+/// The header of a new object; that of a pack has its key data behind it.
+pub fn write(kind: ObjectKind, id: Id, sealing: Sealing) -> [u8; LEN] {
+    let (method, data_len) = method(kind, sealing);
     let mut h = [0; LEN];
     h[..6].copy_from_slice(b"BYGONE");
     h[6] = kind as u8;
     h[7] = FORMAT;
+    h[8] = method;
+    h[14..16].copy_from_slice(&(data_len as u16).to_le_bytes());
     h[16..].copy_from_slice(&id.0);
     h
 }
 
-/// The id in a header of an object that must be of this kind.
-pub fn read(bytes: &[u8], kind: ObjectKind) -> Result<Id, Damage> {
-    let head = bytes.get(..LEN).ok_or_else(|| Damage::other("it is too short to have one"))?;
+/// The id in the header of an object that must be of this kind, in a repository whose objects are sealed so.
+pub fn read(bytes: &[u8], kind: ObjectKind, sealing: Sealing) -> Result<Id, Damage> {
+    let head: &[u8; LEN] = bytes.first_chunk().ok_or_else(|| Damage::other("it is too short to have one"))?;
     if &head[..6] != b"BYGONE" || head[6] != kind as u8 {
         return Err(Damage::other("it is not an object of this kind"));
     }
     if head[7] != FORMAT {
         return Err(Damage::other(format!("it has format {}, and this program reads format {FORMAT}", head[7])));
     }
-    if head[8] != 0 || head[9..16] != [0; 7] {
-        return Err(Damage::other("its key is found in a way that this program does not know"));
+    let (method, data_len) = method(kind, sealing);
+    if head[8] != method || head[9..14] != [0; 5] || usize::from(u16::from_le_bytes([head[14], head[15]])) != data_len {
+        return Err(Damage::other("its key is found in another way than those of this repository"));
     }
     let mut id = [0; 16];
     id.copy_from_slice(&head[16..]);

@@ -156,7 +156,7 @@ impl Ingest {
             path: format!("level {level}"),
             source,
         })?;
-        let cutter = repo.cutter();
+        let cutter = repo.cutter()?;
         Ok(Ingest {
             repo,
             index,
@@ -230,7 +230,7 @@ impl Ingest {
     }
 
     fn chunk(&mut self, bytes: &[u8]) -> Result<Hash, RepoError> {
-        let hash = self.repo.keys().chunk_hash(bytes);
+        let hash = self.repo.keys().chunk_hash(bytes)?;
         if self.is_stored(&hash)? || !self.claims.claim(&hash) {
             return Ok(hash);
         }

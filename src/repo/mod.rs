@@ -19,6 +19,7 @@ pub mod moment;
 pub mod names;
 mod noted;
 pub mod open;
+pub mod opener;
 mod own;
 pub mod pack;
 mod parts;

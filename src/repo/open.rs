@@ -2,17 +2,23 @@
 
 use crate::chunk::cut::{Cutter, Sizes};
 use crate::crypto::{
+    keys::{Keys, Sealing},
     master::Master,
     random,
-    seal::{FORMAT, Keys},
+    seal::FORMAT,
     slots::{self, Secret, SlotError, SlotInfo, SlotKind},
 };
 use crate::repo::{
     error::{Damage, RepoError},
     names,
+    opener::Opener,
 };
 use crate::store::api::{Object, Store};
-use crate::types::{ids::Id, time::Instant};
+use crate::types::{
+    ids::Id,
+    role::{Need, Role},
+    time::Instant,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -32,6 +38,9 @@ struct Description {
     chunk_min: u64,
     chunk_avg: u64,
     chunk_max: u64,
+    /// How objects are sealed: none, all by one key; 2, structure and content apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealing: Option<u8>,
     authentication: String,
 }
 
@@ -43,6 +52,10 @@ impl Description {
             chunk_min: sizes.min as u64,
             chunk_avg: sizes.avg as u64,
             chunk_max: sizes.max as u64,
+            sealing: match keys.sealing() {
+                Sealing::One => None,
+                Sealing::Apart => Some(2),
+            },
             authentication: String::new(),
         };
         d.authentication = keys.authenticate(d.text().as_bytes()).to_string();
@@ -51,7 +64,16 @@ impl Description {
 
     /// What is authenticated: the values in a fixed form.
     fn text(&self) -> String {
-        format!("{} {} {} {} {}", self.format, self.id, self.chunk_min, self.chunk_avg, self.chunk_max)
+        let sealing = self.sealing.map(|sealing| format!(" {sealing}")).unwrap_or_default();
+        format!("{} {} {} {} {}{sealing}", self.format, self.id, self.chunk_min, self.chunk_avg, self.chunk_max)
+    }
+
+    fn sealing(&self) -> Option<Sealing> {
+        match self.sealing {
+            None => Some(Sealing::One),
+            Some(2) => Some(Sealing::Apart),
+            Some(_) => None,
+        }
     }
 
     fn sizes(&self) -> Option<Sizes> {
@@ -67,6 +89,7 @@ pub struct Repository {
     id: Id,
     sizes: Sizes,
     keys: Arc<Keys>,
+    opener: Opener,
 }
 
 impl Repository {
@@ -85,17 +108,16 @@ impl Repository {
             Ok(d) => return Err(RepoError::ThereAlready { location: store.location(), id: d.id }),
             Err(e) => return Err(e),
         }
-        let master = Master::generate()?;
-        let (slot, bytes) = slots::seal_slot(&master, secret, kind, label, id, now)?;
+        let keys = Keys::derive(Master::generate()?, Sealing::Apart);
+        let (slot, bytes) = slots::seal_slot((&keys, Role::Admin), secret, kind, label, id, now)?;
         store.put(&names::slot(slot), &bytes)?;
-        let keys = Keys::derive(&master);
         let description = Description::new(id, Sizes::DEFAULT, &keys);
         let body = toml::to_string(&description).map_err(|e| damaged(&*store, Damage::other(e.to_string())))?;
         let text = format!(
             "# A repository of bygone. This file is authenticated: a change makes the repository unreadable.\n{body}"
         );
         store.put(names::REPOSITORY, text.as_bytes())?;
-        Ok(Repository { store, id, sizes: Sizes::DEFAULT, keys: Arc::new(keys) })
+        Ok(Repository { store, id, sizes: Sizes::DEFAULT, keys: Arc::new(keys), opener: Opener::new() })
     }
 
     /// A new random id for a repository.
@@ -106,18 +128,17 @@ impl Repository {
     /// Opens a repository with whatever slot `secret` fits.
     pub fn open(store: Arc<dyn Store>, secret: &Secret) -> Result<Repository, RepoError> {
         let (description, id) = description(&*store)?;
-        let master = open_slots(&*store, secret, id)?;
-        let keys = Keys::derive(&master);
+        let keys = open_slots(&*store, secret, id, &description)?;
         if keys.authenticate(description.text().as_bytes()).to_string() != description.authentication {
             return Err(damaged(&*store, Damage::other("its authentication does not match: it was altered")));
         }
         let sizes = description.sizes().ok_or_else(|| damaged(&*store, Damage::other("its chunk sizes can't be")))?;
-        Ok(Repository { store, id, sizes, keys: Arc::new(keys) })
+        Ok(Repository { store, id, sizes, keys: Arc::new(keys), opener: Opener::new() })
     }
 
     /// The same repository, with the same keys, in another store: a copy of it, or where one is to be. Nothing is read.
     pub fn in_store(&self, store: Arc<dyn Store>) -> Repository {
-        Repository { store, id: self.id, sizes: self.sizes, keys: self.keys.clone() }
+        Repository { store, id: self.id, sizes: self.sizes, keys: self.keys.clone(), opener: Opener::new() }
     }
 
     /// Its random id.
@@ -135,9 +156,32 @@ impl Repository {
         &self.keys
     }
 
+    /// The role of the key that opened it.
+    pub fn role(&self) -> Role {
+        self.keys.role()
+    }
+
+    /// Fails where that role is not enough.
+    pub fn check(&self, need: Need) -> Result<(), RepoError> {
+        Ok(self.role().check(need)?)
+    }
+
+    /// Fails where no key of this repository can have that role.
+    pub fn grants(&self, role: Role) -> Result<(), RepoError> {
+        match self.keys.sealing() {
+            Sealing::One if !role.may(Need::Content) => Err(SlotError::NoRole(role).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys of its packs.
+    pub(super) fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
     /// A cutter with its sizes and its secret table.
-    pub fn cutter(&self) -> Cutter {
-        Cutter::new(self.sizes, self.keys.gear_table())
+    pub fn cutter(&self) -> Result<Cutter, RepoError> {
+        Ok(Cutter::new(self.sizes, self.keys.gear_table()?))
     }
 
     /// An error about an object of its store.
@@ -151,18 +195,19 @@ pub fn repository_id(store: &dyn Store) -> Result<Id, RepoError> {
     Ok(description(store)?.1)
 }
 
-/// Adds a slot for `new`; `secret` opens the repository.
+/// Adds a slot for `new`, of this kind and role; `secret` opens the repository with the role admin.
 pub fn add_slot(
     store: &dyn Store,
     secret: &Secret,
     new: &Secret,
-    kind: SlotKind,
+    (kind, role): (SlotKind, Role),
     label: &str,
     now: Instant,
 ) -> Result<Id, RepoError> {
-    let (_, id) = description(store)?;
-    let master = open_slots(store, secret, id)?;
-    let (slot, bytes) = slots::seal_slot(&master, new, kind, label, id, now)?;
+    let (description, id) = description(store)?;
+    let keys = open_slots(store, secret, id, &description)?;
+    keys.role().check(Need::Keys)?;
+    let (slot, bytes) = slots::seal_slot((&keys, role), new, kind, label, id, now)?;
     store.put(&names::slot(slot), &bytes)?;
     Ok(slot)
 }
@@ -193,11 +238,12 @@ fn describe_slot(store: &dyn Store, object: &Object, id: Id) -> Result<Result<Sl
 
 /// The slots that `secret` opens. Each passphrase slot costs a stretching of the passphrase.
 pub fn slots_opened_by(store: &dyn Store, secret: &Secret) -> Result<Vec<Id>, RepoError> {
-    let (_, repository) = description(store)?;
+    let (description, repository) = description(store)?;
+    let sealing = sealing(store, &description)?;
     let mut opened = Vec::new();
     for object in store.list(names::KEYS)?.into_iter().take(SLOTS_MAX).filter(|o| o.len <= SLOT_MAX) {
         let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else { continue };
-        if slots::open_slot(&store.get(&object.name, SLOT_MAX)?, secret, repository).is_ok() {
+        if slots::open_slot(&store.get(&object.name, SLOT_MAX)?, secret, repository, sealing).is_ok() {
             opened.push(id);
         }
     }
@@ -239,15 +285,26 @@ fn description(store: &dyn Store) -> Result<(Description, Id), RepoError> {
     Ok((description, id))
 }
 
-fn open_slots(store: &dyn Store, secret: &Secret, id: Id) -> Result<Master, RepoError> {
+fn sealing(store: &dyn Store, description: &Description) -> Result<Sealing, RepoError> {
+    description.sealing().ok_or_else(|| {
+        damaged(
+            store,
+            Damage::other("its objects are sealed in a way that this program does not know: use a newer bygone"),
+        )
+    })
+}
+
+/// The keys in the first slot that `secret` opens.
+fn open_slots(store: &dyn Store, secret: &Secret, id: Id, description: &Description) -> Result<Keys, RepoError> {
+    let sealing = sealing(store, description)?;
     let mut tried = Vec::new();
     for object in store.list(names::KEYS)?.into_iter().take(SLOTS_MAX) {
         match store
             .get(&object.name, SLOT_MAX)
             .map_err(RepoError::from)
-            .and_then(|bytes| slots::open_slot(&bytes, secret, id).map_err(RepoError::from))
+            .and_then(|bytes| slots::open_slot(&bytes, secret, id, sealing).map_err(RepoError::from))
         {
-            Ok(master) => return Ok(master),
+            Ok(keys) => return Ok(keys),
             // These two name the slot themselves.
             Err(e @ RepoError::Slot(SlotError::WrongKey { .. } | SlotError::WrongKind { .. })) => {
                 tried.push(e.to_string());

@@ -6,10 +6,14 @@
 
 use crate::chunk::compress::{Compressor, Method};
 use crate::crypto::{
-    random::{self, RandomError},
-    seal::{Keys, ObjectKey, ObjectKind, TAG_LEN},
+    keys::{KEY_DATA_LEN, Keys, PackKeys, Sealing},
+    random,
+    seal::{ObjectKind, TAG_LEN},
 };
-use crate::repo::{error::Damage, header, names};
+use crate::repo::{
+    error::{Damage, RepoError},
+    header, names,
+};
 use crate::sys::buffer::Buffer;
 use crate::types::{
     ids::{Hash, Id},
@@ -29,7 +33,7 @@ pub const PACK_MAX: u64 = 1 << 32;
 /// A pack being built in memory.
 pub struct PackBuilder {
     id: Id,
-    key: ObjectKey,
+    keys: PackKeys,
     bytes: Buffer,
     table: Vec<u8>,
     frames: u32,
@@ -37,12 +41,13 @@ pub struct PackBuilder {
 
 impl PackBuilder {
     /// An empty pack with a new id, and room for so many bytes.
-    pub fn new(keys: &Keys, room: usize) -> Result<PackBuilder, RandomError> {
+    pub fn new(keys: &Keys, room: usize) -> Result<PackBuilder, RepoError> {
         let id = random::id()?;
-        let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
+        let sealing = keys.pack(id, &names::pack(id))?;
         let mut bytes = Buffer::with_capacity(room);
-        bytes.extend_from_slice(&header::write(ObjectKind::Pack, id));
-        Ok(PackBuilder { id, key, bytes, table: Vec::new(), frames: 0 })
+        bytes.extend_from_slice(&header::write(ObjectKind::Pack, id, keys.sealing()));
+        bytes.extend_from_slice(sealing.key_data.as_ref().map_or(&[][..], |data| data));
+        Ok(PackBuilder { id, keys: sealing, bytes, table: Vec::new(), frames: 0 })
     }
 
     /// Its id.
@@ -76,7 +81,7 @@ impl PackBuilder {
 
     fn close(&mut self, offset: usize, (method, raw_len): (Method, u32), chunks: Vec<(Hash, u32)>) -> Frame {
         let method = method as u8;
-        self.key.seal(u64::from(self.frames), &mut self.bytes, offset);
+        self.keys.frames.seal(u64::from(self.frames), &mut self.bytes, offset);
         let frame = Frame {
             number: self.frames,
             offset: offset as u64,
@@ -96,9 +101,10 @@ impl PackBuilder {
     /// Its name and bytes, complete.
     pub fn finish(mut self) -> (String, Buffer) {
         let start = self.bytes.len();
+        self.bytes.extend_from_slice(self.keys.key_data.as_ref().map_or(&[][..], |data| data));
         put_u64(&mut self.bytes, u64::from(self.frames));
         self.bytes.extend_from_slice(&self.table);
-        self.key.seal(TABLE, &mut self.bytes, start);
+        self.keys.table.seal(TABLE, &mut self.bytes, start);
         let len = (self.bytes.len() - start) as u32;
         self.bytes.extend_from_slice(&len.to_le_bytes());
         self.bytes.extend_from_slice(b"PACK");
@@ -118,13 +124,25 @@ pub fn table_len(footer: &[u8], len: u64) -> Result<u64, Damage> {
     }
 }
 
-/// Opens and decodes the table of a pack: its frames, in order, with their offsets.
-pub fn read_table(keys: &Keys, id: Id, sealed: &mut [u8]) -> Result<Vec<Frame>, Damage> {
+/// The table of a pack.
+#[derive(Debug)]
+pub struct Table {
+    /// The frames, in order, with their offsets.
+    pub frames: Vec<Frame>,
+    /// What stands behind the header, once more: where that is damaged, the frames still open.
+    pub key_data: Option<[u8; KEY_DATA_LEN]>,
+}
+
+/// Opens and decodes the table of a pack.
+pub fn read_table(keys: &Keys, id: Id, sealed: &mut [u8]) -> Result<Table, Damage> {
     let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
-    let plain = key.open_part(TABLE, sealed)?;
-    let mut r = Reader::new(plain);
+    let mut r = Reader::new(key.open_part(TABLE, sealed)?);
+    let key_data = match keys.sealing() {
+        Sealing::One => None,
+        Sealing::Apart => r.take(KEY_DATA_LEN)?.first_chunk().copied(),
+    };
     let count = r.u64_max((r.len() / 4) as u64, "more frames than its bytes can hold")?;
-    let mut offset = header::LEN as u64;
+    let mut offset = header::pack_len(keys.sealing()) as u64;
     let mut frames = Vec::with_capacity(count as usize);
     for number in 0..count {
         let sealed_len = r.u64_max((FRAME_MAX + TAG_LEN) as u64, "a frame that is too long")? as u32;
@@ -137,5 +155,5 @@ pub fn read_table(keys: &Keys, id: Id, sealed: &mut [u8]) -> Result<Vec<Frame>, 
     if !r.is_empty() {
         return Err(WireError::Invalid("bytes behind its table").into());
     }
-    Ok(frames)
+    Ok(Table { frames, key_data })
 }

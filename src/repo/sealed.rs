@@ -9,7 +9,7 @@ pub(super) const MAX: u64 = 4 << 20;
 /// The bytes of an object of this name that holds `plain`.
 pub(super) fn seal(repo: &Repository, kind: ObjectKind, name: &str, plain: &[u8]) -> Result<Vec<u8>, RepoError> {
     let id = random::id()?;
-    let mut bytes = header::write(kind, id).to_vec();
+    let mut bytes = header::write(kind, id, repo.keys().sealing()).to_vec();
     bytes.extend_from_slice(plain);
     repo.keys().object(kind, id, name).seal(0, &mut bytes, header::LEN);
     Ok(bytes)
@@ -22,9 +22,8 @@ pub(super) fn read(repo: &Repository, kind: ObjectKind, name: &str) -> Result<Ve
 
 /// What an object of this name and these bytes holds.
 pub(super) fn open(repo: &Repository, kind: ObjectKind, name: &str, bytes: &[u8]) -> Result<Vec<u8>, RepoError> {
-    let id = header::read(bytes, kind).map_err(|why| repo.damaged(name, "header", why))?;
+    let id = header::read(bytes, kind, repo.keys().sealing()).map_err(|why| repo.damaged(name, "header", why))?;
     let mut piece = bytes[header::LEN..].to_vec();
-    let opened = repo.keys().object(kind, id, name).open(0, &mut piece);
-    opened.map_err(|e| repo.damaged(name, "content", e.into()))?;
+    repo.keys().object(kind, id, name).open(0, &mut piece).map_err(|e| repo.damaged(name, "content", e.into()))?;
     Ok(piece)
 }

@@ -4,8 +4,9 @@
 
 use crate::chunk::compress::{Compressor, Decompressor, Method};
 use crate::crypto::{
+    keys::Keys,
     random,
-    seal::{Keys, ObjectKey, ObjectKind, TAG_LEN},
+    seal::{ObjectKey, ObjectKind, TAG_LEN},
 };
 use crate::repo::{
     error::{Damage, RepoError},
@@ -38,7 +39,7 @@ impl SegmentBuilder {
     pub fn of(kind: ObjectKind, keys: &Keys, name: String) -> Result<SegmentBuilder, RepoError> {
         let id = random::id()?;
         let key = keys.object(kind, id, &name);
-        let bytes = header::write(kind, id).to_vec();
+        let bytes = header::write(kind, id, keys.sealing()).to_vec();
         Ok(SegmentBuilder { name, key, bytes, blocks: 0, pending: Vec::new() })
     }
 
@@ -104,7 +105,7 @@ pub fn read_kind<E: From<RepoError>>(
     let damaged = |what: String, why: Damage| {
         E::from(RepoError::Damaged { location: location.to_owned(), object: name.to_owned(), what, why })
     };
-    let id = header::read(bytes, kind).map_err(|why| damaged("header".into(), why))?;
+    let id = header::read(bytes, kind, keys.sealing()).map_err(|why| damaged("header".into(), why))?;
     let key = keys.object(kind, id, name);
     let mut decompressor =
         Decompressor::new().map_err(|e| damaged("decompression".into(), Damage::other(e.to_string())))?;

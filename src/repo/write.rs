@@ -22,6 +22,7 @@ use crate::sys::durable::{self, LockGuard};
 use crate::types::{
     ids::{Hash, Id, Snap, SourceNum},
     path::show,
+    role::Need,
     snapshot::{Counts, Head, Lost, Source, Tier, WRITER_MARK as MARK},
 };
 use std::{
@@ -102,6 +103,7 @@ impl SourceWriter {
     ///
     /// The index must be up to date with the journal. Fails where another process writes this source.
     pub fn open(at: Arc<Attached>, host: &str, root: &[u8]) -> Result<SourceWriter, RepoError> {
+        at.repo().check(Need::Capture)?;
         let path = writer_lock(at.dir(), root);
         let lock = durable::lock_file(&path)
             .map_err(|e| RepoError::State { doing: "lock", path: path.display().to_string(), source: e.into() })?

@@ -10,7 +10,7 @@ use crate::report::{
     gather::text,
     model::{Row, When},
 };
-use crate::types::{path, time::Instant, when::show};
+use crate::types::{path, role::Role, time::Instant, when::show};
 use serde_json::Value;
 
 /// The entries of a span that are asked for.
@@ -109,7 +109,9 @@ fn what(entry: &Entry) -> String {
             )
         }
         Some(Kind::KeyAdd) => {
-            format!("added the key {} ({})", about("key").unwrap_or_default(), detail("kind").unwrap_or_default())
+            let role = detail("role").filter(|role| role != Role::Admin.word());
+            let role = role.map(|role| format!(", with the role {role}")).unwrap_or_default();
+            format!("added the key {} ({}{role})", about("key").unwrap_or_default(), detail("kind").unwrap_or_default())
         }
         Some(Kind::KeyRemove) => format!("removed the key {}", about("key").unwrap_or_default()),
         Some(Kind::Policy) => format!("the rules of retention are: {}", detail("text").unwrap_or_default()),

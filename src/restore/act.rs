@@ -20,7 +20,7 @@ use crate::restore::{
     report::{Report, Why},
 };
 use crate::sys::{apply, dir, durable, flags, make, process, read, space, stat};
-use crate::types::{attr::Kind, path};
+use crate::types::{attr::Kind, path, role::Need};
 use rustix::fd::OwnedFd;
 use std::{
     collections::{HashMap, HashSet},
@@ -43,6 +43,7 @@ pub fn act_keeping(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Report, RestoreError> {
+    at.repo().check(Need::Content)?;
     let mut plan = plan;
     refuse_final(at, &plan)?;
     let base = open_base(&plan)?;

@@ -76,11 +76,13 @@ impl Writer<'_> {
         }
         let found = read::read_at(fd, &mut self.buffer[..len], piece.offset).map_err(Why::io("read it back"))?;
         let stated = self.index.chunk_hash(piece.chunk).map_err(|e| Why::Damaged(Arc::new(e.into())))?;
-        if found == len && self.repo.keys().chunk_hash(&self.buffer[..len]) == stated {
+        let hash =
+            |bytes: &[u8]| self.repo.keys().chunk_hash(bytes).map_err(|e| Why::Damaged(Arc::new(RepoError::from(e))));
+        if found == len && hash(&self.buffer[..len])? == stated {
             return Ok(());
         }
         match self.bytes(piece, frames)? {
-            sent if self.repo.keys().chunk_hash(sent) == stated => Err(Why::Differs { offset: piece.offset }),
+            sent if hash(sent)? == stated => Err(Why::Differs { offset: piece.offset }),
             _ => Err(self.damaged(
                 piece,
                 "holds another chunk there than the index states: `bygone verify` tells which of them is wrong",

@@ -30,6 +30,7 @@ use crate::retention::{
 use crate::types::{
     ids::{Id, Snap},
     path,
+    role::Need,
     snapshot::Source,
     time::Instant,
     when::zone::Zone,
@@ -184,6 +185,7 @@ impl Maintenance<'_> {
         audit: &Audit,
         progress: &dyn Progress,
     ) -> Result<Maintained, MaintainError> {
+        self.at.repo().check(Need::Collect)?;
         let mut done = Maintained::default();
         self.note_locks(plans, audit)?;
         let in_vain = plans.iter().filter_map(|plan| vain::line(&plan.source, &plan.policy));

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod location;
 pub mod op;
 pub mod path;
+pub mod role;
 pub mod snapshot;
 pub mod time;
 pub mod when;

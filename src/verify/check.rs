@@ -9,6 +9,7 @@ use crate::repo::{
     names::{self, Merged},
     replay,
 };
+use crate::types::role::Need;
 use crate::verify::{chains::Chains, data, files, journal, keys, others, packs, report::Report};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +46,9 @@ pub fn verify(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Report, VerifyError> {
+    if options.read_data {
+        at.repo().check(Need::Content)?;
+    }
     let reader = at.reader()?;
     let (mut report, known) = settled(at, &reader, progress, stop)?;
     let mut bad = known.bad;

@@ -181,8 +181,10 @@ fn chunks(repo: &Repository, raw: &[u8], chunks: &[(Hash, u32)]) -> Option<Strin
         let Some((chunk, after)) = rest.split_at_checked(*len as usize) else {
             return Some(format!("it is shorter than its chunks: chunk {n} lies outside of it"));
         };
-        if repo.keys().chunk_hash(chunk) != *hash {
-            return Some(format!("its chunk {n} has another hash than the table states"));
+        match repo.keys().chunk_hash(chunk) {
+            Ok(found) if found == *hash => {}
+            Ok(_) => return Some(format!("its chunk {n} has another hash than the table states")),
+            Err(e) => return Some(e.to_string()),
         }
         rest = after;
     }

@@ -27,9 +27,15 @@ pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoEr
         };
         report.slots += 1;
         let read = repo.store().get(&object.name, SLOT_MAX).map_err(|e| e.why_of(&object.name));
-        let why = match read.and_then(|bytes| slots::describe_slot(&bytes).map_err(|e| e.to_string())) {
-            Ok(info) if info.id == id => continue,
-            Ok(info) => format!("it holds the slot {}, {}", info.id, path::show(info.label.as_bytes())),
+        let described = read.and_then(|bytes| {
+            let info = slots::describe_slot(&bytes).map_err(|e| e.to_string())?;
+            let genuine = slots::is_genuine(&bytes, repo.keys(), repo.id()).map_err(|e| e.to_string())?;
+            Ok((info, genuine != Some(false)))
+        });
+        let why = match described {
+            Ok((info, true)) if info.id == id => continue,
+            Ok((info, false)) if info.id == id => "no admin of this repository has made it as it is".to_owned(),
+            Ok((info, _)) => format!("it holds the slot {}, {}", info.id, path::show(info.label.as_bytes())),
             Err(e) => e,
         };
         report

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use crate::types::role::Role;
+
 /// Its description.
 pub(super) const PROTECT: &str = "\
 Protect directories from now on.\n\n\
@@ -95,6 +97,10 @@ pub struct KeyAdd {
     /// What will open the repository; asked for at the terminal if not given.
     #[command(flatten)]
     pub key: KeySource,
+    /// What its holder may do: admin, everything; reader, read content; writer, capture and not read content; auditor, check
+    /// and see no content
+    #[arg(long, value_name = "ROLE", default_value_t)]
+    pub role: Role,
     /// What the key is called in `bygone key list`
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub label: String,
@@ -114,6 +120,9 @@ pub struct KeyExport {
     /// Write the page to this new file, with mode 0600, and not to the standard output
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+    /// What its holder may do: admin, reader, writer or auditor
+    #[arg(long, value_name = "ROLE", default_value_t)]
+    pub role: Role,
     /// What the key is called in `bygone key list`
     #[arg(long, value_name = "TEXT", default_value = "paper")]
     pub label: String,

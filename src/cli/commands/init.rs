@@ -13,7 +13,7 @@ use crate::config::model::KeyFrom;
 use crate::crypto::slots::{Secret, SlotKind};
 use crate::repo::{error::RepoError, open::Repository};
 use crate::sys::{clock, durable};
-use crate::types::ids::Id;
+use crate::types::{ids::Id, role::Role};
 
 /// Runs it.
 pub fn run(context: &Context, args: &Init) -> Result<Outcome, Failure> {
@@ -120,7 +120,7 @@ fn first_secret(from: &KeyFrom, id: Id) -> Result<(Secret, SlotKind), Failure> {
         // A key file that is there may open other repositories too: it is used.
         return match path.exists() {
             true => Ok((secret::obtain(from, Purpose::New)?, SlotKind::KeyFile)),
-            false => Ok((secret::create_key_file(path, id)?, SlotKind::KeyFile)),
+            false => Ok((secret::create_key_file(path, id, Role::Admin)?, SlotKind::KeyFile)),
         };
     }
     let secret = secret::obtain(from, Purpose::New)?;

@@ -23,6 +23,7 @@ use crate::sys::{clock, durable};
 use crate::types::{
     ids::Id,
     path,
+    role::Role,
     when::{show, zone::Zone},
 };
 
@@ -44,6 +45,7 @@ pub fn run(context: &Context, command: &Key) -> Result<Outcome, Failure> {
 fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
     // Before anything new is asked for or made: the repository has to open.
     let (repo, secret) = open::repository_and_secret(context)?;
+    repo.grants(args.role).into_failure()?;
     let from = secret::given(&args.key)?.unwrap_or(KeyFrom::Prompt);
     let made = matches!(&from, KeyFrom::File(path) if !path.exists());
     if let KeyFrom::File(path) = &from
@@ -53,7 +55,7 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
             .hint(format!("correct the path, or make {} first", dir.display())));
     }
     let new = match &from {
-        KeyFrom::File(path) if made => secret::create_key_file(path, repo.id())?,
+        KeyFrom::File(path) if made => secret::create_key_file(path, repo.id(), args.role)?,
         _ => secret::obtain(&from, Purpose::New)?,
     };
     let what = || format!("cannot add a key to the repository {}", repo.store().location());
@@ -65,14 +67,14 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
         Secret::Passphrase(_) => SlotKind::Passphrase,
         Secret::KeyFile(_) => SlotKind::KeyFile,
     };
-    let slot = add_slot(repo.store(), &secret, &new, kind, &args.label, clock::now()).explain(what)?;
+    let slot = add_slot(repo.store(), &secret, &new, (kind, args.role), &args.label, clock::now()).explain(what)?;
     repo.store().settle().explain(what)?;
-    let event = added(slot, kind, &args.label);
+    let event = added(slot, kind, args.role, &args.label);
     let recorded = trail::told(trail::open(context, &repo).record(event));
     let mut out = context.out();
     if context.json {
         out.json(&json!({
-            "id": slot.to_string(), "kind": kind.to_string(), "label": args.label, "key": from, "key_file_made": made,
+            "id": slot.to_string(), "kind": kind.to_string(), "role": args.role, "label": args.label, "key": from, "key_file_made": made,
         }))?;
     } else if !context.quiet {
         match &from {
@@ -81,17 +83,22 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
             }
             _ => {}
         }
-        out.line(format_args!("added a {kind} as slot {slot}"))?;
+        let role = match args.role {
+            Role::Admin => String::new(),
+            role => format!(" with the role {role}"),
+        };
+        out.line(format_args!("added a {kind}{role} as slot {slot}"))?;
     }
     out.finish()?;
     Ok(recorded)
 }
 
 /// What the audit trail tells of a new key.
-fn added(slot: Id, kind: SlotKind, label: &str) -> Event {
+fn added(slot: Id, kind: SlotKind, role: Role, label: &str) -> Event {
     Event::new(Kind::KeyAdd, Ended::Done)
         .about("key", slot.to_string())
         .detail("kind", kind.to_string())
+        .detail("role", role.word())
         .detail("label", label)
 }
 
@@ -100,9 +107,19 @@ fn remove(context: &Context, args: &KeyRemove) -> Result<Outcome, Failure> {
     let what = || format!("cannot remove a key of the repository {}", repo.store().location());
     let slots = list_slots(repo.store()).explain(what)?;
     let id = chosen(&slots, &args.id)?;
-    if !slots.iter().any(|(other, slot)| *other != id && slot.is_ok()) {
-        return Err(Failure::new(format!("the slot {id} is the last one that can open the repository, and stays"))
-            .hint("add another key first: `bygone key add`"));
+    let admins = |of: fn(&Id, &Id) -> bool| {
+        slots.iter().any(|(other, slot)| of(other, &id) && slot.as_ref().is_ok_and(|slot| slot.role == Role::Admin))
+    };
+    if !admins(Id::ne) {
+        let which = match slots.iter().any(|(other, slot)| *other != id && slot.is_ok()) {
+            true if !admins(Id::eq) => None,
+            true => Some("with the role admin"),
+            false => Some("that can open the repository"),
+        };
+        if let Some(which) = which {
+            return Err(Failure::new(format!("the slot {id} is the last one {which}, and stays"))
+                .hint("add another key first: `bygone key add`"));
+        }
     }
     let opened = slots_opened_by(repo.store(), &secret).explain(what)?;
     if !opened.iter().any(|other| *other != id) {
@@ -175,7 +192,7 @@ fn describe(id: &str, slot: &Result<SlotInfo, SlotError>, zone: &Zone) -> String
             // Anybody who can write to the store can write a label.
             let label = path::show(slot.label.as_bytes());
             let made = show::show_second(slot.created, zone);
-            format!("{id}  {:<12}  {made}  {label}", slot.kind.to_string()).trim_end().to_owned()
+            format!("{id}  {:<12}  {:<7}  {made}  {label}", slot.kind.to_string(), slot.role).trim_end().to_owned()
         }
         Err(why) => format!("{id}  cannot be used: {why}"),
     }
@@ -184,7 +201,8 @@ fn describe(id: &str, slot: &Result<SlotInfo, SlotError>, zone: &Zone) -> String
 fn as_json(id: Id, slot: &Result<SlotInfo, SlotError>) -> Value {
     match slot {
         Ok(slot) => json!({
-            "id": id.to_string(), "kind": slot.kind.to_string(), "label": slot.label, "created_ns": slot.created.0,
+            "id": id.to_string(), "kind": slot.kind.to_string(), "role": slot.role, "label": slot.label,
+            "created_ns": slot.created.0,
             "argon2": slot.cost.map(|c| json!({ "memory_kib": c.memory_kib, "passes": c.passes, "lanes": c.lanes })),
         }),
         Err(why) => json!({ "id": id.to_string(), "problem": why.to_string() }),
@@ -198,20 +216,21 @@ fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
             .hint("name a new file with --output"));
     }
     let (repo, secret) = open::repository_and_secret(context)?;
+    repo.grants(args.role).into_failure()?;
     let what = || format!("cannot make a key on paper for the repository {}", repo.store().location());
     let new = Secret::generate_key().explain(what)?;
     let Secret::KeyFile(bytes) = &new else { return Err(Failure::new(what())) };
     let now = clock::now();
-    let page = paper::page(bytes, repo.id(), &show::day(now, &context.zone()?));
+    let page = paper::page(bytes, repo.id(), args.role, &show::day(now, &context.zone()?));
     // The slot comes first: a page that opens nothing would be worse than a slot without a page.
-    let slot = add_slot(repo.store(), &secret, &new, SlotKind::Paper, &args.label, now).explain(what)?;
+    let slot = add_slot(repo.store(), &secret, &new, (SlotKind::Paper, args.role), &args.label, now).explain(what)?;
     repo.store().settle().explain(what)?;
     let handed_over = match &output {
         Some(path) => to_file(context, path, &page, slot),
         None => to_output(context, &page, slot),
     };
     handed_over.map_err(|failure| take_back(&repo, slot, failure))?;
-    let event = added(slot, SlotKind::Paper, &args.label);
+    let event = added(slot, SlotKind::Paper, args.role, &args.label);
     Ok(trail::told(trail::open(context, &repo).record(event)))
 }
 

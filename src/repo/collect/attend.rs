@@ -10,13 +10,13 @@ use crate::index::{apply::PATIENT, packs::Collection};
 use crate::repo::{
     attach::Attached,
     collect::statement::{self, Named},
-    error::{Damage, RepoError},
+    error::RepoError,
     names::{self, COLLECTION, Epoch},
-    pack::{self, FOOTER_LEN},
+    opener::read_table,
 };
 use crate::store::api::Object;
 use crate::sys::durable::{self, LockGuard};
-use crate::types::{ids::Id, op::Frame};
+use crate::types::ids::Id;
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
@@ -244,23 +244,11 @@ fn take_in(at: &Attached, epoch: &Epoch) -> Result<(), RepoError> {
     let known = reader.moved()?;
     let mut moved = Vec::new();
     for id in statement.moved.iter().filter(|id| !known.contains(id) && there.contains(id)) {
-        moved.push((*id, read_table(at, *id)?));
+        moved.push((*id, read_table(at.repo(), *id)?.frames));
     }
     let gone = reader.packs()?.into_iter().map(|(id, _)| id).filter(|id| !there.contains(id)).collect();
     let collection = Collection { name: &name, moved: &moved, marked: &statement.packs, gone: &gone };
     Ok(at.index().collect(&collection, PATIENT)?)
-}
-
-/// The frames of a pack, from its own table.
-pub fn read_table(at: &Attached, id: Id) -> Result<Vec<Frame>, RepoError> {
-    let (repo, name) = (at.repo(), names::pack(id));
-    let damaged = |why: Damage| repo.damaged(&name, "table", why);
-    let len = repo.store().size(&name)?;
-    let end = len.checked_sub(FOOTER_LEN as u64).ok_or_else(|| damaged(Damage::other("it is too short")))?;
-    let footer = repo.store().get_range(&name, end, FOOTER_LEN)?;
-    let table = pack::table_len(&footer, len).map_err(damaged)?;
-    let mut sealed = repo.store().get_range(&name, end - table, table as usize)?;
-    pack::read_table(repo.keys(), id, &mut sealed).map_err(damaged)
 }
 
 fn state(doing: &'static str, path: &std::path::Path, source: std::io::Error) -> RepoError {

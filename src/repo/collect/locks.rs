@@ -8,7 +8,7 @@ use crate::repo::{
     noted,
     open::Repository,
 };
-use crate::types::{ids::Id, time::Instant, when::window::Window};
+use crate::types::{ids::Id, role::Need, time::Instant, when::window::Window};
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
@@ -54,5 +54,6 @@ pub fn locks(repo: &Repository, dir: &Path) -> Result<HashMap<Id, Vec<Window>>, 
 
 /// Sets a lock on the history of a source, for ever. Gives the name of its object, which the audit trail has to name.
 pub fn set(repo: &Repository, source: Id, window: Window, now: Instant) -> Result<String, RepoError> {
+    repo.check(Need::Collect)?;
     statement::note(repo, &Named::Lock(source), now, &window.to_string())
 }

@@ -1,14 +1,12 @@
 //! Making packs of which little is needed, and small ones, into others. Frames are moved whole: opened and sealed again, as they are.
 
 use crate::chunk::compress::Method;
-use crate::crypto::seal::ObjectKind;
 use crate::index::live::PackUse;
 use crate::progress::Progress;
 use crate::repo::{
     attach::Attached,
-    collect::attend::read_table,
     error::{Damage, RepoError},
-    names,
+    names, opener,
     pack::PackBuilder,
 };
 use crate::types::{
@@ -73,7 +71,7 @@ fn move_frames(at: &Attached, packs: &[Id], out: &mut Vec<Id>, progress: &dyn Pr
     let mut done: HashSet<Hash> = HashSet::new();
     for (pack, row) in reader.live_frames_of(packs)? {
         if table.as_ref().is_none_or(|(id, _)| *id != pack) {
-            table = Some((pack, read_table(at, pack)?.into_iter().map(|f| (f.number, f)).collect()));
+            table = Some((pack, opener::read_table(repo, pack)?.frames.into_iter().map(|f| (f.number, f)).collect()));
         }
         // The table of the pack is the truth about its chunks.
         let frame = table.as_ref().and_then(|(_, frames)| frames.get(&row.number));
@@ -83,11 +81,10 @@ fn move_frames(at: &Attached, packs: &[Id], out: &mut Vec<Id>, progress: &dyn Pr
         let frame = frame.ok_or_else(|| damaged(Damage::other("its table says otherwise than the journal")))?;
         list.clear();
         encode_chunks(&frame.chunks, &mut list);
-        if !done.insert(repo.keys().chunk_hash(&list)) {
+        if !done.insert(repo.keys().chunk_hash(&list)?) {
             continue;
         }
-        let mut sealed = repo.store().get_range(&name, frame.offset, frame.sealed_len as usize)?;
-        let key = repo.keys().object(ObjectKind::Pack, pack, &name);
+        let (key, mut sealed) = opener::frame(repo, pack, (frame.offset, frame.sealed_len as usize))?;
         let stored = key.open_part(u64::from(frame.number), &mut sealed).map_err(|e| damaged(e.into()))?;
         let method =
             Method::from_u8(frame.method).ok_or_else(|| damaged(Damage::other("its compression is not known")))?;

@@ -21,7 +21,7 @@ use crate::repo::{
     replay,
 };
 use crate::store::api::{Object, StoreError};
-use crate::types::{ids::Id, snapshot::Source};
+use crate::types::{ids::Id, role::Need, snapshot::Source};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
@@ -70,6 +70,7 @@ pub struct Marked {
 impl<'a> Collector<'a> {
     /// Brings the index up to date. Refuses where a record can't be read, since nobody knows what it needs.
     pub fn begin(at: &'a Attached, host: &'a str, progress: &dyn Progress) -> Result<Collector<'a>, RepoError> {
+        at.repo().check(Need::Collect)?;
         attend::register(at, host)?;
         let present = up_to_date(at, progress)?;
         if let Some(epoch) = present.unread.iter().next() {
@@ -365,6 +366,7 @@ pub(super) fn merge_over(
     source: &Source,
     passed: &HashSet<String>,
 ) -> Result<Option<MergedHead>, RepoError> {
+    at.repo().check(Need::Collect)?;
     let reader = at.reader()?;
     // Of what lies behind lost records, nothing could be written.
     if strangers::has_branches(at, source)? || reader.beyond(source.num)?.is_some() {
@@ -408,6 +410,7 @@ pub struct Awaited {
 
 /// Ends the waiting for a host that will not come back. What it has captured and not stored yet may be lost.
 pub fn retire(at: &Attached, id: Id, by: &str) -> Result<(), RepoError> {
+    at.repo().check(Need::Collect)?;
     // A host that is not there is an error here: a person has named it.
     if !attend::present(at)?.hosts.contains_key(&id) {
         return Err(RepoError::NoHost { location: at.repo().store().location(), id: id.to_string() });

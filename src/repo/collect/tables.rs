@@ -1,9 +1,9 @@
 //! Learning what is in packs from their own tables, where the index does not know all of it: a record may name a chunk that was in no
 //! record any more when this index was made.
 
-use crate::crypto::seal::TAG_LEN;
+use crate::crypto::{keys::Sealing, seal::TAG_LEN};
 use crate::index::apply::PATIENT;
-use crate::repo::{attach::Attached, collect::attend::read_table, error::RepoError, header, names, pack::FOOTER_LEN};
+use crate::repo::{attach::Attached, error::RepoError, header, names, opener::read_table, pack::FOOTER_LEN};
 use crate::types::{ids::Id, wire::put_u64};
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ pub fn learn(at: &Attached) -> Result<bool, RepoError> {
     for object in at.repo().store().list(names::PACKS)? {
         let Some(id) = names::parse_pack(&object.name) else { continue };
         let (frames, len) = known.get(&id).copied().unwrap_or_default();
-        if object.len == whole_len(frames, len) {
+        if object.len == whole_len(at.repo().keys().sealing(), frames, len) {
             continue;
         }
-        match read_table(at, id) {
-            Ok(frames) => at.index().learn_pack(id, &frames, PATIENT)?,
+        match read_table(at.repo(), id) {
+            Ok(table) => at.index().learn_pack(id, &table.frames, PATIENT)?,
             // A damaged pack can't help; what needs it says so.
             Err(e) if e.is_damage() => {
                 tracing::warn!("{e}");
@@ -33,8 +33,10 @@ pub fn learn(at: &Attached) -> Result<bool, RepoError> {
 }
 
 /// The length of a pack whose frames and their lines in the table measure `len`.
-fn whole_len(frames: u64, len: u64) -> u64 {
+fn whole_len(sealing: Sealing, frames: u64, len: u64) -> u64 {
     let mut count = Vec::new();
     put_u64(&mut count, frames);
-    (header::LEN + count.len() + TAG_LEN + FOOTER_LEN) as u64 + len
+    let head = header::pack_len(sealing);
+    // What the header says beyond its own length stands in the table again.
+    (head + (head - header::LEN) + count.len() + TAG_LEN + FOOTER_LEN) as u64 + len
 }

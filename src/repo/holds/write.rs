@@ -9,11 +9,12 @@ use crate::repo::{
     },
     open::Repository,
 };
-use crate::types::{hold::Hold, ids::Id, time::Instant, when::show};
+use crate::types::{hold::Hold, ids::Id, role::Need, time::Instant, when::show};
 use std::path::Path;
 
 /// Places a hold. A case may have several placements: each holds until it is released.
 pub fn place(repo: &Repository, hold: &Hold, who: &Who, now: Instant) -> Result<HoldEvent, HoldsError> {
+    repo.check(Need::Holds)?;
     hold.check()?;
     let event = HoldEvent::new(&hold.id, now, who, Deed::Placed(hold.clone()))?;
     event.store(repo)?;
@@ -36,6 +37,7 @@ pub fn lengthen(
     until: Option<Instant>,
     (who, now): (&Who, Instant),
 ) -> Result<HoldEvent, HoldsError> {
+    repo.check(Need::Holds)?;
     let open = open_case(repo, dir, case)?;
     let placements: Vec<_> = open.placements.iter().filter(|p| !p.released).collect();
     for p in &placements {
@@ -65,6 +67,7 @@ pub fn release(
     reason: &str,
     (who, now): (&Who, Instant),
 ) -> Result<HoldEvent, HoldsError> {
+    repo.check(Need::Holds)?;
     if reason.trim().is_empty() {
         return Err(HoldsError::NoReason);
     }

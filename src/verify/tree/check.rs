@@ -46,6 +46,8 @@ pub fn verify(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Report, TreeError> {
+    // An auditor's key can't: said once, and not of each file.
+    at.repo().keys().chunk_hasher()?;
     let index = at.reader()?;
     let shown = || path::show(request.path);
     let object = request.view.look_up(&index, request.path)?.ok_or_else(|| TreeError::NotThere { path: shown() })?;

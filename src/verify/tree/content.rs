@@ -1,8 +1,9 @@
 //! Proving the content of a file: it is cut where the index says that it was cut, and each piece has the hash of its chunk.
 
-use crate::crypto::seal::Keys;
+use crate::crypto::keys::Keys;
 use crate::index::{error::IndexError, rows::Piece, tree::Reader};
 use crate::sys::read::{self, CacheGuard, Segment, Segments};
+use crate::types::role::Denied;
 use rustix::fd::OwnedFd;
 use std::{
     io,
@@ -31,6 +32,9 @@ pub(super) enum ProofError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The key does not prove content.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The file could not be read.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -93,7 +97,7 @@ impl<'a> Prover<'a> {
         num: i64,
         whole: &mut blake3::Hasher,
     ) -> Result<bool, ProofError> {
-        let mut hasher = self.keys.chunk_hasher();
+        let mut hasher = self.keys.chunk_hasher()?;
         let same = self.bytes(fd, range, &mut |bytes| {
             hasher.update(bytes);
             whole.update(bytes);

@@ -97,6 +97,7 @@ impl Comparer<'_> {
         let content = match self.content(pair, &fd, prover, &mut fields) {
             Ok(content) => content,
             Err(ProofError::Index(e)) => return Err(e.into()),
+            Err(ProofError::Denied(e)) => return Err(e.into()),
             Err(ProofError::Io(e)) => return Ok(unread(report, pair, "read it", e)?),
         };
         match stat::of(&fd) {

@@ -3,7 +3,7 @@
 //! It is one JSON object. The authentication is the keyed BLAKE3 hash of [`TITLE`] and of the object without it, written without
 //! spaces, its names in order. Whoever has a key of the repository can make and check one; nobody else can.
 
-use crate::crypto::seal::Keys;
+use crate::crypto::keys::Keys;
 use crate::repo::audit::event::{bytes_value, snapshot_value};
 use crate::types::time::Instant;
 use crate::verify::tree::{aspects::Ignored, report::Report};

@@ -2,7 +2,7 @@
 
 use crate::index::error::IndexError;
 use crate::repo::error::RepoError;
-use crate::types::ids::Hash;
+use crate::types::{ids::Hash, role::Denied};
 use crate::verify::tree::aspects::Aspect;
 use std::io;
 
@@ -15,6 +15,9 @@ pub enum TreeError {
     /// The repository failed.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The key does not prove content.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// Nothing stands at the path in the view.
     #[error("{path} was not there at that time")]
     NotThere {
