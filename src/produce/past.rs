@@ -37,7 +37,7 @@ pub enum PastError {
         /// The file.
         path: String,
         /// Why not.
-        source: RepoError,
+        source: Box<RepoError>,
     },
 }
 
@@ -69,7 +69,7 @@ pub fn read(
         let frames = Frames::of(at.clone(), FRAMES);
         let mut bytes = Vec::new();
         let read = content.read(index, &frames, 0, content.size as usize, &mut bytes);
-        read.map_err(|source| PastError::Read { path: shown(), source })?;
+        read.map_err(|source| PastError::Read { path: shown(), source: Box::new(source) })?;
         return Ok(Some(bytes));
     }
     Ok(None)

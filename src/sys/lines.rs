@@ -46,10 +46,12 @@ impl Lines {
 /// The whole lines of a file, with their line breaks; nothing where it is not there.
 pub fn read(path: &Path) -> Result<String, Error> {
     let cant = |source: io::Error| Error::Io { doing: "read", path: path.to_owned(), source };
-    match std::fs::metadata(path) {
+    let len = match std::fs::metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        Ok(meta) if meta.len() > FILE_MAX => return Err(cant(io::Error::other("it is larger than any such file"))),
-        other => drop(other.map_err(cant)?),
+        other => other.map_err(cant)?.len(),
+    };
+    if len > FILE_MAX {
+        return Err(cant(io::Error::other("it is larger than any such file")));
     }
     let mut bytes = std::fs::read(path).map_err(cant)?;
     bytes.truncate(bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1));

@@ -1,6 +1,6 @@
 //! A PostgreSQL server: base, WAL, recovery to a time, and dumps.
 
-use crate::cluster::{Cluster, as_postgres, free_port, give_to_postgres, ran};
+use crate::cluster::{Cluster, free_port, give_to_postgres, ran};
 use crate::world::World;
 use std::path::{Path, PathBuf};
 use std::process::Command;
