@@ -18,7 +18,7 @@ use crate::types::{
 };
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The settings; `repository` is that of `--repo` if it was given.
     pub config: Config,

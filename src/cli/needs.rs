@@ -17,6 +17,7 @@ pub fn of(command: &Command) -> Need {
         Command::Hold(Hold::Place(_) | Hold::Lengthen(_) | Hold::Release(_)) => Need::Holds,
         Command::Maintain(_) => Need::Collect,
         Command::Audit(Audit::Verify(args)) if args.accept => Need::Collect,
+        Command::Kit(args) if args.with_key => Need::Keys,
         Command::Key(Key::Add(_) | Key::Remove(_) | Key::Export(_)) => Need::Keys,
         // They read what the repository says of itself, or no repository at all. The tasks of the service are refused one by one.
         Command::Init(_)
@@ -35,6 +36,7 @@ pub fn of(command: &Command) -> Need {
         | Command::Verify(_)
         | Command::VerifyTree(_)
         | Command::Aside(_)
+        | Command::Kit(_)
         | Command::Plan(_)
         | Command::Recover(_)
         | Command::Replicate(_)

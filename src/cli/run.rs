@@ -8,7 +8,7 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, list, log,
+    audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, kit, list, log,
     maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept, retention, schedule,
     sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
@@ -95,6 +95,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Aside(aside) => restore_kept::run(&load(Missing::Error)?, &aside.command),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
         Command::Recover(args) => recover::run(&load(Missing::Error)?, args),
+        Command::Kit(args) => kit::run(&load(Missing::Error)?, args),
         Command::Plan(command) => plan::run(&load(Missing::Error)?, command),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),

@@ -92,6 +92,22 @@ pub fn set_repository(text: &str, to: &Location) -> Result<String, EditError> {
     Ok(doc.to_string())
 }
 
+/// The text with `host` set to a name.
+pub fn set_host(text: &str, host: &str) -> Result<String, EditError> {
+    let mut doc: DocumentMut = text.parse()?;
+    doc.insert("host", value(host));
+    Ok(doc.to_string())
+}
+
+/// The text without what may hold a secret: how the repository is opened, and where notifications go. Commands stay as they are.
+pub fn without_secrets(text: &str) -> Result<String, EditError> {
+    let mut doc: DocumentMut = text.parse()?;
+    for name in ["key", "notify"] {
+        doc.remove(name);
+    }
+    Ok(doc.to_string())
+}
+
 /// The text with its `[key]` table saying `key` and nothing else.
 pub fn set_key(text: &str, key: &KeyFrom) -> Result<String, EditError> {
     let (name, item) = match key {

@@ -215,6 +215,15 @@ pub fn add_slot(
 /// A slot by its id, and what it says of itself, if that can be read.
 pub type ListedSlot = (Id, Result<SlotInfo, SlotError>);
 
+/// What tells a repository from any other one that pretends to be it: the first half of the BLAKE3 hash of its description, which is
+/// the same in every copy, in groups of four hexadecimal digits.
+pub fn fingerprint(store: &dyn Store) -> Result<String, RepoError> {
+    let bytes = store.get(names::REPOSITORY, DESCRIPTION_MAX)?;
+    let digits = blake3::hash(&bytes).to_hex();
+    let groups: Vec<&str> = (0..8).map(|n| &digits[4 * n..4 * n + 4]).collect();
+    Ok(groups.join("-"))
+}
+
 /// The slots of a repository, and those that could not be read.
 pub fn list_slots(store: &dyn Store) -> Result<Vec<ListedSlot>, RepoError> {
     let mut found = Vec::new();

@@ -4,6 +4,7 @@ pub mod coverage;
 pub mod findings;
 pub mod gather;
 mod html;
+pub mod kit;
 pub mod model;
 pub mod page;
 mod sources;

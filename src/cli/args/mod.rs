@@ -2,6 +2,7 @@
 
 pub mod evidence;
 pub mod history;
+pub mod kit;
 pub mod of_host;
 pub mod plan;
 pub mod recovery;

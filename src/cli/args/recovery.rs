@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
 use super::of_host::OfHost;
+use super::setup::KeySource;
 use super::times::TIMES;
 use crate::verify::tree::aspects::Aspect;
 
@@ -94,7 +95,7 @@ machine. The swap waits as long as a file is open for writing in the directory."
 /// `bygone recover`.
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("what").required(true).args(["instant", "resume", "finish", "abandon", "status"]),
+    group = ArgGroup::new("what").args(["instant", "resume", "finish", "abandon", "status"]),
     after_long_help = TIMES
 )]
 pub struct Recover {
@@ -128,6 +129,9 @@ pub struct Recover {
     /// Stay in the foreground
     #[arg(long)]
     pub foreground: bool,
+    /// With nothing but --repo: what opens the repository
+    #[command(flatten)]
+    pub key: KeySource,
     /// Whose history.
     #[command(flatten)]
     pub of: OfHost,

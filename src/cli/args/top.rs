@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::{
-    evidence, history, plan, recovery, restore, retention, schedule, service, setup, sites, upkeep, wal, watched,
+    evidence, history, kit, plan, recovery, restore, retention, schedule, service, setup, sites, upkeep, wal, watched,
 };
 
 /// `bygone`.
@@ -124,6 +124,9 @@ pub enum Command {
     /// Give a directory back at once, as it was
     #[command(long_about = recovery::RECOVER)]
     Recover(recovery::Recover),
+    /// Make the offline recovery kit
+    #[command(long_about = kit::KIT)]
+    Kit(kit::Kit),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

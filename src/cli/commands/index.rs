@@ -24,7 +24,8 @@ pub fn run(context: &Context, command: &Index) -> Result<Outcome, Failure> {
     }
 }
 
-fn rebuild(context: &Context) -> Result<Outcome, Failure> {
+/// Makes the index anew, and tells what is wrong with what it is made of.
+pub(super) fn rebuild(context: &Context) -> Result<Outcome, Failure> {
     let repo = open::repository(context)?;
     let clock = Arc::new(SystemClock);
     // Where there is none, or one that can't be read, there is nothing to compare with.

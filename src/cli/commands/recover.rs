@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::recover_background::{self, Work};
+use super::recover_bare;
 use crate::cli::args::recovery::Recover;
 use crate::cli::context::Context;
 use crate::cli::open;
@@ -34,7 +35,10 @@ pub fn run(context: &Context, args: &Recover) -> Result<Outcome, Failure> {
         Recover { resume: Some(path), .. } => recover_background::start(context, args, &Work::GoOn(path.clone())),
         Recover { finish: Some(path), .. } => finish(context, args, path),
         Recover { abandon: Some(path), .. } => abandon(context, path),
-        _ => Err(Failure::usage("say what is to be done: --instant, --resume, --finish, --abandon or --status")),
+        _ if context.repository_named.is_some() => recover_bare::run(context, args),
+        _ => Err(Failure::usage(
+            "say what is to be done: --instant, --resume, --finish, --abandon or --status; or --repo, to begin on a bare machine",
+        )),
     }
 }
 
