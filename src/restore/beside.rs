@@ -3,26 +3,53 @@
 
 use crate::index::{error::IndexError, rows::Row, tree::Reader};
 use crate::sys::{
+    dir::{self, Listing},
     read,
     stat::{self, Stat},
 };
 use crate::types::{attr::Kind, ids::Snap};
 use rustix::fd::OwnedFd;
+use std::collections::HashSet;
 
 const HEADER: &[u8] = b"SQLite format 3\0";
 /// The first bytes of a WAL but for its last bit, and of a rollback journal.
 const WAL: [u8; 3] = [0x37, 0x7f, 0x06];
 const JOURNAL: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
-/// The files beside the name of `row` in `dir` that belong to another state of it, and are not in the view themselves.
-pub(super) fn stale(index: &Reader, dir: &OwnedFd, row: &Row, snap: Snap) -> Result<Vec<(Vec<u8>, Stat)>, IndexError> {
+/// How the names of such files end.
+const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
+
+/// The names in `dir` that may stand beside a database. One look at a directory, and not one at each of its files.
+pub(super) fn sides(dir: &OwnedFd) -> HashSet<Vec<u8>> {
+    let (mut listing, mut buffer) = (Listing::new(), Vec::new());
+    // A directory that can't be listed is told where it is to be.
+    if dir::list(dir, &mut buffer, &mut listing).is_err() {
+        return HashSet::new();
+    }
+    let is_side = |name: &[u8]| SIDES.iter().any(|side| name.ends_with(side.as_bytes()));
+    listing.iter().filter(|entry| is_side(entry.name)).map(|entry| entry.name.to_vec()).collect()
+}
+
+/// The files beside the name of `row` in `dir` that belong to another state of it, and are not in the view themselves. `sides` are
+/// those of the directory.
+pub(super) fn stale(
+    index: &Reader,
+    dir: &OwnedFd,
+    sides: &HashSet<Vec<u8>>,
+    row: &Row,
+    snap: Snap,
+) -> Result<Vec<(Vec<u8>, Stat)>, IndexError> {
     let mut found = Vec::new();
-    if row.attr.kind() != Kind::File {
+    if row.attr.kind() != Kind::File || sides.is_empty() {
+        return Ok(found);
+    }
+    let of_row = |side: &str| [row.name.as_slice(), side.as_bytes()].concat();
+    if !SIDES.iter().any(|side| sides.contains(&of_row(side))) {
         return Ok(found);
     }
     let is_database = begins(dir, &row.name, HEADER);
-    for side in ["-wal", "-journal", "-shm"] {
-        let name = [row.name.as_slice(), side.as_bytes()].concat();
+    for side in SIDES {
+        let name = of_row(side);
         let Ok(now) = stat::at(dir, &name) else { continue };
         let is_side = match side {
             "-wal" => is_database || begins(dir, &name, &WAL),

@@ -48,7 +48,13 @@ impl Walk<'_> {
             }
         };
         let stale = match dir {
-            Some(dir) if !row.node.is_dir() => beside::stale(self.index, dir, row, snap)?,
+            Some(dir) if !row.node.is_dir() => {
+                if self.sides.as_ref().is_none_or(|(of, _)| *of != at) {
+                    self.sides = Some((at, beside::sides(dir)));
+                }
+                let sides = self.sides.as_ref().map(|(_, sides)| sides);
+                sides.map_or(Ok(Vec::new()), |sides| beside::stale(self.index, dir, sides, row, snap))?
+            }
             _ => Vec::new(),
         };
         // A database with commits beside it is not what its own bytes are.

@@ -72,6 +72,7 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
         plan,
         groups: HashMap::new(),
         claimed: HashMap::new(),
+        sides: None,
         beside: HashSet::new(),
         seen_dirs: HashSet::new(),
         names: HashMap::new(),
@@ -125,6 +126,8 @@ pub(super) struct Walk<'a> {
     pub(super) groups: HashMap<(SourceNum, Node), Group>,
     /// Kept inodes that have several names, and the node that each is kept for.
     pub(super) claimed: HashMap<Place, (SourceNum, Node)>,
+    /// Names that may stand beside a database, of the directory that was asked for last.
+    pub(super) sides: Option<(usize, HashSet<Vec<u8>>)>,
     /// What is removed from beside a database.
     pub(super) beside: HashSet<Vec<u8>>,
     pub(super) seen_dirs: HashSet<(SourceNum, Node)>,
