@@ -198,22 +198,22 @@ impl Ask<'_> {
         let checked = check::check(self.index, plan).map_err(|e| failure(&e))?;
         tell_checked(self.context, &checked)?;
         let count = checked.unmet.len();
-        match checked.unmet.iter().any(|unmet| unmet.what.is_final()) {
-            _ if count == 0 || (self.args.dry_run && !self.context.json) => Ok(()),
-            _ if self.args.dry_run => Ok(()),
-            true => Err(Failure::new(
-                "cannot restore: there is no room for it, or nothing may be written; nothing was written",
-            )),
-            false if self.args.anyway => Ok(()),
-            false => {
-                let rights = checked.unmet.iter().any(|unmet| unmet.what == Missing::Right);
-                let who = if rights { "as root, or with another target" } else { "to another file system" };
-                Err(Failure::new(format!(
-                    "not everything could be restored as it was ({count} reason(s), named above); nothing was written"
-                ))
-                .hint(format!("restore {who}; or --anyway restores what can be, and names what can't")))
-            }
+        if count == 0 || self.args.dry_run {
+            return Ok(());
         }
+        if checked.unmet.iter().any(|unmet| unmet.what.is_final()) {
+            return Err(Failure::new(
+                "cannot restore: there is no room for it, or nothing may be written; nothing was written",
+            ));
+        }
+        if self.args.anyway {
+            return Ok(());
+        }
+        let rights = checked.unmet.iter().any(|unmet| unmet.what == Missing::Right);
+        let how = if rights { "as root, or with another target" } else { "to another file system" };
+        let what =
+            format!("not everything could be restored as it was ({count} reason(s), named above); nothing was written");
+        Err(Failure::new(what).hint(format!("restore {how}; or --anyway restores what can be, and names what can't")))
     }
 
     /// The newest view of what this machine captured; the capture before it may just have found another writer.

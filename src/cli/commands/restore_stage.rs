@@ -31,6 +31,9 @@ struct Tree {
     plan: Plan,
 }
 
+/// What of the view goes to which target, and whether the stage itself becomes the target.
+type Where = (Vec<Vec<u8>>, PathBuf, bool);
+
 /// Restores beside, and then puts in place.
 pub(super) fn run(ask: &Ask<'_>, progress: &dyn Progress, stop: &AtomicBool) -> Result<Outcome, Failure> {
     let mut trees = Vec::new();
@@ -103,12 +106,12 @@ fn put_all(
     Ok(Outcome::Done)
 }
 
-/// What goes where, and whether the stage itself becomes the target.
-fn targets(ask: &Ask<'_>) -> Result<Vec<(Vec<Vec<u8>>, PathBuf, bool)>, Failure> {
+/// What goes where.
+fn targets(ask: &Ask<'_>) -> Result<Vec<Where>, Failure> {
     if let Some(dir) = &ask.args.to {
         return Ok(vec![(ask.paths.to_vec(), absolute(dir)?, true)]);
     }
-    let mut all: Vec<(Vec<Vec<u8>>, PathBuf, bool)> = Vec::new();
+    let mut all: Vec<Where> = Vec::new();
     for root in ask.paths {
         let target = ask.mapping.goes_to(root);
         if target == b"/" {
