@@ -2,6 +2,7 @@
 //! process itself. The only room that reads the clock or writes files.
 
 pub mod account;
+pub mod apart;
 pub mod apply;
 pub mod btrfs;
 pub mod bucket;
@@ -18,11 +19,13 @@ pub mod local;
 pub mod make;
 pub mod meta;
 pub mod mounts;
+pub mod overlay;
 pub mod pressure;
 pub mod probe;
 pub mod process;
 pub mod read;
 mod resident;
+pub mod room;
 pub mod service;
 pub mod shared;
 pub mod space;

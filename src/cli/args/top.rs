@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{evidence, history, plan, restore, retention, schedule, service, setup, sites, upkeep, wal, watched};
+use super::{
+    disaster, drill, evidence, history, plan, restore, retention, schedule, service, setup, sites, upkeep, wal, watched,
+};
 
 /// `bygone`.
 #[derive(Debug, Parser)]
@@ -119,6 +121,12 @@ pub enum Command {
     /// Recover by a plan: check, show, run, resume
     #[command(subcommand)]
     Plan(plan::Plan),
+    /// Rehearse recovery plans, and prove what comes back
+    #[command(subcommand)]
+    Drill(drill::Drill),
+    /// Rehearse a disaster on a repository made for it
+    #[command(long_about = disaster::DISASTER)]
+    Disaster(disaster::Disaster),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

@@ -54,11 +54,13 @@ pub enum Kind {
     Control,
     /// A recovery plan was run.
     PlanRun,
+    /// A recovery plan was rehearsed.
+    Drill,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 25] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -83,6 +85,7 @@ impl Kind {
         Kind::Report,
         Kind::Control,
         Kind::PlanRun,
+        Kind::Drill,
     ];
 
     /// Its word in entries.
@@ -112,6 +115,7 @@ impl Kind {
             Kind::Report => "report",
             Kind::Control => "control",
             Kind::PlanRun => "plan-run",
+            Kind::Drill => "drill",
         }
     }
 
