@@ -11,6 +11,9 @@ use std::{
 /// Rooms on one floor that may use one another all the same, and why.
 const BESIDE: &[(&str, &str, &str)] = &[
     ("config", "schedule", "a schedule is read where it is written, so that an error has its line"),
+    ("daemon", "drill", "the service tells how drills went"),
+    ("drill", "plan", "a drill is a run of a plan, apart"),
+    ("drill", "report", "its report is a page like the other one"),
     ("sys", "types", "what the system says is told in our values"),
 ];
 

@@ -8,9 +8,9 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, find, health, hold, index, init, jobs, key, kit, list, log,
-    maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept, retention, schedule,
-    sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
+    audit, cat, completions, config_check, daemon, diff, disaster, drill, find, health, hold, index, init, jobs, key,
+    kit, list, log, maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept,
+    retention, schedule, sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -97,6 +97,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Recover(args) => recover::run(&load(Missing::Error)?, args),
         Command::Kit(args) => kit::run(&load(Missing::Error)?, args),
         Command::Plan(command) => plan::run(&load(Missing::Error)?, command),
+        Command::Disaster(args) => disaster::run(&cli.global, args),
+        Command::Drill(command) => drill::run(&load(Missing::Error)?, command),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
         Command::Audit(command) => audit::run(&load(Missing::Error)?, command),

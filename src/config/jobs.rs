@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::drill::DrillSettings;
 use super::kinds::Produce;
 use super::model::{Config, JobSettings, Source, Task};
 use super::site::Site;
@@ -20,10 +21,12 @@ pub struct Assigned {
     pub source: Option<PathBuf>,
     /// The site it is for, where it brings one up to date.
     pub site: Option<String>,
+    /// The plan it is for, where it rehearses one.
+    pub drill: Option<String>,
 }
 
 /// All jobs: those of the sources in their order, full before differential before produce, then
-/// those of the sites, and then the others.
+/// those of the sites, then those of the drills, and then the others.
 pub fn jobs(config: &Config) -> Vec<Assigned> {
     let of_sources = config.sources.iter().flat_map(|source| {
         let produce = source.produce.as_ref().map(Produce::schedule);
@@ -35,7 +38,8 @@ pub fn jobs(config: &Config) -> Vec<Assigned> {
         tasks.into_iter().filter_map(move |(task, schedule)| Some(of_source(config, source, task, schedule?)))
     });
     let of_sites = config.sites.iter().filter_map(|site| Some(of_site(config, site, site.schedule.clone()?)));
-    of_sources.chain(of_sites).chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
+    let of_drills = config.drills.iter().map(|drill| of_drill(config, drill));
+    of_sources.chain(of_sites).chain(of_drills).chain(config.jobs.iter().map(|job| of_table(config, job))).collect()
 }
 
 /// The zone of schedules that do not name one: that of `[schedule]`, or the one in which times are shown. One that there is not is
@@ -53,7 +57,7 @@ fn of_source(config: &Config, source: &Source, task: Task, schedule: Schedule) -
         blackout: source.blackout.clone(),
         retries: Retries { count: config.schedule.retries, after: config.schedule.retry_after },
     };
-    Assigned { job, task, source: Some(source.path.clone()), site: None }
+    Assigned { job, task, source: Some(source.path.clone()), site: None, drill: None }
 }
 
 fn of_site(config: &Config, site: &Site, schedule: Schedule) -> Assigned {
@@ -65,7 +69,19 @@ fn of_site(config: &Config, site: &Site, schedule: Schedule) -> Assigned {
         blackout: site.blackout.clone(),
         retries: Retries { count: config.schedule.retries, after: config.schedule.retry_after },
     };
-    Assigned { job, task: Task::Replicate, source: None, site: Some(site.name.clone()) }
+    Assigned { job, task: Task::Replicate, source: None, site: Some(site.name.clone()), drill: None }
+}
+
+fn of_drill(config: &Config, of: &DrillSettings) -> Assigned {
+    let job = Job {
+        name: format!("{} {}", Task::Drill.word(), of.plan),
+        schedule: of.schedule.clone(),
+        zone: zone(config),
+        jitter: of.jitter,
+        blackout: of.blackout.clone(),
+        retries: Retries { count: config.schedule.retries, after: config.schedule.retry_after },
+    };
+    Assigned { job, task: Task::Drill, source: None, site: None, drill: Some(of.plan.clone()) }
 }
 
 fn of_table(config: &Config, of: &JobSettings) -> Assigned {
@@ -80,5 +96,5 @@ fn of_table(config: &Config, of: &JobSettings) -> Assigned {
             after: of.retry_after.unwrap_or(config.schedule.retry_after),
         },
     };
-    Assigned { job, task: of.run, source: None, site: None }
+    Assigned { job, task: of.run, source: None, site: None, drill: None }
 }

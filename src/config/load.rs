@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Problem;
+use super::drill::{self, DrillSettings};
 use super::error::{ConfigError, Place};
 use super::lenient::{self, Lenient};
 use super::limits::Limits;
@@ -87,6 +88,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Loaded {
     let channels = channels(raw.notify, &at, &mut found);
     let sources = source::sources(raw.source, &state, &at, &mut found);
     let repository = raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0);
+    let drills = drill::drills(raw.drill, &at, &mut found);
     let sites = site::sites(raw.site, &repository, &at, &mut found);
     problems.extend(found.into_iter().filter(|_| whole));
     let config = Config {
@@ -108,6 +110,7 @@ fn read(text: &str, path: &Path, places: &Places) -> Loaded {
         schedule: raw.schedule,
         sources,
         sites,
+        drills,
         jobs: raw.job.into_iter().map(Spanned::into_inner).collect(),
         metrics: raw.metrics,
         health: raw.health,
@@ -187,6 +190,8 @@ struct Raw {
     source: Vec<Spanned<RawSource>>,
     #[serde(default)]
     site: Vec<Spanned<RawSite>>,
+    #[serde(default)]
+    drill: Vec<Spanned<DrillSettings>>,
     #[serde(default)]
     job: Vec<Spanned<JobSettings>>,
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! The settings: one TOML file, typed, with all defaults in one place.
 
 pub mod check;
+pub mod drill;
 pub mod edit;
 pub mod error;
 pub mod jobs;

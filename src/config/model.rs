@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::drill::DrillSettings;
 use super::error::Place;
 use super::kinds::{Atomic, Hooks, Kind, Produce, Sqlite};
 use super::limits::Limits;
@@ -60,6 +61,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Where copies of the repository are.
     pub sites: Vec<Site>,
+    /// The plans that are rehearsed by schedule.
+    pub drills: Vec<DrillSettings>,
     /// What else is run by a schedule.
     pub jobs: Vec<JobSettings>,
     /// How metrics are served.
@@ -286,6 +289,9 @@ pub enum Task {
     /// It brings a copy of the repository up to date; only by the setting of a site.
     #[serde(skip_deserializing)]
     Replicate,
+    /// It rehearses a recovery plan; only by the setting of a drill.
+    #[serde(skip_deserializing)]
+    Drill,
 }
 
 impl Task {
@@ -299,6 +305,7 @@ impl Task {
             Task::Full => "full",
             Task::Produce => "produce",
             Task::Replicate => "replicate",
+            Task::Drill => "drill",
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct Health {
     /// The repository is verified at least so often.
     #[serde(deserialize_with = "values::duration")]
     pub verified_within: Duration,
+    /// A drill of each plan that is rehearsed has passed within this time.
+    #[serde(deserialize_with = "values::duration")]
+    pub drilled_within: Duration,
     /// Hosts that a collection waits for come back within this time.
     #[serde(deserialize_with = "values::duration")]
     pub collected_within: Duration,
@@ -46,6 +49,7 @@ impl Default for Health {
             expected: Duration::from_secs(26 * 3600),
             stored_within: Duration::from_secs(3600),
             verified_within: days(35),
+            drilled_within: days(35),
             collected_within: days(7),
             free: 1 << 30,
         }

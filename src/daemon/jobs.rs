@@ -17,7 +17,7 @@ use crate::daemon::{
 use crate::produce::run::{Ground, produce};
 use crate::repo::{attach::Attached, replay};
 use crate::retention::maintain::Maintenance;
-use crate::sys::clock;
+use crate::sys::{child::Order, clock};
 use crate::types::snapshot::Tier;
 use crate::verify::{
     check::{self, Options},
@@ -39,6 +39,8 @@ pub(super) struct Tools {
     pub(super) source: Option<PathBuf>,
     /// The site it is for, where it brings one up to date.
     pub(super) site: Option<String>,
+    /// The plan it is for, where it rehearses one.
+    pub(super) drill: Option<String>,
     pub(super) config: Arc<Config>,
     pub(super) at: Arc<Attached>,
     pub(super) captures: Arc<Captures>,
@@ -58,6 +60,7 @@ const TASKS: &[(Task, Do)] = &[
     (Task::Verify, verify),
     (Task::Maintain, maintain),
     (Task::Replicate, replicate),
+    (Task::Drill, drill),
 ];
 
 /// Runs a job and says how it ended. `None` where the service ended it: it counts as interrupted.
@@ -171,6 +174,23 @@ fn replicate(tools: &Tools, work: &Work) -> Result<String, Trouble> {
     let at = tools.host.fresh(&tools.config)?;
     let ground = Keeping { host: &*tools.host, config: &tools.config, at: &at, trail: &tools.trail };
     ground.replicate(site, &*work.pulse, &work.stop, Some(By::Job(&work.name)))
+}
+
+/// Rehearses a plan, in a process of its own, which records how it went.
+fn drill(tools: &Tools, work: &Work) -> Result<String, Trouble> {
+    let drill = tools.config.drills.iter().find(|drill| Some(&drill.plan) == tools.drill.as_ref());
+    let drill = drill.ok_or("it is not in the settings any more")?;
+    let order = Order::new(std::env::current_exe()?).arg_path("--config", &tools.config.path).args(["--quiet"]);
+    let mut running = order.args(drill.arguments()).start()?;
+    while running.look()?.is_none() && !work.stop.load(Ordering::Relaxed) {
+        work.pulse.beat();
+        std::thread::sleep(LOOK);
+    }
+    let ended = running.wait(&work.stop)?;
+    match ended.is_good() {
+        true => Ok(format!("the drill of the plan {} has passed", drill.plan)),
+        false => Err(ended.why().into()),
+    }
 }
 
 fn maintain(tools: &Tools, work: &Work) -> Result<String, Trouble> {

@@ -6,6 +6,7 @@ use crate::daemon::{
     shared::{Current, Shared},
     standing::{JobStatus, TaskState},
 };
+use crate::drill::coverage;
 use crate::observe::{
     facts::{Count, Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Stored, TaskFacts},
     gather,
@@ -123,6 +124,7 @@ pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
     let seldom = shared.observer.seldom(shared, &current, age);
     let mut facts = gather::quick(&current.config, &current.at, seldom.sources, shared.clock.now());
     producing(&current.config, &mut facts.sources);
+    drilled(&current.config, &mut facts);
     facts.stored = seldom.stored;
     facts.trouble = seldom.trouble.or(facts.trouble);
     let standing = shared.standing(None);
@@ -153,6 +155,14 @@ pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
         undelivered,
     });
     facts
+}
+
+/// Notes how the plans stand that were rehearsed. That it can't be told is trouble.
+pub fn drilled(config: &Config, facts: &mut Facts) {
+    match coverage::plans(config) {
+        Ok(plans) => facts.drills = plans,
+        Err(e) => facts.trouble = facts.trouble.take().or(Some(e.to_string())),
+    }
 }
 
 /// How a job stands, for those who watch.

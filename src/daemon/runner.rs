@@ -294,7 +294,7 @@ mod tests {
             blackout: Blackout::default(),
             retries: Retries { count: 2, after: Duration::from_secs(600) },
         };
-        Assigned { job, task: Task::Snapshot, source: None, site: None }
+        Assigned { job, task: Task::Snapshot, source: None, site: None, drill: None }
     }
 
     /// A service over simulated time: each run takes a minute, and `fails` says whether it fails.

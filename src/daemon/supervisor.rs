@@ -145,6 +145,7 @@ impl Supervisor {
             task: job.task,
             source: job.source.clone(),
             site: job.site.clone(),
+            drill: job.drill.clone(),
             config,
             at,
             captures,

@@ -36,10 +36,28 @@ pub struct Facts {
     /// How the copies at other sites stand.
     #[serde(default)]
     pub sites: Vec<SiteFacts>,
+    /// How the plans stand that were rehearsed.
+    #[serde(default)]
+    pub drills: Vec<DrillFacts>,
     /// How the jobs of the settings stand.
     pub jobs: Vec<JobFacts>,
     /// Of a service that runs.
     pub service: Option<ServiceFacts>,
+}
+
+/// How a plan stands that was rehearsed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DrillFacts {
+    /// The plan.
+    pub plan: String,
+    /// When the first drill began.
+    pub first_ns: i64,
+    /// When the last one ended that passed.
+    pub passed_ns: Option<i64>,
+    /// When the last one failed, and why, if none has passed since.
+    pub failed: Option<(i64, String)>,
+    /// How long recovery took in the last one that passed, in milliseconds.
+    pub recovery_ms: Option<u64>,
 }
 
 /// What the repository has in store.

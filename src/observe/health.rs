@@ -2,7 +2,7 @@
 
 use crate::config::watched::Health;
 use crate::observe::{
-    facts::{Facts, JobFacts, ServiceFacts, SiteFacts, SourceFacts, Spool, Stored, Watched},
+    facts::{DrillFacts, Facts, JobFacts, ServiceFacts, SiteFacts, SourceFacts, Spool, Stored, Watched},
     verified,
 };
 use crate::repo::audit::found::Found;
@@ -69,6 +69,7 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     facts.sources.iter().for_each(|s| all.lost(s));
     facts.sources.iter().for_each(|s| all.absent(s));
     facts.sites.iter().for_each(|site| all.site(site));
+    facts.drills.iter().for_each(|drill| all.drill(drill, settings));
     facts.jobs.iter().for_each(|job| all.job(job, &facts.sources));
     facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
@@ -289,6 +290,20 @@ impl Findings {
             let times = if site.failures > 1 { format!(" ({} times)", site.failures) } else { String::new() };
             let why = format!("the last run{ago}, did not do all{times}: {why}");
             self.degrade(&format!("{about} failed"), &about, why, "see to what it says, then `bygone replicate`");
+        }
+    }
+
+    fn drill(&mut self, drill: &DrillFacts, settings: &Health) {
+        let about = format!("drill {}", drill.plan);
+        if let Some((ns, why)) = &drill.failed {
+            let why = format!("the last drill of the plan failed, {}: {why}", self.ago(*ns));
+            let to_do =
+                "`bygone drill list` names it; see to what it says, then rehearse the plan with `bygone drill run`";
+            self.fail(&format!("{about} failed"), &about, why, to_do);
+        } else if self.is_older(drill.passed_ns.unwrap_or(drill.first_ns), settings.drilled_within) {
+            let why = format!("no drill of the plan has passed within {}", show_duration(settings.drilled_within));
+            let key = format!("{about} overdue");
+            self.add((&key, Level::Degraded, Sort::Overdue), &about, why, "rehearse it with `bygone drill run`");
         }
     }
 

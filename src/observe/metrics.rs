@@ -5,7 +5,7 @@ use crate::observe::{
         Exposition,
         Type::{Counter, Gauge},
     },
-    facts::{Facts, JobFacts, NotProduced, ServiceFacts, SiteFacts, SourceFacts, Stored, Watched},
+    facts::{DrillFacts, Facts, JobFacts, NotProduced, ServiceFacts, SiteFacts, SourceFacts, Stored, Watched},
     verified,
 };
 
@@ -22,6 +22,7 @@ pub fn metrics(facts: &Facts) -> String {
     facts.service.iter().for_each(|service| self::service(&mut to, service));
     sources(&mut to, facts);
     sites(&mut to, &facts.sites);
+    drills(&mut to, &facts.drills);
     jobs(&mut to, &facts.jobs);
     facts.stored.iter().for_each(|stored| self::stored(&mut to, facts, stored));
     let reachable = Some(flag(facts.trouble.is_none()));
@@ -140,6 +141,18 @@ fn sites(to: &mut Exposition, sites: &[SiteFacts]) {
         s.succeeded_ns.map(seconds)
     });
     each("failing", "Whether the last run did not do all.", &|s| Some(flag(s.error.is_some())));
+}
+
+fn drills(to: &mut Exposition, drills: &[DrillFacts]) {
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&DrillFacts) -> Option<f64>| {
+        let samples = drills.iter().filter_map(|drill| Some((vec![("plan", drill.plan.as_str())], value(drill)?)));
+        to.family(&format!("bygone_drill_{name}"), (Gauge, help), samples);
+    };
+    each("last_success_timestamp_seconds", "When a drill of the plan passed last.", &|d| d.passed_ns.map(seconds));
+    each("failing", "Whether the last drill of the plan failed.", &|d| Some(flag(d.failed.is_some())));
+    each("recovery_seconds", "How long recovery takes by the last drill that passed.", &|d| {
+        d.recovery_ms.map(|ms| ms as f64 / 1000.0)
+    });
 }
 
 fn stored(to: &mut Exposition, facts: &Facts, s: &Stored) {

@@ -3,6 +3,7 @@
 use super::journal::{Amount, Ended, Event, Journal, Running};
 use super::model::{Plan, Program, Step};
 use super::places::RunDir;
+use super::stage::Stage;
 use super::template::{Template, Values};
 use crate::config::model::Config;
 use crate::progress::Progress;
@@ -28,6 +29,8 @@ pub struct Ground<'a> {
     pub zone: Zone,
     /// What the one who runs the plan does for it.
     pub hands: &'a dyn Hands,
+    /// Where it is a rehearsal: what restores are there.
+    pub stage: Option<&'a dyn Stage>,
 }
 
 /// What a run asks of whoever runs it. Called from several threads.

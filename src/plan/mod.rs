@@ -15,6 +15,7 @@ pub mod rates;
 mod raw;
 pub mod run;
 pub mod show;
+pub mod stage;
 mod steps;
 pub mod template;
 mod undo;

@@ -120,6 +120,8 @@ pub struct Step {
     pub again: bool,
     /// Whether the plan goes on when it has failed.
     pub may_fail: bool,
+    /// Whether it is left out of a drill.
+    pub drill_skips: bool,
     /// How it is taken back.
     pub undo: Option<Undo>,
     /// What it does.

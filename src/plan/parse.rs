@@ -2,7 +2,7 @@
 
 use super::error::PlanError;
 use super::model::{Check, How, Input, OnFailure, Plan, Postgres, Program, Restore, Server, Step, Undo, Wait, Work};
-use super::raw::{KindWord, RawPlan, RawStep, Text, Then, UndoWord};
+use super::raw::{InDrill, KindWord, RawPlan, RawStep, Text, Then, UndoWord};
 use super::template::{NAME_RULE, Template, is_name};
 use super::when::{Condition, FORM};
 use crate::config::{check::Problem, error::Place, lenient};
@@ -114,6 +114,7 @@ impl Reading<'_> {
             }
         }
         let when = raw.when.iter().filter_map(|text| self.parsed(text, Condition::parse, FORM)).collect();
+        let drill_skips = self.drill_skips(&raw);
         let undo = self.undo(&raw, &span);
         let work = self.work(&raw, &span);
         Step {
@@ -126,10 +127,21 @@ impl Reading<'_> {
             retry_after: raw.retry_after.as_ref().and_then(|t| self.duration(t)).unwrap_or(5 * SECOND),
             again: raw.again.unwrap_or(true),
             may_fail: raw.may_fail,
+            drill_skips,
             undo,
             work,
             name,
         }
+    }
+
+    fn drill_skips(&mut self, raw: &RawStep) -> bool {
+        let Some(word) = raw.drill.as_ref().filter(|word| *word.get_ref() == InDrill::Skip) else { return false };
+        let outside = matches!(raw.kind, KindWord::Command | KindWord::Wait | KindWord::Manual | KindWord::Notify);
+        if !outside {
+            let what = "drill = \"skip\" is for what would touch the outside: a command, a wait, a person, a message";
+            self.wrong(word.span(), what, "leave it away: a drill without this step would prove nothing");
+        }
+        outside
     }
 
     fn undo(&mut self, raw: &RawStep, span: &Range<usize>) -> Option<Undo> {

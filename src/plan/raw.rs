@@ -52,6 +52,14 @@ pub(super) enum UndoWord {
     Remove,
 }
 
+/// What becomes of a step in a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum InDrill {
+    Run,
+    Skip,
+}
+
 /// What becomes of a server that was recovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +85,7 @@ pub(super) struct RawStep {
     pub(super) again: Option<bool>,
     #[serde(default)]
     pub(super) may_fail: bool,
+    pub(super) drill: Option<Spanned<InDrill>>,
     pub(super) undo: Option<Spanned<UndoWord>>,
     pub(super) undo_run: Option<Vec<Text>>,
     pub(super) undo_shell: Option<Text>,

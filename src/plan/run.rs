@@ -9,6 +9,7 @@ use super::journal::{Ended, Ending, Event, Journal, Over, Story};
 use super::model::{OnFailure, Plan};
 use super::parse;
 use super::places::RunDir;
+use super::stage;
 use super::template::Values;
 use super::undo;
 use crate::sys::clock;
@@ -127,6 +128,7 @@ impl Run {
             match self.steps(ground, stop)? {
                 Verdict::Through => self.end()?,
                 Verdict::Stopped => self.stopped("somebody asked it to stop".into())?,
+                Verdict::Failed(why) if ground.stage.is_some() => self.stopped(why)?,
                 Verdict::Failed(why) => match self.plan.on_failure {
                     OnFailure::Stop => self.stopped(why)?,
                     OnFailure::RollBack => {
@@ -283,7 +285,8 @@ impl Going<'_> {
                 return Ok(None);
             };
             let step = plan.steps[n].name.clone();
-            match next {
+            let left_out = self.ground.stage.and_then(|_| stage::left_out(&plan.steps[n]));
+            match left_out.map_or(next, |why| Next::Skip(why.to_owned())) {
                 Next::Skip(why) => {
                     let why = Some(why);
                     let skipped = Ended {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// A page being written.
 #[derive(Default)]
-pub(super) struct Html(String);
+pub(crate) struct Html(String);
 
 /// The text with everything that has a meaning in HTML escaped, in content and in quoted attributes.
 fn escape(text: &str, to: &mut String) {
@@ -27,30 +27,30 @@ fn escape(text: &str, to: &mut String) {
 
 impl Html {
     /// Markup that stands in this program.
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Html {
+    pub(crate) fn raw(&mut self, markup: &'static str) -> &mut Html {
         self.0.push_str(markup);
         self
     }
 
     /// Any text.
-    pub(super) fn text(&mut self, text: &str) -> &mut Html {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Html {
         escape(text, &mut self.0);
         self
     }
 
     /// A number.
-    pub(super) fn number(&mut self, number: f64) -> &mut Html {
+    pub(crate) fn number(&mut self, number: f64) -> &mut Html {
         let _ = write!(self.0, "{number:.2}");
         self
     }
 
     /// An element with nothing but text in it.
-    pub(super) fn line(&mut self, open: &'static str, text: &str, close: &'static str) -> &mut Html {
+    pub(crate) fn line(&mut self, open: &'static str, text: &str, close: &'static str) -> &mut Html {
         self.raw(open).text(text).raw(close).raw("\n")
     }
 
     /// The page.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0
     }
 }

@@ -3,7 +3,7 @@
 pub mod coverage;
 pub mod findings;
 pub mod gather;
-mod html;
+pub(crate) mod html;
 pub mod kit;
 pub mod model;
 pub mod page;

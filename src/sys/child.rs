@@ -103,7 +103,7 @@ impl Order {
             Some(to) => command.stdout(Stdio::from(to)),
             None => command.stdout(Stdio::piped()),
         };
-        let mut child = command.spawn()?;
+        let mut child = super::apart::confined(move || command.spawn())??;
         let out = Words::of(child.stdout.take())?;
         let err = Words::of(child.stderr.take())?;
         let name = self.program.to_string_lossy().into_owned();

@@ -2,6 +2,7 @@
 //! process itself. The only room that reads the clock or writes files.
 
 pub mod account;
+pub mod apart;
 pub mod apply;
 pub mod btrfs;
 pub mod bucket;
@@ -13,6 +14,7 @@ pub mod durable;
 pub mod fanotify;
 pub mod flags;
 pub mod fuse;
+pub mod layered;
 pub mod lines;
 pub mod local;
 pub mod make;
@@ -25,6 +27,7 @@ pub mod probe;
 pub mod process;
 pub mod read;
 mod resident;
+pub mod room;
 pub mod service;
 pub mod shared;
 pub mod space;

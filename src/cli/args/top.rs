@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::{
-    evidence, history, kit, plan, recovery, restore, retention, schedule, service, setup, sites, upkeep, wal, watched,
+    disaster, drill, evidence, history, kit, plan, recovery, restore, retention, schedule, service, setup, sites,
+    upkeep, wal, watched,
 };
 
 /// `bygone`.
@@ -127,6 +128,12 @@ pub enum Command {
     /// Make the offline recovery kit
     #[command(long_about = kit::KIT)]
     Kit(kit::Kit),
+    /// Rehearse recovery plans, and prove what comes back
+    #[command(subcommand)]
+    Drill(drill::Drill),
+    /// Rehearse a disaster on a repository made for it
+    #[command(long_about = disaster::DISASTER)]
+    Disaster(disaster::Disaster),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

@@ -21,6 +21,7 @@ use crate::plan::{
     rates::{self, Rates},
     run::{Choices, Ran, Run},
 };
+use crate::repo::attach::Attached;
 use crate::repo::audit::{
     event::{Event, Kind, Outcome as Ended},
     writer::Audit,
@@ -29,7 +30,10 @@ use crate::sys::{clock, process::Signals};
 use crate::types::{
     path::tame,
     time::Instant,
-    when::human::{Resolved, parse_time},
+    when::{
+        human::{Resolved, parse_time},
+        zone::Zone,
+    },
 };
 use crate::view::names;
 use std::path::Path;
@@ -57,7 +61,7 @@ fn with_ground<T>(
         false => Outcome::Partial,
     };
     let hands = Terminal::new(context, yes_manual);
-    work(&Ground { config: &context.config, at, zone: context.zone()?, hands: &hands }, outcome)
+    work(&Ground { config: &context.config, at, zone: context.zone()?, hands: &hands, stage: None }, outcome)
 }
 
 fn begin(context: &Context, args: &PlanRun, named: &str) -> Result<Outcome, Failure> {
@@ -100,7 +104,7 @@ pub(super) fn undo(context: &Context, args: &PlanUndo) -> Result<Outcome, Failur
     })
 }
 
-fn given(sets: &[String]) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn given(sets: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.to_owned())),
         None => Err(Failure::usage(format!("--set {text:?} has no =: write --set NAME=VALUE"))),
@@ -110,10 +114,15 @@ fn given(sets: &[String]) -> Result<Vec<(String, String)>, Failure> {
 
 /// The time that is recovered to. The newest of all is that of the newest snapshot, also where the clock has been put back since.
 fn resolved(ground: &Ground<'_>, text: &str) -> Result<Resolved, Failure> {
-    let mut time = parse_time(text, clock::now(), &ground.zone).map_err(Failure::usage)?;
+    resolved_at(&ground.at, &ground.config.host, &ground.zone, text)
+}
+
+/// The same, of a host and in a zone.
+pub(super) fn resolved_at(at: &Attached, host: &str, zone: &Zone, text: &str) -> Result<Resolved, Failure> {
+    let mut time = parse_time(text, clock::now(), zone).map_err(Failure::usage)?;
     if time.latest {
-        let index = ground.at.reader().into_failure()?;
-        let whose = crate::view::whose::Whose::own(&ground.at, &ground.config.host).into_failure()?;
+        let index = at.reader().into_failure()?;
+        let whose = crate::view::whose::Whose::own(at, host).into_failure()?;
         let newest = names::newest(&index, &whose, Instant(i64::MAX)).into_failure()?;
         time.instant = time.instant.max(newest.unwrap_or(time.instant));
     }

@@ -9,6 +9,7 @@ use crate::plan::check::is_source;
 use crate::plan::ground::{Did, Doing, Ground};
 use crate::plan::journal::{Running, Story};
 use crate::plan::model::Postgres;
+use crate::plan::stage::{Laying, Stage};
 use crate::plan::template::Values;
 use crate::produce::{base::wal_dir, tools};
 use crate::sys::{child, durable, process};
@@ -143,12 +144,17 @@ impl Recovery<'_> {
         let plan = base_of(self.source, &part, self.at).plan(doing.ground, false).map_err(|why| {
             format!("there is no base backup of {} to begin with: {why}", crate::produce::hooks::label(self.source))
         })?;
-        let did = act(doing, plan)?;
+        let did = match doing.ground.stage {
+            Some(stage) => self.lay(stage, &plan)?,
+            None => act(doing, plan)?,
+        };
         if let Some(problem) = did.problems.first() {
             return Err(format!("the base backup could not be restored whole: {problem}"));
         }
-        durable::rename(&part.join("base"), &self.data).map_err(|e| e.to_string())?;
-        remove(&part)?;
+        if doing.ground.stage.is_none() {
+            durable::rename(&part.join("base"), &self.data).map_err(|e| e.to_string())?;
+            remove(&part)?;
+        }
         let failed = |e: io::Error| format!("cannot prepare {}: {e}", self.data.display());
         std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
         durable::replace(&self.data.join("recovery.signal"), b"", 0o600).map_err(|e| e.to_string())?;
@@ -156,6 +162,14 @@ impl Recovery<'_> {
         durable::create_dirs(&self.dir, 0o755).map_err(|e| e.to_string())?;
         self.give(&self.data)?;
         Ok(did)
+    }
+
+    /// In a rehearsal the base appears where it would be restored to.
+    fn lay(&self, stage: &dyn Stage, plan: &crate::restore::plan::Plan) -> Result<Did, String> {
+        let path = self.source.path.join("base");
+        let path = path.as_os_str().as_bytes();
+        stage.lay(&Laying { host: None, at: self.at, path, to: &self.data, alone: true })?;
+        Ok(Did { amount: super::restore::amount(plan), ..Did::default() })
     }
 
     /// The programs of the version that the base is of.

@@ -11,6 +11,7 @@ use crate::plan::check::is_source;
 use crate::plan::ground::{Did, Doing, Ground, absolute, instant, sleep, told};
 use crate::plan::journal::Amount;
 use crate::plan::model::Restore;
+use crate::plan::stage::{Laying, Stage};
 use crate::plan::template::Values;
 use crate::repo::error::RepoError;
 use crate::restore::{
@@ -22,7 +23,7 @@ use crate::restore::{
 use crate::sys::mounts;
 use crate::types::{path, snapshot::Tier, time::Instant};
 use crate::view::instant::View;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
@@ -117,6 +118,9 @@ impl Asked {
 /// Restores.
 pub(super) fn run(doing: &Doing<'_>, what: &Restore) -> Result<Did, String> {
     let asked = Asked::of(doing.ground, what, &doing.values)?;
+    if let Some(stage) = doing.ground.stage {
+        return lay(doing, asked, stage);
+    }
     let plan = match asked.to {
         Some(_) => asked.plan(doing.ground, false)?,
         None => plan_in_place(doing, &asked)?,
@@ -125,6 +129,26 @@ pub(super) fn run(doing: &Doing<'_>, what: &Restore) -> Result<Did, String> {
         doing.makes(&makes(&plan))?;
     }
     act(doing, plan)
+}
+
+/// In a rehearsal: everything appears where it would be restored to, and nothing is copied.
+pub(super) fn lay(doing: &Doing<'_>, asked: Asked, stage: &dyn Stage) -> Result<Did, String> {
+    let place = |path: &[u8]| match &asked.to {
+        None => PathBuf::from(OsString::from_vec(path.to_vec())),
+        Some(to) => path::components(path).last().map_or(to.clone(), |name| to.join(OsStr::from_bytes(name))),
+    };
+    let at = asked.at;
+    for path in &asked.paths {
+        let to = place(path);
+        let alone = asked.to.is_none() && asked.delete;
+        stage.lay(&Laying { host: asked.host.as_deref(), at, path, to: &to, alone })?;
+    }
+    // Counted as if all of it were written.
+    let all = Asked { to: Some(doing.run.scratch(&doing.step.name)), delete: false, ..asked };
+    let plan = all.plan(doing.ground, false)?;
+    let problems = plan.problems.iter().take(TOLD_MAX).map(|p| format!("{}: {}", path::show(&p.path), p.why)).collect();
+    let told = Some("shown where it would be restored to, and not copied".to_owned());
+    Ok(Did { amount: amount(&plan), problems, told })
 }
 
 /// Does what a plan of a restore says.

@@ -3,6 +3,7 @@
 use super::command;
 use crate::plan::ground::{Did, Doing};
 use crate::plan::model::Wait;
+use crate::sys::apart;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -32,7 +33,8 @@ pub(super) fn run(doing: &Doing<'_>, what: &Wait) -> Result<Did, String> {
         }
         Wait::Port { port, every } => {
             let port = doing.fill(port);
-            (*every, Box::new(move || Ok(answers(&port))))
+            let failed = |e: std::io::Error| format!("cannot look at the port: {e}");
+            (*every, Box::new(move || apart::confined(|| answers(&port)).map_err(failed)))
         }
     };
     loop {

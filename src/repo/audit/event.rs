@@ -62,11 +62,13 @@ pub enum Kind {
     RecoverSwap,
     /// What was given back at once was given up before it became a plain directory.
     RecoverAbandon,
+    /// A recovery plan was rehearsed.
+    Drill,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 28] = [
+    pub const ALL: [Kind; 29] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -95,6 +97,7 @@ impl Kind {
         Kind::Recover,
         Kind::RecoverSwap,
         Kind::RecoverAbandon,
+        Kind::Drill,
     ];
 
     /// Its word in entries.
@@ -128,6 +131,7 @@ impl Kind {
             Kind::Recover => "recover",
             Kind::RecoverSwap => "recover-swap",
             Kind::RecoverAbandon => "recover-abandon",
+            Kind::Drill => "drill",
         }
     }
 

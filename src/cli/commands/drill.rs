@@ -1,0 +1,280 @@
+//! `bygone drill`: run, list, show, coverage, verify.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::plan::{failure as plan_failure, good, load};
+use super::plan_run::{given, resolved_at};
+use super::{drill_inside, drill_told};
+use crate::cli::args::drill::{Drill, DrillRun, DrillShow, DrillVerify};
+use crate::cli::bar;
+use crate::cli::context::Context;
+use crate::cli::open;
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
+use crate::cli::trail;
+use crate::drill::{
+    coverage::coverage,
+    error::DrillError,
+    outside::{self, Asked},
+    place::{self, DrillDir},
+    record::{Record, Verdict},
+    when::{self, Choice},
+};
+use crate::plan::inputs;
+use crate::repo::attach::Attached;
+use crate::repo::audit::event::{Event, Kind, Outcome as Ended};
+use crate::sys::{clock, process, process::Signals};
+use crate::types::{
+    duration::parse_duration,
+    path::tame,
+    when::{
+        human::Resolved,
+        show::{self, exact_name},
+    },
+};
+use crate::view::whose::Whose;
+
+/// Runs it.
+pub fn run(context: &Context, command: &Drill) -> Result<Outcome, Failure> {
+    match command {
+        Drill::Run(args) => rehearse(context, args),
+        Drill::List => list(context),
+        Drill::Show(args) => show_one(context, args),
+        Drill::Coverage => covered(context),
+        Drill::Verify(args) => verify(context, args),
+        Drill::Inside(args) => drill_inside::run(context, args),
+    }
+}
+
+fn failure(e: &DrillError) -> Failure {
+    let failure = match e {
+        DrillError::Plan(e) => plan_failure(e),
+        _ => Failure::from_error(e),
+    };
+    match e {
+        DrillError::NotRoot => failure.hint("run it by sudo, or let the service run it"),
+        DrillError::NoDrill { .. } => failure.hint("`bygone drill list` lists them"),
+        DrillError::Busy { .. } => failure.hint("wait until it is over"),
+        DrillError::NoSnapshot { .. } => failure.hint("take one with `bygone snapshot`"),
+        _ => failure,
+    }
+}
+
+fn rehearse(context: &Context, args: &DrillRun) -> Result<Outcome, Failure> {
+    let (plan, text) = good(context, load(context, &args.plan)?)?;
+    let values = given(&args.set)?;
+    let [recovery_time, recovery_point] = [&args.recovery_time, &args.recovery_point]
+        .map(|text| text.as_deref().map(parse_duration).transpose().map_err(Failure::usage));
+    let (recovery_time, recovery_point) = (recovery_time?, recovery_point?);
+    let signals = Signals::install().explain(|| "cannot take signals over")?;
+    let at = open::attached(context)?;
+    // Whatever keeps a drill from running is a drill that failed, and stands in the trail.
+    let audit = trail::open(context, at.repo());
+    let result = begin(context, args, &at, |context, at, resolved, chosen| {
+        let zone = context.zone()?;
+        let values = inputs::values(&plan, &values, &resolved, &zone).map_err(|e| plan_failure(&e))?;
+        let asked = Asked {
+            plan: plan.clone(),
+            text: text.clone(),
+            at: resolved,
+            chosen,
+            values,
+            recovery_time,
+            recovery_point,
+            parts: args.parts,
+        };
+        let drill = DrillDir::create(&context.config, &plan.name, clock::now()).map_err(|e| failure(&e))?;
+        let _lock = drill.lock().map_err(|e| failure(&e))?;
+        let command = apart(context, &drill)?;
+        outside::run(&context.config, at, &drill, &asked, command, &signals.flag()).map_err(|e| failure(&e))
+    });
+    let record = result.as_ref().ok().cloned();
+    let outcome = result.and_then(|record| tell(context, &record));
+    trail::ended_and_stored(&audit, at.repo(), outcome, |ended| match &record {
+        Some(record) => event(record),
+        None => Event::new(Kind::Drill, ended).about("plan", plan.name.clone()),
+    })
+}
+
+/// What comes before any drill: the rights, what others have left, an index that is up to date, and the instant.
+fn begin(
+    context: &Context,
+    args: &DrillRun,
+    at: &Arc<Attached>,
+    work: impl FnOnce(&Context, &Arc<Attached>, Resolved, String) -> Result<Record, Failure>,
+) -> Result<Record, Failure> {
+    if process::effective_uid() != 0 {
+        return Err(failure(&DrillError::NotRoot));
+    }
+    for drill in place::sweep(&context.config).map_err(|e| failure(&e))? {
+        let record = outside::cut_off(&context.config, at, &drill).map_err(|e| failure(&e))?;
+        if let Some(record) = record {
+            tracing::warn!("the drill {} was cut off; what it had left is removed", record.drill);
+            let recorded = trail::told(trail::open(context, at.repo()).record(event(&record)));
+            tracing::debug!("recorded: {recorded:?}");
+        }
+    }
+    open::catch_up(at, &*bar::on_stderr(!context.quiet && !context.json))?;
+    let (zone, index) = (context.zone()?, at.reader().into_failure()?);
+    let whose = Whose::own(at, &context.config.host).into_failure()?;
+    let choice = if args.worst { Some(Choice::Worst) } else { args.random.then_some(Choice::Random) };
+    let (resolved, chosen) = match choice {
+        Some(choice) => {
+            let instant = when::choose(&index, &whose, choice).map_err(|e| failure(&e))?;
+            let word = if choice == Choice::Worst { "the worst case" } else { "at random" };
+            (Resolved { instant, latest: false, text: show::show(instant, &zone) }, word.to_owned())
+        }
+        None => {
+            let text = args.at.as_deref().unwrap_or("latest");
+            (resolved_at(at, &context.config.host, &zone, text)?, format!("asked for: {text}"))
+        }
+    };
+    drop(index);
+    work(context, at, resolved, chosen)
+}
+
+/// The command of the process apart.
+fn apart(context: &Context, drill: &DrillDir) -> Result<Command, Failure> {
+    let mut command = Command::new(std::env::current_exe().explain(|| "cannot find the program itself")?);
+    command.arg("--config").arg(&context.config.path);
+    if let Some(repository) = &context.repository_named {
+        command.arg("--repo").arg(repository);
+    }
+    for (is, option) in [(context.json, "--json"), (context.quiet, "--quiet")] {
+        if is {
+            command.arg(option);
+        }
+    }
+    command.args(["drill", "inside", &drill.id]);
+    Ok(command)
+}
+
+/// What the audit trail tells of a drill.
+fn event(record: &Record) -> Event {
+    let ended = if record.verdict == Verdict::Passed { Ended::Done } else { Ended::Failed };
+    let steps: Vec<_> = record
+        .steps
+        .iter()
+        .map(|s| json!({ "step": s.step, "ended": s.ended, "took_ms": s.took_ms, "copying_ms": s.copying_ms }))
+        .collect();
+    let proved = &record.proved;
+    Event::new(Kind::Drill, ended)
+        .about("plan", record.plan.clone())
+        .about("drill", record.drill.clone())
+        .detail("as_of", exact_name(crate::types::time::Instant(record.at_ns)))
+        .detail("chosen", record.chosen.clone())
+        .detail("steps", steps)
+        .detail("failures", record.failures.iter().take(20).cloned().collect::<Vec<_>>())
+        .detail("recovery_time_ms", record.recovery_time.ms)
+        .detail("recovery_time_objective_ms", record.recovery_time.objective_ms)
+        .detail("recovery_point_ms", record.recovery_point.ms)
+        .detail("recovery_point_objective_ms", record.recovery_point.objective_ms)
+        .detail("sources", proved.sources.clone())
+        .detail("files", proved.files)
+        .detail("bytes", proved.bytes)
+        .detail("read_files", proved.read_files)
+        .detail("read_bytes", proved.read_bytes)
+        .detail("report", record.authentication.clone())
+}
+
+/// How the drill went, and how the command ends by that.
+fn tell(context: &Context, record: &Record) -> Result<Outcome, Failure> {
+    let mut out = context.out();
+    match context.json {
+        true => out.json(record)?,
+        false if context.quiet => {}
+        false => drill_told::lines(record, &context.zone()?).into_iter().try_for_each(|line| out.line(line))?,
+    }
+    out.finish()?;
+    match record.verdict {
+        Verdict::Passed => Ok(Outcome::Done),
+        Verdict::Failed => {
+            let first = record.failures.first().map_or("", String::as_str);
+            let more = match record.failures.len() {
+                0 | 1 => String::new(),
+                n => format!(" (and {} more)", n - 1),
+            };
+            Err(Failure::new(format!("the drill failed: {first}{more}"))
+                .hint(format!("`bygone drill show {}` shows all of it", record.drill)))
+        }
+    }
+}
+
+fn list(context: &Context) -> Result<Outcome, Failure> {
+    let (mut out, zone) = (context.out(), context.zone()?);
+    for (_, record) in DrillDir::records(&context.config).map_err(|e| failure(&e))? {
+        match context.json {
+            true => out.json(&record)?,
+            false => out.line(drill_told::line(&record, &zone))?,
+        }
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn show_one(context: &Context, args: &DrillShow) -> Result<Outcome, Failure> {
+    let drill = DrillDir::find(&context.config, &args.drill).map_err(|e| failure(&e))?;
+    let record: Record = place::read(&drill.record()).map_err(|e| failure(&e))?;
+    let mut out = context.out();
+    match context.json {
+        true => out.json(&record)?,
+        false => {
+            drill_told::lines(&record, &context.zone()?).into_iter().try_for_each(|line| out.line(line))?;
+            out.line(format_args!("report: {} and {}", drill.record().display(), drill.page().display()))?;
+        }
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn covered(context: &Context) -> Result<Outcome, Failure> {
+    let (mut out, zone) = (context.out(), context.zone()?);
+    for (source, covered) in coverage(&context.config).map_err(|e| failure(&e))? {
+        match context.json {
+            true => out.json(&json!({ "source": source, "covered": covered }))?,
+            false => out.line(tame(&drill_told::covered(&source, &covered, &zone)))?,
+        }
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn verify(context: &Context, args: &DrillVerify) -> Result<Outcome, Failure> {
+    let repo = open::repository(context)?;
+    let mut records = Vec::new();
+    for named in &args.reports {
+        let path = match named.contains('/') {
+            true => Path::new(named).to_owned(),
+            false => DrillDir::find(&context.config, named).map_err(|e| failure(&e))?.record(),
+        };
+        records.push((named.clone(), place::read::<Record>(&path)));
+    }
+    if args.reports.is_empty() {
+        for drill in DrillDir::all(&context.config).map_err(|e| failure(&e))? {
+            if drill.record().exists() {
+                records.push((drill.id.clone(), place::read(&drill.record())));
+            }
+        }
+    }
+    let (mut out, mut outcome) = (context.out(), Outcome::Done);
+    for (name, record) in records {
+        let authentic = matches!(&record, Ok(record) if record.is_authentic(repo.keys()));
+        if !authentic {
+            outcome = Outcome::Partial;
+        }
+        let said = match &record {
+            Err(e) => format!("it does not read: {e}"),
+            Ok(_) if authentic => "as it was written".to_owned(),
+            Ok(_) => "it is not as it was written, or of another repository".to_owned(),
+        };
+        match context.json {
+            true => out.json(&json!({ "report": name, "authentic": authentic, "why": said }))?,
+            false => out.line(tame(&format!("{name}: {said}")))?,
+        }
+    }
+    out.finish()?;
+    Ok(outcome)
+}

@@ -1,0 +1,78 @@
+//! What the commands of drills tell.
+
+use super::plan_told::took;
+use crate::cli::sizes::show_size;
+use crate::drill::{
+    coverage::Covered,
+    record::{Measured, Record, Verdict},
+};
+use crate::types::{
+    path::tame,
+    time::Instant,
+    when::{show, zone::Zone},
+};
+
+fn word(record: &Record) -> &'static str {
+    match record.verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed => "failed",
+    }
+}
+
+/// A drill in a line.
+pub(super) fn line(record: &Record, zone: &Zone) -> String {
+    let begun = show::show_second(Instant(record.begun_ns), zone);
+    let why = record.failures.first().map_or(String::new(), |why| format!(": {why}"));
+    tame(&format!("{}  {begun}  at {}  {}{why}", record.drill, record.at, word(record)))
+}
+
+/// All of it.
+pub(super) fn lines(record: &Record, zone: &Zone) -> Vec<String> {
+    let begun = show::show_second(Instant(record.begun_ns), zone);
+    let mut lines = vec![
+        format!("drill {} of the plan {}, begun {begun}", record.drill, record.plan),
+        format!("instant: {} ({})", record.at, record.chosen),
+    ];
+    for step in &record.steps {
+        let copying = step.copying_ms.map_or(String::new(), |ms| format!(", copying takes about {} more", took(ms)));
+        let why = step.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        lines.push(format!("  {}: {} in {}{copying}{why}", step.step, step.ended, took(step.took_ms)));
+    }
+    let proved = &record.proved;
+    lines.push(format!("came back: {} file(s), {}", proved.files, show_size(proved.bytes)));
+    lines.push(format!(
+        "read and compared: {} file(s), {}, part {} of {}",
+        proved.read_files,
+        show_size(proved.read_bytes),
+        record.part,
+        record.parts
+    ));
+    lines.push(format!("databases read whole: {}", proved.databases));
+    lines.push(format!("recovery time: {}", measured(record.recovery_time)));
+    lines.push(format!("recovery point: {}", measured(record.recovery_point)));
+    lines.push(format!("taken on the disk: {}", show_size(record.scratch_bytes)));
+    lines.extend(record.failures.iter().map(|why| format!("failed: {why}")));
+    lines.push(word(record).to_owned());
+    lines.into_iter().map(|line| tame(&line)).collect()
+}
+
+fn measured(of: Measured) -> String {
+    let is = of.ms.map_or("not measured".to_owned(), took);
+    match of.objective_ms {
+        None => is,
+        Some(wanted) => format!("{is}, objective {}: {}", took(wanted), if of.is_met() { "met" } else { "not met" }),
+    }
+}
+
+/// What drills have proved of a source, in a line.
+pub(super) fn covered(source: &str, covered: &Covered, zone: &Zone) -> String {
+    match covered.proved_ns {
+        None => format!("{source}: never proved by a drill"),
+        Some(ns) => format!(
+            "{source}: proved {} by the plan {}; {:.0} % of its files read",
+            show::show_second(Instant(ns), zone),
+            covered.plan,
+            covered.share_read * 100.0
+        ),
+    }
+}

@@ -1,0 +1,96 @@
+//! What the process outside and the one apart tell each other.
+
+use crate::plan::template::Values;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What is to be done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// The plan's name.
+    pub plan: String,
+    /// The instant, in nanoseconds.
+    pub at_ns: i64,
+    /// It as it was understood.
+    pub at: String,
+    /// Whether the newest of all was asked for.
+    pub latest: bool,
+    /// The values of the inputs.
+    pub values: Values,
+    /// The part of all files that is read this time, from 0.
+    pub part: u64,
+    /// So many parts there are.
+    pub parts: u64,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRan {
+    /// Its name.
+    pub step: String,
+    /// How it ended: a word of bygone-plan(5).
+    pub ended: String,
+    /// How long it took here, in milliseconds.
+    pub took_ms: u64,
+    /// How long copying what it brings back takes by what was measured on this host; none where nothing was, or nothing is copied.
+    pub copying_ms: Option<u64>,
+    /// Files that it brought back or read.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Why it failed or was left out.
+    pub why: Option<String>,
+    /// What was not as it should be.
+    pub problems: Vec<String>,
+    /// What it had to tell.
+    pub told: Option<String>,
+}
+
+/// Something that came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Laid {
+    /// Whose it was; of this host if none.
+    pub host: Option<String>,
+    /// Its path then, as text or as base64.
+    pub path: Value,
+    /// Where it came to.
+    pub to: Value,
+    /// The instant, in nanoseconds.
+    pub at_ns: i64,
+    /// Whether nothing else shows beside it.
+    pub alone: bool,
+}
+
+/// What was proved of what came back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Proved {
+    /// Files that are there.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were read and compared with their hashes, this time.
+    pub read_files: u64,
+    /// Their bytes.
+    pub read_bytes: u64,
+    /// SQLite databases that were read whole.
+    pub databases: u64,
+    /// The sources that it came from, by their paths.
+    pub sources: Vec<Value>,
+    /// What is wrong, each by name.
+    pub wrong: Vec<String>,
+}
+
+/// What the process apart has done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RanApart {
+    /// Its steps, in the order in which they ended.
+    pub steps: Vec<StepRan>,
+    /// Why it did not come to its end, if it did not.
+    pub failed: Option<String>,
+    /// How long the plan took, in milliseconds.
+    pub took_ms: u64,
+    /// What came back.
+    pub laid: Vec<Laid>,
+    /// What was proved of it.
+    pub proved: Proved,
+}

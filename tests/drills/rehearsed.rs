@@ -1,0 +1,292 @@
+//! Directories: what comes back, that nobody else sees it, what a failure is, and what is left.
+
+use crate::world::World;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A file of the plans that come with the program.
+pub(crate) fn ready(name: &str) -> String {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/plans");
+    dir.join(format!("{name}.toml")).to_str().unwrap().to_owned()
+}
+
+/// Drills take root and overlays.
+pub(crate) fn can_drill() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    eprintln!("not tested: a drill takes root");
+    false
+}
+
+/// Runs a drill, and gives its report.
+pub(crate) fn drill(world: &World, status: i32, args: &[&str]) -> Value {
+    let args: Vec<&str> = ["--json", "drill", "run"].into_iter().chain(args.iter().copied()).collect();
+    let (out, told) = world.good(status, &args);
+    let last = out.lines().last().unwrap_or_else(|| panic!("{told}"));
+    let report: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {out}{told}"));
+    assert!(report["drill"].is_string(), "{out}{told}");
+    report
+}
+
+/// Nothing of a drill stays but its reports.
+pub(crate) fn is_gone(world: &World) {
+    for entry in std::fs::read_dir(world.at("state/drills")).unwrap() {
+        let dir = entry.unwrap().path();
+        for name in ["scratch", "room", "plans"] {
+            assert!(!dir.join(name).exists(), "{}", dir.join(name).display());
+        }
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(world.path().to_str().unwrap()), "{mounts}");
+}
+
+fn write(world: &World, plan: &str) {
+    std::fs::create_dir_all(world.at("plans")).unwrap();
+    std::fs::write(world.at("plans/p.toml"), plan.replace("DIR", world.path().to_str().unwrap())).unwrap();
+}
+
+fn files(world: &World) -> PathBuf {
+    let root = world.at("root");
+    std::fs::create_dir_all(root.join("sub")).unwrap();
+    for n in 0..40u8 {
+        std::fs::write(root.join(format!("sub/file-{n}")), vec![n; 5000 + usize::from(n)]).unwrap();
+    }
+    std::fs::write(root.join("a"), "one").unwrap();
+    std::os::unix::fs::symlink("a", root.join("link")).unwrap();
+    root
+}
+
+#[test]
+fn a_plan_of_the_package_is_rehearsed_and_everything_is_read_in_turn() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    let root = files(&world);
+    let at = world.snapshot(&[]);
+    std::fs::remove_dir_all(root.join("sub")).unwrap();
+    world.snapshot(&[]);
+    let to = world.at("to");
+    let sets = [format!("path={}", root.display()), format!("to={}", to.display())];
+    let plan = ready("directory");
+    let mut read = 0;
+    for part in 1..=4 {
+        let args = [&plan, "--at", &at, "--set", &sets[0], "--set", &sets[1], "--parts", "4"];
+        let report = drill(&world, 0, &args);
+        assert_eq!((&report["verdict"], &report["part"]), (&"passed".into(), &part.into()), "{report}");
+        assert_eq!(report["proved"]["files"], 41, "{report}");
+        read += report["proved"]["read_files"].as_u64().unwrap();
+        let steps: Vec<&str> =
+            report["steps"].as_array().unwrap().iter().map(|s| s["step"].as_str().unwrap()).collect();
+        assert_eq!(steps, ["files", "name", "same"]);
+    }
+    assert_eq!(read, 41, "each file was read once");
+    assert!(!to.exists() && !root.join("sub").exists(), "nothing came to where others see it");
+    is_gone(&world);
+    let (out, _) = world.good(0, &["drill", "coverage"]);
+    assert!(out.contains("100 % of its files read"), "{out}");
+    let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
+    assert_eq!(out.lines().count(), 4, "{out}");
+    // Reports are as they were written, until somebody changes one.
+    world.good(0, &["drill", "verify"]);
+    let (list, _) = world.good(0, &["--json", "drill", "list"]);
+    let first: Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
+    let file = world.at("state/drills").join(first["drill"].as_str().unwrap()).join("report.json");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"files\": 41", "\"files\": 42");
+    std::fs::write(&file, text).unwrap();
+    let (out, _) = world.good(3, &["drill", "verify"]);
+    assert!(out.contains("not as it was written"), "{out}");
+}
+
+#[test]
+fn in_place_and_nobody_sees_it_and_programs_reach_nothing_outside() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n[[notify]]\nname = \"n\"\ncommand = \"touch DIR/told\"\n");
+    let root = files(&world);
+    let at = world.snapshot(&[]);
+    std::fs::write(root.join("a"), "damaged").unwrap();
+    std::fs::write(root.join("extra"), "new").unwrap();
+    world.snapshot(&[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(world.at("socket")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plan = r#"
+[[step]]
+name = "back"
+kind = "restore"
+paths = ["DIR/root"]
+in-place = true
+delete = true
+[[step]]
+name = "use"
+kind = "command"
+needs = ["back"]
+shell = '''
+set -e
+test "$(cat DIR/root/a)" = one
+test ! -e DIR/root/extra
+echo changed >DIR/root/a
+chown 12345 DIR/root/sub/file-1
+echo mine >DIR/beside
+echo mine >/etc/bygone-drill-was-here
+ip=$(ls /proc/sys/net/ipv4/conf | tr '\n' ' ')
+case "$ip" in *eth*|*ens*) exit 9 ;; esac
+! (echo >/dev/tcp/127.0.0.1/PORT) 2>/dev/null
+! touch DIR/state/mine 2>/dev/null
+! touch DIR/repo/mine 2>/dev/null
+! kill -0 OUTSIDE 2>/dev/null
+'''
+[[step]]
+name = "service"
+kind = "command"
+needs = ["use"]
+run = ["python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ntry:\n  s.connect('DIR/socket')\nexcept OSError: sys.exit(0)\nsys.exit(7)"]
+[[step]]
+name = "outside"
+kind = "command"
+needs = ["use"]
+drill = "skip"
+shell = "touch DIR/outside"
+[[step]]
+name = "tell"
+kind = "notify"
+needs = ["outside"]
+message = "recovered"
+[[step]]
+name = "look"
+kind = "manual"
+needs = ["outside"]
+ask = "Is it well?"
+"#;
+    let plan = plan.replace("PORT", &port.to_string()).replace("OUTSIDE", &std::process::id().to_string());
+    write(&world, &plan);
+    let report = drill(&world, 0, &["p", "--at", &at, "--parts", "1"]);
+    let ended = |step: &str| {
+        let all = report["steps"].as_array().unwrap();
+        all.iter().find(|s| s["step"] == step).unwrap()["ended"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(["back", "use", "service"].map(ended), ["done"; 3], "{report}");
+    assert_eq!(["outside", "tell", "look"].map(ended), ["skipped"; 3], "{report}");
+    assert_eq!(report["proved"]["read_files"], 41, "{report}");
+    // One file was written in the drill, and one changed hands.
+    assert!(report["scratch_bytes"].as_u64().unwrap() < 200_000, "{report}");
+    assert_eq!(std::fs::read_to_string(root.join("a")).unwrap(), "damaged");
+    assert!(root.join("extra").exists());
+    for path in [world.at("beside"), world.at("outside"), world.at("told"), "/etc/bygone-drill-was-here".into()] {
+        assert!(!path.exists(), "{}", path.display());
+    }
+    is_gone(&world);
+    drop((listener, socket));
+}
+
+#[test]
+fn what_fails_is_told_and_a_drill_that_cannot_run_is_a_failure() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    files(&world);
+    world.snapshot(&[]);
+    let restore =
+        "[[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\nundo = \"remove\"\n";
+    write(
+        &world,
+        &format!(
+            "{restore}[[step]]\nname = \"look\"\nkind = \"check\"\nneeds = [\"files\"]\nexists = [\"DIR/to/root/nothing\"]\n"
+        ),
+    );
+    let (out, told) = world.good(1, &["drill", "run", "p", "--worst"]);
+    assert!(told.contains("the step look failed") && out.contains("failed: "), "{out}{told}");
+    // Objectives that can't be met are failures.
+    write(&world, restore);
+    std::thread::sleep(Duration::from_millis(20));
+    let (_, told) = world.good(1, &["drill", "run", "p", "--recovery-point", "1ms"]);
+    assert!(told.contains("the recovery point is "), "{told}");
+    world.good(0, &["drill", "run", "p", "--random", "--recovery-point", "1h", "--recovery-time", "1h"]);
+    // A plan that brings nothing back proves nothing.
+    write(&world, "[[step]]\nname = \"x\"\nkind = \"command\"\nrun = [\"true\"]\n");
+    let (_, told) = world.good(1, &["drill", "run", "p"]);
+    assert!(told.contains("nothing came back"), "{told}");
+    write(&world, &restore.replace("undo = \"remove\"", "drill = \"skip\""));
+    let (_, told) = world.good(2, &["drill", "run", "p"]);
+    assert!(told.contains("a drill without this step would prove nothing"), "{told}");
+    let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
+    assert_eq!(out.matches("\"failed\"").count(), 3, "{out}");
+    is_gone(&world);
+}
+
+#[test]
+fn damage_is_found() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    files(&world);
+    world.snapshot(&[]);
+    let mut packs = Vec::new();
+    let mut dirs = vec![world.at("repo/packs")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { dirs.push(path) } else { packs.push(path) }
+        }
+    }
+    for pack in packs {
+        let mut bytes = std::fs::read(&pack).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&pack, bytes).unwrap();
+    }
+    write(&world, "[[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\n");
+    let (out, _) = world.good(1, &["drill", "run", "p", "--parts", "1"]);
+    assert!(out.contains("cannot be read from byte 0 on"), "{out}");
+    is_gone(&world);
+}
+
+#[test]
+fn nothing_stays_of_a_drill_that_was_killed() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    files(&world);
+    world.snapshot(&[]);
+    let restore = "[[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\n";
+    let mark = format!("{}.5", 100_000 + std::process::id());
+    write(
+        &world,
+        &format!(
+            "{restore}[[step]]\nname = \"long\"\nkind = \"command\"\nneeds = [\"files\"]\nrun = [\"sleep\", \"{mark}\"]\n"
+        ),
+    );
+    let mut child = world.command(&["drill", "run", "p"]).stdout(Stdio::null()).spawn().unwrap();
+    let sleeps = || {
+        std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            std::fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| line.starts_with(format!("sleep\0{mark}").as_bytes()))
+        })
+    };
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !is() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until("the step runs", &sleeps);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the step has ended too", &|| !sleeps());
+    // The next one takes away what it has left, and records that it was cut off.
+    write(&world, restore);
+    let (_, told) = world.good(0, &["drill", "run", "p"]);
+    assert!(told.contains("was cut off"), "{told}");
+    is_gone(&world);
+    let (out, _) = world.good(0, &["drill", "list"]);
+    assert!(out.contains("failed: it was cut off") && out.lines().count() == 2, "{out}");
+    world.good(0, &["drill", "verify"]);
+}
