@@ -73,7 +73,7 @@ impl Case {
         self.ok(&["snapshot"]);
         let list = self.ok(&["--json", "list"]);
         let lines = list.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
-        lines.filter_map(|line| line["time"].as_str().map(str::to_owned)).last().unwrap()
+        lines.filter_map(|line| line["time"].as_str().map(str::to_owned)).next_back().unwrap()
     }
 
     fn restore(&self, status: i32, args: &[&str]) -> String {
@@ -216,7 +216,7 @@ fn owners_modes_and_paths_are_mapped() {
     // The set-id bit was given for another owner.
     assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1, 7, 0o644));
     assert_eq!(fs::metadata(out.join("src/dir")).unwrap().mode() & 0o7777, 0o750);
-    let mut value = vec![0; 100];
+    let mut value = [0; 100];
     let len = rustix::fs::lgetxattr(out.join("src/dir/named"), "system.posix_acl_access", &mut value[..]).unwrap();
     assert_eq!(&value[16..20], &[1, 0, 0, 0], "the user in the ACL: {:?}", &value[..len]);
     // Again, nothing is left to do: what is there is compared with what is to be there.

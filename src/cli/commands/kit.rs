@@ -11,6 +11,7 @@ use crate::cli::context::{Context, absolute};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::Past;
 use crate::config::edit;
+use crate::drill::place::DrillDir;
 use crate::plan::{parse, places, show::runbook};
 use crate::repo::{
     open::{fingerprint, list_slots},
@@ -128,9 +129,22 @@ fn gather(context: &Context, past: &Past, args: &Args) -> Result<Kit, Failure> {
         keys: keys(past)?,
         sources,
         plans: Vec::new(),
-        last_drill: None,
+        last_drill: last_drill(context, past)?,
         last_verified: last_verified(past),
     })
+}
+
+/// The drill that was begun last, and how it ended.
+fn last_drill(context: &Context, past: &Past) -> Result<Option<String>, Failure> {
+    let all = DrillDir::records(&context.config).into_failure()?;
+    let last = all.into_iter().map(|(_, record)| record).max_by_key(|record| record.begun_ns);
+    Ok(last.map(|r| {
+        let how = match r.failures.first() {
+            None => "it succeeded".to_owned(),
+            Some(why) => format!("it failed: {why}"),
+        };
+        format!("{}, of the plan {}, as of {}: {how}", past.show(Instant(r.ended_ns)), r.plan, r.at)
+    }))
 }
 
 /// When the repository was checked last, and how that ended.
