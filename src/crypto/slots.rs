@@ -4,7 +4,7 @@
 //! that line, in this format and in every later one: it tells damage from a wrong key, and protects nothing.
 //!
 //! In format 2 what opens a slot gives a key pair and a shared secret. The keys are sealed to the public key with that secret
-//! ([`super::content`]); the public key stands in the slot, and the secret too, sealed for whoever has the role admin. So he can tell
+//! (`content.rs`); the public key stands in the slot, and the secret too, sealed for whoever has the role admin. So he can tell
 //! slots that an admin has made from others, and could wrap other keys in them without what opens them. All fields and the repository's id are
 //! authenticated. In format 1, of repositories from before roles, AES-256-GCM encrypts the master secret.
 

@@ -1,6 +1,6 @@
 //! A receipt: what was compared with what, and how it ended, authenticated with a key of the repository.
 //!
-//! It is one JSON object. The authentication is the keyed BLAKE3 hash of [`TITLE`] and of the object without it, written without
+//! It is one JSON object. The authentication is the keyed BLAKE3 hash of a title and of the object without it, written without
 //! spaces, its names in order. Whoever has a key of the repository can make and check one; nobody else can.
 
 use crate::crypto::keys::Keys;
