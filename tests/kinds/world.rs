@@ -56,6 +56,7 @@ impl World {
     }
 
     /// A file as the repository has it.
+    #[allow(dead_code, reason = "each test uses a part")]
     pub(crate) fn cat(&self, path: &Path, time: &str) -> Vec<u8> {
         let out = self.command(&["cat", path.to_str().unwrap(), "--at", time]).output().unwrap();
         assert!(out.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&out.stderr));
