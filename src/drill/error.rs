@@ -21,12 +21,6 @@ pub enum DrillError {
         /// The directory of the drills.
         dir: PathBuf,
     },
-    /// Another one goes on.
-    #[error("another drill goes on: {id}")]
-    Busy {
-        /// Its id.
-        id: String,
-    },
     /// Nothing was captured that a drill could go back to.
     #[error("there is no snapshot of the host {host} to go back to")]
     NoSnapshot {

@@ -9,7 +9,7 @@ use crate::config::model::Config;
 use crate::plan::{model::Plan, template::Values};
 use crate::repo::attach::Attached;
 use crate::sys::{apart, clock, durable};
-use crate::types::when::human::Resolved;
+use crate::types::{time::Instant, when::human::Resolved};
 use crate::view::whose::Whose;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -36,6 +36,8 @@ pub struct Asked {
     pub text: String,
     /// The instant.
     pub at: Resolved,
+    /// The instant for which it is told how old the newest snapshot was.
+    pub point_at: Instant,
     /// How the instant was chosen.
     pub chosen: String,
     /// The values of the inputs.
@@ -82,7 +84,7 @@ pub fn run(
     let recovery_point = {
         let index = at.reader()?;
         let whose = Whose::own(at, &config.host)?;
-        when::recovery_point(&index, &whose, instant)?
+        when::recovery_point(&index, &whose, asked.point_at)?
     };
     let record = Record {
         drill: drill.id.clone(),

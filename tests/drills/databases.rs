@@ -73,6 +73,8 @@ fn a_postgres_server_is_started_on_the_cluster_and_asked() {
     assert!(server["told"].as_str().unwrap().contains("recovered and promoted"), "{report}");
     let (scratch, bytes) = (report["scratch_bytes"].as_u64().unwrap(), server["bytes"].as_u64().unwrap());
     eprintln!("{bytes} bytes came back, {scratch} were written");
+    // What changes is written, and WAL in files of 16 MiB: nothing of the rest is copied.
+    assert!(scratch < bytes, "{report}");
     assert!(!world.at("new").exists() && !world.at("new.run").exists());
     let wrong = ["--set", "source=main", "--set", &data, "--set", "query=select 1", "--set", "expect=2"];
     let plan = ready("postgres");

@@ -216,7 +216,11 @@ fn what_fails_is_told_and_a_drill_that_cannot_run_is_a_failure() {
     let (_, told) = world.good(2, &["drill", "run", "p"]);
     assert!(told.contains("a drill without this step would prove nothing"), "{told}");
     let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
-    assert_eq!(out.matches("\"failed\"").count(), 3, "{out}");
+    assert_eq!(out.matches("\"outcome\":\"failed\"").count(), 3, "{out}");
+    let (out, _) = world.good(1, &["health"]);
+    assert!(out.contains("failing: drill p: the last drill of the plan failed"), "{out}");
+    let (out, _) = world.good(0, &["metrics"]);
+    assert!(out.contains("bygone_drill_failing{plan=\"p\"} 1"), "{out}");
     is_gone(&world);
 }
 
@@ -289,4 +293,50 @@ fn nothing_stays_of_a_drill_that_was_killed() {
     let (out, _) = world.good(0, &["drill", "list"]);
     assert!(out.contains("failed: it was cut off") && out.lines().count() == 2, "{out}");
     world.good(0, &["drill", "verify"]);
+}
+
+/// A service that ends with the test.
+struct Service(std::process::Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_service_runs_drills_by_schedule() {
+    if !can_drill() {
+        return;
+    }
+    let drill = "[[drill]]\nplan = \"p\"\nschedule = \"* * * * *\"\nat = \"worst\"\nset = { to = \"DIR/to\" }\nrecovery-time = \"1h\"\n";
+    let source = "[[source]]\npath = \"DIR/root\"\n";
+    let world = World::new(source);
+    files(&world);
+    world.snapshot(&[]);
+    let to = "[input.to]\ntype = \"path\"\n";
+    write(
+        &world,
+        &format!("{to}[[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"${{to}}\"\n"),
+    );
+    world.settings(&format!("{source}{drill}[daemon]\nsocket = \"DIR/service\"\n"));
+    world.good(0, &["config", "check"]);
+    let _service = Service(world.command(&["daemon"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let end = Instant::now() + Duration::from_secs(180);
+    while !world.at("service").exists() {
+        assert!(Instant::now() < end, "the service runs");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (out, _) = world.good(0, &["jobs"]);
+    assert!(out.contains("drill p"), "{out}");
+    let list = || world.good(0, &["--json", "drill", "list"]).0;
+    while list().is_empty() {
+        assert!(Instant::now() < end, "the drill is over");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let record: Value = serde_json::from_str(list().lines().next().unwrap()).unwrap();
+    assert_eq!((&record["verdict"], &record["chosen"]), (&"passed".into(), &"the worst case".into()), "{record}");
+    assert!(record["recovery_time"]["objective_ms"] == 3_600_000, "{record}");
+    is_gone(&world);
 }

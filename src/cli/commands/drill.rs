@@ -30,12 +30,13 @@ use crate::sys::{clock, process, process::Signals};
 use crate::types::{
     duration::parse_duration,
     path::tame,
+    time::Instant,
     when::{
         human::Resolved,
         show::{self, exact_name},
     },
 };
-use crate::view::whose::Whose;
+use crate::view::{names, whose::Whose};
 
 /// Runs it.
 pub fn run(context: &Context, command: &Drill) -> Result<Outcome, Failure> {
@@ -57,83 +58,82 @@ fn failure(e: &DrillError) -> Failure {
     match e {
         DrillError::NotRoot => failure.hint("run it by sudo, or let the service run it"),
         DrillError::NoDrill { .. } => failure.hint("`bygone drill list` lists them"),
-        DrillError::Busy { .. } => failure.hint("wait until it is over"),
         DrillError::NoSnapshot { .. } => failure.hint("take one with `bygone snapshot`"),
         _ => failure,
     }
 }
 
 fn rehearse(context: &Context, args: &DrillRun) -> Result<Outcome, Failure> {
-    let (plan, text) = good(context, load(context, &args.plan)?)?;
-    let values = given(&args.set)?;
-    let [recovery_time, recovery_point] = [&args.recovery_time, &args.recovery_point]
-        .map(|text| text.as_deref().map(parse_duration).transpose().map_err(Failure::usage));
-    let (recovery_time, recovery_point) = (recovery_time?, recovery_point?);
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
     // Whatever keeps a drill from running is a drill that failed, and stands in the trail.
     let audit = trail::open(context, at.repo());
-    let result = begin(context, args, &at, |context, at, resolved, chosen| {
-        let zone = context.zone()?;
-        let values = inputs::values(&plan, &values, &resolved, &zone).map_err(|e| plan_failure(&e))?;
-        let asked = Asked {
-            plan: plan.clone(),
-            text: text.clone(),
-            at: resolved,
-            chosen,
-            values,
-            recovery_time,
-            recovery_point,
-            parts: args.parts,
-        };
-        let drill = DrillDir::create(&context.config, &plan.name, clock::now()).map_err(|e| failure(&e))?;
+    let result = asked(context, args, &at).and_then(|asked| {
+        let config = &context.config;
+        let drill = DrillDir::create(config, &asked.plan.name, clock::now()).map_err(|e| failure(&e))?;
         let _lock = drill.lock().map_err(|e| failure(&e))?;
         let command = apart(context, &drill)?;
-        outside::run(&context.config, at, &drill, &asked, command, &signals.flag()).map_err(|e| failure(&e))
+        outside::run(config, &at, &drill, &asked, command, &signals.flag()).map_err(|e| failure(&e))
     });
     let record = result.as_ref().ok().cloned();
     let outcome = result.and_then(|record| tell(context, &record));
     trail::ended_and_stored(&audit, at.repo(), outcome, |ended| match &record {
         Some(record) => event(record),
-        None => Event::new(Kind::Drill, ended).about("plan", plan.name.clone()),
+        None => Event::new(Kind::Drill, ended).about("plan", args.plan.clone()),
     })
 }
 
-/// What comes before any drill: the rights, what others have left, an index that is up to date, and the instant.
-fn begin(
-    context: &Context,
-    args: &DrillRun,
-    at: &Arc<Attached>,
-    work: impl FnOnce(&Context, &Arc<Attached>, Resolved, String) -> Result<Record, Failure>,
-) -> Result<Record, Failure> {
+/// What is to be rehearsed, once it is seen that it can be: the plan without mistakes, the rights, an index that is up to date, the
+/// instant and all inputs. What drills before have left goes.
+fn asked(context: &Context, args: &DrillRun, at: &Arc<Attached>) -> Result<Asked, Failure> {
+    let (plan, text) = good(context, load(context, &args.plan)?)?;
+    let sets = given(&args.set)?;
+    let time = |text: &Option<String>| text.as_deref().map(parse_duration).transpose().map_err(Failure::usage);
+    let (recovery_time, recovery_point) = (time(&args.recovery_time)?, time(&args.recovery_point)?);
     if process::effective_uid() != 0 {
         return Err(failure(&DrillError::NotRoot));
     }
+    sweep(context, at)?;
+    open::catch_up(at, &*bar::on_stderr(!context.quiet && !context.json))?;
+    let (resolved, point_at, chosen) = instant(context, args, at)?;
+    let values = inputs::values(&plan, &sets, &resolved, &context.zone()?).map_err(|e| plan_failure(&e))?;
+    let parts = args.parts;
+    Ok(Asked { plan, text, at: resolved, point_at, chosen, values, recovery_time, recovery_point, parts })
+}
+
+/// Takes away what killed drills have left, and records them as failed.
+fn sweep(context: &Context, at: &Arc<Attached>) -> Result<(), Failure> {
     for drill in place::sweep(&context.config).map_err(|e| failure(&e))? {
-        let record = outside::cut_off(&context.config, at, &drill).map_err(|e| failure(&e))?;
-        if let Some(record) = record {
+        if let Some(record) = outside::cut_off(&context.config, at, &drill).map_err(|e| failure(&e))? {
             tracing::warn!("the drill {} was cut off; what it had left is removed", record.drill);
-            let recorded = trail::told(trail::open(context, at.repo()).record(event(&record)));
-            tracing::debug!("recorded: {recorded:?}");
+            // That it could not be recorded is told.
+            let _told = trail::told(trail::open(context, at.repo()).record(event(&record)));
         }
     }
-    open::catch_up(at, &*bar::on_stderr(!context.quiet && !context.json))?;
+    Ok(())
+}
+
+/// The instant that it goes back to, the one for which the recovery point is measured, and how they were chosen.
+fn instant(context: &Context, args: &DrillRun, at: &Arc<Attached>) -> Result<(Resolved, Instant, String), Failure> {
     let (zone, index) = (context.zone()?, at.reader().into_failure()?);
-    let whose = Whose::own(at, &context.config.host).into_failure()?;
+    let host = &context.config.host;
+    let whose = Whose::own(at, host).into_failure()?;
     let choice = if args.worst { Some(Choice::Worst) } else { args.random.then_some(Choice::Random) };
-    let (resolved, chosen) = match choice {
-        Some(choice) => {
-            let instant = when::choose(&index, &whose, choice).map_err(|e| failure(&e))?;
-            let word = if choice == Choice::Worst { "the worst case" } else { "at random" };
-            (Resolved { instant, latest: false, text: show::show(instant, &zone) }, word.to_owned())
-        }
-        None => {
-            let text = args.at.as_deref().unwrap_or("latest");
-            (resolved_at(at, &context.config.host, &zone, text)?, format!("asked for: {text}"))
-        }
-    };
-    drop(index);
-    work(context, at, resolved, chosen)
+    if let Some(choice) = choice {
+        let instant = when::choose(&index, &whose, choice).map_err(|e| failure(&e))?;
+        let word = if choice == Choice::Worst { "the worst case" } else { "at random" };
+        let resolved = Resolved { instant, latest: false, text: show::show(instant, &zone) };
+        return Ok((resolved, instant, word.to_owned()));
+    }
+    let text = args.at.as_deref().unwrap_or("latest");
+    let mut resolved = resolved_at(at, host, &zone, text)?;
+    let point_at = resolved.instant;
+    if resolved.latest {
+        // An instant that no snapshot can land before any more.
+        let newest = names::newest(&index, &whose, Instant(i64::MAX)).into_failure()?;
+        resolved.instant = newest.ok_or_else(|| failure(&DrillError::NoSnapshot { host: host.clone() }))?;
+    }
+    Ok((resolved, point_at, format!("asked for: {text}")))
 }
 
 /// The command of the process apart.
@@ -164,7 +164,7 @@ fn event(record: &Record) -> Event {
     Event::new(Kind::Drill, ended)
         .about("plan", record.plan.clone())
         .about("drill", record.drill.clone())
-        .detail("as_of", exact_name(crate::types::time::Instant(record.at_ns)))
+        .detail("as_of", exact_name(Instant(record.at_ns)))
         .detail("chosen", record.chosen.clone())
         .detail("steps", steps)
         .detail("failures", record.failures.iter().take(20).cloned().collect::<Vec<_>>())

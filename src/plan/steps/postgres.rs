@@ -41,6 +41,8 @@ struct Recovery<'a> {
     dir: PathBuf,
     at: Instant,
     latest: bool,
+    /// Whether nothing of it has to last.
+    rehearsed: bool,
 }
 
 /// The base that is restored, as a dry run counts it.
@@ -79,7 +81,8 @@ pub(super) fn run(doing: &Doing<'_>, what: &Postgres) -> Result<Did, String> {
     settings.user = other_user(settings.user)?;
     let latest = doing.journal().story.latest && doing.fill(&what.at) == doing.values[crate::plan::model::AT];
     let (dir, at) = (run_of(&data), doing.instant(&what.at)?);
-    let mut recovery = Recovery { source, settings, data, dir, at, latest };
+    let rehearsed = doing.ground.stage.is_some();
+    let mut recovery = Recovery { source, settings, data, dir, at, latest, rehearsed };
     recovery.begin(doing)?;
     let mut did = recovery.restore(doing)?;
     let began = std::time::Instant::now();
@@ -280,6 +283,11 @@ impl Recovery<'_> {
         if !self.latest {
             options.push(("recovery_target_time", postgres_time(self.at)));
         }
+        if self.rehearsed {
+            // A server that syncs opens every file to write, and what is opened to write is copied.
+            options
+                .extend(["fsync", "wal_init_zero", "wal_recycle", "autovacuum"].map(|name| (name, "off".to_owned())));
+        }
         // Where the settings of a server are elsewhere, as on Debian, the base has none.
         if !self.data.join("postgresql.conf").exists() {
             options.push(("config_file", shown(self.dir.join("postgresql.conf"))?));
@@ -325,7 +333,7 @@ pub(in crate::plan) fn stop(ground: &Ground<'_>, what: &Postgres, story: &Story)
         settings.bin = Some(bin.fill(&story.values).into());
     }
     let dir = run_of(&data);
-    let mut recovery = Recovery { source, settings, data, dir, at: Instant(0), latest: false };
+    let mut recovery = Recovery { source, settings, data, dir, at: Instant(0), latest: false, rehearsed: false };
     recovery.find_programs()?;
     recovery.running().stop("immediate")
 }
