@@ -136,16 +136,20 @@ echo mine >DIR/beside
 echo mine >/etc/bygone-drill-was-here
 ip=$(ls /proc/sys/net/ipv4/conf | tr '\n' ' ')
 case "$ip" in *eth*|*ens*) exit 9 ;; esac
-! (echo >/dev/tcp/127.0.0.1/PORT) 2>/dev/null
-! touch DIR/state/mine 2>/dev/null
-! touch DIR/repo/mine 2>/dev/null
-! kill -0 OUTSIDE 2>/dev/null
+if touch DIR/state/mine 2>/dev/null; then exit 11; fi
+if touch DIR/repo/mine 2>/dev/null; then exit 12; fi
+if kill -0 OUTSIDE 2>/dev/null; then exit 13; fi
 '''
 [[step]]
 name = "service"
 kind = "command"
 needs = ["use"]
 run = ["python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ntry:\n  s.connect('DIR/socket')\nexcept OSError: sys.exit(0)\nsys.exit(7)"]
+[[step]]
+name = "network"
+kind = "command"
+needs = ["use"]
+run = ["python3", "-c", "import socket,sys\ntry:\n  socket.create_connection(('127.0.0.1', PORT), 3)\nexcept OSError: sys.exit(0)\nsys.exit(8)"]
 [[step]]
 name = "outside"
 kind = "command"
@@ -170,7 +174,11 @@ ask = "Is it well?"
         let all = report["steps"].as_array().unwrap();
         all.iter().find(|s| s["step"] == step).unwrap()["ended"].as_str().unwrap().to_owned()
     };
-    assert_eq!(["back", "use", "service"].map(ended), ["done"; 3], "{report}");
+    assert_eq!(["back", "use", "service", "network"].map(ended), ["done"; 4], "{report}");
+    // Outside, both can be connected to: it is the drill that keeps programs from it.
+    std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    std::os::unix::net::UnixStream::connect(world.at("socket")).unwrap();
+    assert!(!world.at("state/mine").exists() && !world.at("repo/mine").exists());
     assert_eq!(["outside", "tell", "look"].map(ended), ["skipped"; 3], "{report}");
     assert_eq!(report["proved"]["read_files"], 41, "{report}");
     // One file was written in the drill, and one changed hands.
@@ -216,7 +224,8 @@ fn what_fails_is_told_and_a_drill_that_cannot_run_is_a_failure() {
     let (_, told) = world.good(2, &["drill", "run", "p"]);
     assert!(told.contains("a drill without this step would prove nothing"), "{told}");
     let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
-    assert_eq!(out.matches("\"outcome\":\"failed\"").count(), 3, "{out}");
+    // Also the one whose plan has a mistake: what could not be run is no drill that was left out.
+    assert_eq!(out.matches("\"outcome\":\"failed\"").count(), 4, "{out}");
     let (out, _) = world.good(1, &["health"]);
     assert!(out.contains("failing: drill p: the last drill of the plan failed"), "{out}");
     let (out, _) = world.good(0, &["metrics"]);
