@@ -77,6 +77,11 @@ pub struct Problems {
 }
 
 impl Context {
+    /// What a restore never removes: see [`Config::guarded`].
+    pub fn guarded(&self) -> Result<Vec<PathBuf>, Failure> {
+        self.config.guarded().explain(|| "cannot read what is mounted")
+    }
+
     /// Loads the settings. The default file need not be there; one that `--config` names has to, unless `missing` is fine.
     pub fn load(global: &Global, missing: Missing) -> Result<Context, Failure> {
         let (context, found) = Context::load_with_problems(global, missing)?;

@@ -1,6 +1,7 @@
 //! The command line: the only room that prints, prompts, or reads the environment.
 
 pub mod args;
+mod background;
 pub mod bar;
 pub mod commands;
 pub mod config_file;

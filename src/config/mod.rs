@@ -10,6 +10,7 @@ pub mod lenient;
 pub mod limits;
 pub mod load;
 pub mod model;
+pub mod own;
 pub mod patterns;
 pub mod places;
 mod ranges;

@@ -154,19 +154,7 @@ impl Merge<'_> {
         xattrs.retain(|(name, _)| !name.starts_with(overlay::NOTES_PREFIX));
         // Flags are not seen through a view: those that were there stay.
         let flags = (flags | dir.flags) & meta::SETTABLE_FLAGS;
-        let attr = Attr {
-            mode: now.mode,
-            uid: now.uid,
-            gid: now.gid,
-            size: 0,
-            blocks: 0,
-            rdev: 0,
-            mtime: now.mtime,
-            ctime: now.ctime,
-            btime: None,
-            flags,
-            xattrs,
-        };
+        let attr = Attr { flags, xattrs, ..now.plain_attr() };
         let shown = path::show(if dir.path.is_empty() { b"." } else { &dir.path });
         let applied = apply::to_open(&to, &attr);
         self.done.problems.extend(applied.problems.iter().map(|p| format!("{shown}: {p}")));

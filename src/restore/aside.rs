@@ -3,7 +3,7 @@
 use crate::restore::plan::{DirAction, Plan};
 use crate::sys::{apply, dir, make, stat};
 use crate::types::{
-    attr::{Attr, Kind},
+    attr::Kind,
     path::{self, ASIDE_PREFIX},
 };
 use rustix::fd::OwnedFd;
@@ -106,21 +106,8 @@ impl Aside {
         }
         let (now, kept) = (stat::at(dir, name)?, dir::open_at(&to, name)?);
         make::remove_dir(dir, name)?;
-        let attr = Attr {
-            mode: now.mode,
-            uid: now.uid,
-            gid: now.gid,
-            size: 0,
-            blocks: 0,
-            rdev: 0,
-            mtime: now.mtime,
-            ctime: now.ctime,
-            btime: None,
-            flags: 0,
-            xattrs: Vec::new(),
-        };
         // The directory is kept for what is in it; attributes that can't be given to it are no loss to that.
-        let _ = apply::to_open(kept, &attr);
+        let _ = apply::to_open(kept, &now.plain_attr());
         Ok(())
     }
 

@@ -127,19 +127,7 @@ impl Tries<'_> {
     /// By what puts them on everything that is restored, one after the other.
     fn attributes(&mut self, fd: &OwnedFd, wants: &Wants) -> io::Result<()> {
         let now = stat::of(fd)?;
-        let plain = Attr {
-            mode: libc::S_IFREG | now.mode & 0o7777,
-            uid: now.uid,
-            gid: now.gid,
-            size: 0,
-            blocks: 0,
-            rdev: 0,
-            mtime: now.mtime,
-            ctime: now.ctime,
-            btime: None,
-            flags: 0,
-            xattrs: Vec::new(),
-        };
+        let plain = Attr { mode: libc::S_IFREG | now.mode & 0o7777, ..now.plain_attr() };
         for xattr in &wants.xattrs {
             self.put(fd, &Attr { xattrs: vec![xattr.clone()], ..plain.clone() });
         }

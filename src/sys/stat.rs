@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags, StatxTimestamp};
 
-use crate::types::attr::{Kind, Place};
+use crate::types::attr::{Attr, Kind, Place};
 use crate::types::time::Time;
 
 /// All that one `statx` tells.
@@ -40,6 +40,23 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Its mode, owner and times as attributes, with nothing of the content, and neither flags nor extended attributes.
+    pub fn plain_attr(&self) -> Attr {
+        Attr {
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            size: 0,
+            blocks: 0,
+            rdev: 0,
+            mtime: self.mtime,
+            ctime: self.ctime,
+            btime: None,
+            flags: 0,
+            xattrs: Vec::new(),
+        }
+    }
+
     /// The kind of node; `None` if the kernel gave a type that does not exist.
     pub fn kind(&self) -> Option<Kind> {
         Kind::from_mode(self.mode)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::audit::in_words;
 use super::hold::{event_json, scope_words};
-use super::{restore, restore_spared};
+use super::restore;
 use crate::cli::args::evidence::HoldExport;
 use crate::cli::bar;
 use crate::cli::context::{Context, absolute};
@@ -225,7 +225,7 @@ impl Export<'_> {
             last = Some(at.clone());
             by_dir.entry(above).or_default().push(at);
         }
-        let guarded = restore_spared::guarded(self.context)?;
+        let guarded = self.context.guarded()?;
         for (dir, paths) in by_dir {
             durable::create_dirs(&dir, 0o700).explain(|| format!("cannot make {}", dir.display()))?;
             let spared = |_: &[u8], _: bool| false;

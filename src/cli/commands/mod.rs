@@ -39,7 +39,6 @@ pub mod restore;
 mod restore_first;
 pub mod restore_kept;
 mod restore_map;
-mod restore_spared;
 mod restore_stage;
 mod restore_tell;
 mod restore_what;

@@ -1,12 +1,11 @@
 //! `bygone mount`.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::args::upkeep::Mount;
+use crate::cli::background::{self, Begun};
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
@@ -127,25 +126,13 @@ fn options(context: &Context, args: &Mount) -> Result<MountOptions, Failure> {
 /// Starts the same command again as a process of its own, which says on its standard output when the mount is ready.
 fn start_in_background(context: &Context, args: &Mount) -> Result<Outcome, Failure> {
     let what = || format!("cannot mount {} in the background", path::show(args.dir.as_os_str().as_encoded_bytes()));
-    let program = std::env::current_exe().explain(what)?;
-    let mut child = Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .arg("--in-background")
-        .stdout(Stdio::piped())
-        .spawn()
-        .explain(what)?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).explain(what)?;
-    }
-    if line.is_empty() {
-        // It has said on the standard error why.
-        let status = child.wait().explain(what)?;
-        return Ok(if status.code() == Some(2) { Outcome::Usage } else { Outcome::Failed });
-    }
+    let line = match background::again(what)? {
+        Begun::Said(line) => line,
+        Begun::Ended(outcome) => return Ok(outcome),
+    };
     let mut out = context.out();
     if !context.quiet || context.json {
-        out.line(format_args!("{}", line.trim_end()))?;
+        out.line(line)?;
     }
     out.finish()?;
     Ok(Outcome::Done)

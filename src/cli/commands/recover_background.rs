@@ -1,9 +1,7 @@
 //! The process in the background that gives a directory back.
 
 use std::cell::Cell;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant as Clock};
@@ -13,6 +11,7 @@ use serde_json::json;
 use super::mount::default_options;
 use super::recover::{failure, known, real, say_swapped, swapped_lines};
 use crate::cli::args::recovery::{Recover, SwapWhen};
+use crate::cli::background::{self, Begun};
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
@@ -59,34 +58,18 @@ pub(super) fn start(context: &Context, args: &Recover, work: &Work) -> Result<Ou
         return run(context, args, work);
     }
     let begun = Clock::now();
-    let what = || "cannot start the process in the background";
-    let program = std::env::current_exe().explain(what)?;
-    let mut child = Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .arg("--in-background")
-        .stdout(Stdio::piped())
-        .spawn()
-        .explain(what)?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).explain(what)?;
-    }
-    if line.is_empty() {
-        // It has said on the standard error why.
-        let status = child.wait().explain(what)?;
-        return Ok(match status.code() {
-            Some(0) => Outcome::Done,
-            Some(2) => Outcome::Usage,
-            _ => Outcome::Failed,
-        });
-    }
+    let what = || "cannot start the process in the background".to_owned();
+    let line = match background::again(what)? {
+        Begun::Said(line) => line,
+        Begun::Ended(outcome) => return Ok(outcome),
+    };
     let mut out = context.out();
     if context.json {
         let mut value: serde_json::Value = serde_json::from_str(&line).explain(what)?;
         value["seconds"] = json!(begun.elapsed().as_secs_f64());
         out.json(&value)?;
     } else if !context.quiet {
-        out.line(format_args!("{} after {:.2} s", line.trim_end(), begun.elapsed().as_secs_f64()))?;
+        out.line(format_args!("{line} after {:.2} s", begun.elapsed().as_secs_f64()))?;
     }
     out.finish()?;
     Ok(Outcome::Done)

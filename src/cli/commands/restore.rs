@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use super::restore_first::{self, First, Now};
-use super::restore_spared::guarded;
 use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_time};
 use super::{restore_kept, restore_map, restore_stage, restore_what};
 use crate::capture::left_out::LeftOut;
@@ -114,23 +113,14 @@ fn parts<'a>(view: &'a View, paths: &[Vec<u8>]) -> Vec<&'a Part> {
 
 /// The repository and the state are no place to restore to: what is restored there would be taken for theirs.
 pub(super) fn refuse_own(context: &Context, to: &Path) -> Result<(), Failure> {
-    // What is not there yet lies in the nearest directory that is.
-    let real = |p: &Path| p.ancestors().find_map(|p| p.canonicalize().ok());
-    let target = real(&absolute(to)?);
-    for (what, dir) in context.config.own_dirs() {
-        let own = dir.canonicalize().ok();
-        if let (Some(target), Some(own)) = (&target, own)
-            && target.starts_with(own)
-        {
-            return Err(Failure::new(format!(
-                "cannot restore to {}: it is in the {what} {}",
-                to.display(),
-                dir.display()
-            ))
-            .hint("name a directory elsewhere"));
+    match context.config.own_around(&absolute(to)?) {
+        None => Ok(()),
+        Some((what, dir)) => {
+            let (to, dir) = (to.display(), dir.display());
+            Err(Failure::new(format!("cannot restore to {to}: it is in the {what} {dir}"))
+                .hint("name a directory elsewhere"))
         }
     }
-    Ok(())
 }
 
 /// There is no snapshot so early.
@@ -246,7 +236,7 @@ impl Ask<'_> {
         newest: Option<Newest<'_>>,
         mapping: &Mapping,
     ) -> Result<Plan, Failure> {
-        let guarded = guarded(self.context)?;
+        let guarded = self.context.guarded()?;
         let left_out = LeftOut::of(&self.context.config).map_err(|e| open::unscoped(&e))?;
         let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
         let request = Request { view: self.view, paths, target, mapping, guarded: &guarded, spared: &spared, newest };

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 
 use super::restore::{Ask, event, failure};
 use super::restore_kept;
-use super::restore_spared::guarded;
 use super::restore_tell::{tell, tell_plan};
 use crate::cli::context::absolute;
 use crate::cli::outcome::{Failure, Outcome};
@@ -134,7 +133,7 @@ fn refuse_held(ask: &Ask<'_>, target: &Path) -> Result<(), Failure> {
         ))
         .hint("unmount it first, or restore without --stage"));
     }
-    for own in guarded(ask.context)? {
+    for own in ask.context.guarded()? {
         if path::is_within(own.as_os_str().as_bytes(), bytes) {
             return Err(Failure::new(format!(
                 "cannot replace {} in one step: {} lies in it",

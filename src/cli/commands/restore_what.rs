@@ -4,7 +4,6 @@ use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::restore_spared::guarded;
 use crate::capture::left_out::LeftOut;
 use crate::cli::args::restore::Restore;
 use crate::cli::context::Context;
@@ -170,7 +169,7 @@ fn is_changed_now(context: &Context, index: &Reader, whose: &Whose, path: &[u8])
         return Ok(false);
     }
     let view = View::of(index, whose, Instant(i64::MAX)).into_failure()?;
-    let (guarded, left_out) = (guarded(context)?, LeftOut::of(&context.config).map_err(|e| open::unscoped(&e))?);
+    let (guarded, left_out) = (context.guarded()?, LeftOut::of(&context.config).map_err(|e| open::unscoped(&e))?);
     let spared = |path: &[u8], is_dir: bool| left_out.has(path, is_dir);
     let request = Request {
         view: &view,

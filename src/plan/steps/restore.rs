@@ -5,7 +5,7 @@ use crate::capture::{
     once::{self, OnceError},
     report::CaptureError,
 };
-use crate::config::model::Source;
+use crate::config::{model::Source, own};
 use crate::index::tree::Reader;
 use crate::plan::check::is_source;
 use crate::plan::ground::{Did, Doing, Ground, absolute, instant, sleep, told};
@@ -20,7 +20,6 @@ use crate::restore::{
     plan::{Action, DirAction, Newest, Plan, Request, Target},
     report::{Report, Why},
 };
-use crate::sys::mounts;
 use crate::types::{path, snapshot::Tier, time::Instant};
 use crate::view::instant::View;
 use std::ffi::{OsStr, OsString};
@@ -253,29 +252,19 @@ fn capture(doing: &Doing<'_>, source: &Source) -> Result<(), String> {
     }
 }
 
-/// What a restore never removes: the repository, the state, and what bygone has mounted.
+/// What a restore never removes.
 fn guarded(ground: &Ground<'_>) -> Result<Vec<PathBuf>, String> {
-    let mut all: Vec<PathBuf> = ground.config.own_dirs().into_iter().map(|(_, dir)| dir.to_owned()).collect();
-    let mounts = mounts::mounts().map_err(|e| format!("cannot read what is mounted: {e}"))?;
-    let own = mounts.into_iter().filter(|m| m.fstype == "fuse.bygone");
-    all.extend(own.map(|m| PathBuf::from(OsString::from_vec(m.point))));
-    Ok(all)
+    ground.config.guarded().map_err(|e| format!("cannot read what is mounted: {e}"))
 }
 
 /// The repository and the state are no place to restore to, save for what a run keeps for itself.
 pub(super) fn refuse_own(ground: &Ground<'_>, to: &std::path::Path) -> Result<(), String> {
-    let real = |p: &std::path::Path| p.ancestors().find_map(|p| p.canonicalize().ok());
-    let runs = real(&crate::plan::places::kept_dir(ground.config).join("runs"));
-    let target = real(to);
-    if target.as_ref().zip(runs).is_some_and(|(target, runs)| target.starts_with(runs)) {
+    let runs = own::real(&crate::plan::places::kept_dir(ground.config).join("runs"));
+    if own::real(to).zip(runs).is_some_and(|(target, runs)| target.starts_with(runs)) {
         return Ok(());
     }
-    for (what, dir) in ground.config.own_dirs() {
-        if let (Some(target), Ok(own)) = (&target, dir.canonicalize())
-            && target.starts_with(own)
-        {
-            return Err(format!("cannot restore to {}: it is in the {what} {}", to.display(), dir.display()));
-        }
+    match ground.config.own_around(to) {
+        None => Ok(()),
+        Some((what, dir)) => Err(format!("cannot restore to {}: it is in the {what} {}", to.display(), dir.display())),
     }
-    Ok(())
 }
