@@ -137,8 +137,9 @@ pub fn run(setup: &Setup<'_>, mut state: State, is_new: bool, listener: &dyn Lis
     drop(lock);
     layers::unmount_before(state)?;
     layers::unmount_view(state)?;
-    layers::remove(state)?;
+    // Whoever is told of the end finds nothing held.
     listener.over(state);
+    layers::remove(state)?;
     state.forget(setup.at.dir())?;
     Ok(Ended::Swapped)
 }
