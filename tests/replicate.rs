@@ -428,15 +428,9 @@ fn a_site_may_have_some_tiers_and_says_what_it_does_not_hold() {
     let repo = at.site.to_str().unwrap();
     let there = |args: &[&str], status| run(&at.program, &[&["--repo", repo], args].concat(), status);
     let list = there(&["list"], 0);
-    let told: Vec<bool> = list.lines().map(|line| line.contains("not all of its content is in this copy")).collect();
+    let told: Vec<bool> =
+        list.lines().filter(|line| !line.is_empty()).map(|line| line.contains("not all of its content")).collect();
     assert_eq!(told, [false, true], "{list}");
-    let numbered = run(&at.program, &["--json", "list"], 0);
-    let times: Vec<String> = numbered
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .map(|line| format!("{}", line["time_ns"].as_i64().unwrap()))
-        .collect();
-    assert_eq!(times.len(), 2, "{numbered}");
 
     // What is held comes back; what is not is told as that, and as no damage.
     let file = at.program.root.join("f");

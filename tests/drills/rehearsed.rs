@@ -113,7 +113,7 @@ fn coverage_is_a_share_of_bytes_of_sources_and_of_plans() {
     std::fs::create_dir(world.at("other")).unwrap();
     std::fs::write(world.at("other/b"), vec![7; 100_000]).unwrap();
     world.snapshot(&[]);
-    write(&world, "[[step]]\nname = \"back\"\nrestore = [\"DIR/root\"]\nto = \"DIR/to\"\n");
+    write(&world, "[[step]]\nname = \"back\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\n");
     let covered = || {
         let (out, _) = world.good(0, &["--json", "drill", "coverage"]);
         let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
