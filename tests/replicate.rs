@@ -446,7 +446,7 @@ fn a_site_may_have_some_tiers_and_says_what_it_does_not_hold() {
     let told = there(&["restore", file, "--at", "latest", "--to", last.to_str().unwrap()], 3);
     assert!(told.contains("holds only what snapshots of the tier full need") && !told.contains("damage"), "{told}");
     assert!(!last.join("f").exists());
-    let health = there(&["health"], 2);
+    let health = there(&["health"], 0);
     assert!(!health.contains("pack(s)"), "{health}");
 
     // What it promised and lacks is damage.
