@@ -63,7 +63,7 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
     use Level::{Degraded, Failing};
     use Sort::{Failure, Overdue};
     type Change = fn(&mut Facts);
-    let table: [(&str, Level, Sort, Change); 27] = [
+    let table: [(&str, Level, Sort, Change); 31] = [
         ("no service", Degraded, Failure, |f| f.service = None),
         ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
         ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
