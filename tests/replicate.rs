@@ -414,6 +414,88 @@ fn a_site_may_have_some_sources_and_is_whole_as_what_it_is() {
 }
 
 #[test]
+fn a_site_may_have_some_tiers_and_says_what_it_does_not_hold() {
+    let at = Sited::new("tiers = [\"full\"]\n");
+    let (one, two, three) = (noise(1, 300_000), noise(2, 300_000), noise(3, 300_000));
+    at.write("f", &one);
+    run(&at.program, &["snapshot"], 0);
+    at.write("f", &two);
+    at.write("small", "s");
+    run(&at.program, &["snapshot"], 0);
+    assert_eq!(at.replicate()["whole"], true);
+    let packs = |dir: &Path| objects(dir).into_keys().filter(|name| name.starts_with("packs/")).count();
+    assert!(packs(&at.site) < packs(&at.program.repo), "what an incremental snapshot needs is not copied");
+    let repo = at.site.to_str().unwrap();
+    let there = |args: &[&str], status| run(&at.program, &[&["--repo", repo], args].concat(), status);
+    let list = there(&["list"], 0);
+    let told: Vec<bool> =
+        list.lines().filter(|line| !line.is_empty()).map(|line| line.contains("not all of its content")).collect();
+    assert_eq!(told, [false, true], "{list}");
+
+    // What is held comes back; what is not is told as that, and as no damage.
+    let file = at.program.root.join("f");
+    let file = file.to_str().unwrap();
+    let verified = there(&["verify", "--read-data"], 0);
+    assert!(verified.contains("are not held") && verified.contains("no problem was found"), "{verified}");
+    let (first, last) = (at.site.with_file_name("first"), at.site.with_file_name("last"));
+    let at_first = run(&at.program, &["--json", "list", "--limit", "9"], 0);
+    let at_first: Value = serde_json::from_str(at_first.lines().next().unwrap()).unwrap();
+    let at_first = at_first["time"].as_str().unwrap().to_owned();
+    there(&["restore", file, "--at", &at_first, "--to", first.to_str().unwrap()], 0);
+    assert_eq!(fs::read(first.join("f")).unwrap(), one);
+    let told = there(&["restore", file, "--at", "latest", "--to", last.to_str().unwrap()], 3);
+    assert!(told.contains("holds only what snapshots of the tier full need") && !told.contains("damage"), "{told}");
+    assert!(!last.join("f").exists());
+    let health = there(&["health"], 0);
+    assert!(!health.contains("pack(s)"), "{health}");
+
+    // What it promised and lacks is damage.
+    let held = objects(&at.site).into_keys().find(|name| name.starts_with("packs/")).unwrap();
+    let bytes = fs::read(at.site.join(&held)).unwrap();
+    fs::remove_file(at.site.join(&held)).unwrap();
+    let verified = there(&["verify"], 3);
+    assert!(verified.contains(&format!("{held}: object: it is missing")), "{verified}");
+    fs::write(at.site.join(&held), bytes).unwrap();
+
+    // The recovery point counts from the full one.
+    let sites = done(&at.program, &["sites"], 0);
+    assert_eq!((&sites["sources"][0]["snapshot"], &sites["sources"][0]["newest"]), (&1.into(), &2.into()), "{sites}");
+    assert_eq!(sites["tiers"], serde_json::json!(["full"]));
+    assert!(sites["recovery_point_seconds"].as_f64().unwrap() > 0.0, "{sites}");
+    let text = run(&at.program, &["sites"], 0);
+    assert!(text.contains("the snapshots of the tier full, and no others"), "{text}");
+    at.write("f", &three);
+    run(&at.program, &["snapshot", "--tier", "full"], 0);
+    assert_eq!(at.replicate()["whole"], true);
+    let sites = done(&at.program, &["sites"], 0);
+    assert_eq!((sites["recovery_point_seconds"].as_f64(), &sites["sources"][0]["snapshot"]), (Some(0.0), &3.into()));
+    there(&["restore", file, "--at", "latest", "--to", last.to_str().unwrap()], 0);
+    assert_eq!(fs::read(last.join("f")).unwrap(), three);
+
+    // Killed anywhere on the way to more tiers, it never says that it holds what it does not.
+    let path = at.program.home.join("bygone.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("tiers = [\"full\"]", "tiers = [\"incremental\", \"full\"]")).unwrap();
+    for when in [1, 2, 3].into_iter().cycle() {
+        let killed = at.program.with_fault(&format!("renameat2:signal=KILL:when={when}"), &["replicate"]).status();
+        let (problems, _) = seen_anew(&at.program, &at.site);
+        assert_eq!(problems, Vec::<String>::new(), "killed at rename {when}");
+        if killed.unwrap().success() {
+            break;
+        }
+    }
+    let list = there(&["list"], 0);
+    assert!(!list.contains("not all of its content"), "{list}");
+    // All of it later.
+    fs::write(&path, text.replace("tiers = [\"full\"]\n", "")).unwrap();
+    at.replicate();
+    at.replicate();
+    assert_eq!(packs(&at.site), packs(&at.program.repo));
+    let sites = done(&at.program, &["sites"], 0);
+    assert!(sites["tiers"].is_null(), "{sites}");
+}
+
+#[test]
 fn a_recovery_point_is_what_would_be_lost() {
     let mut at = Sited::new("objective = \"1s\"\n");
     at.write("a", "a");
@@ -580,7 +662,7 @@ fn where_there_is_nothing_to_do_no_object_is_read_and_a_limit_holds() {
     let dir = lab.dir().join("site");
     let rates = Arc::new(Rates::new(Some(200_000), None));
     let to = Arc::new(Limited::new(Arc::new(LocalStore::open(&dir)), rates.clone()));
-    let site = |copy| sites::Site { name: "far", copy, sources: Vec::new(), anew: false };
+    let site = |copy| sites::Site { name: "far", copy, sources: Vec::new(), tiers: Vec::new(), anew: false };
     let (never, replayed) = (AtomicBool::new(false), replay::catch_up(&lab.at, &Quiet).unwrap());
     let all = sites::replicate(&lab.at, &site(lab.repo.in_store(to)), &replayed, &Quiet, &never).unwrap();
     assert!(all.is_whole() && all.done.bytes > 400_000);

@@ -33,6 +33,9 @@ pub struct DrillSettings {
     /// How old the newest snapshot may be.
     #[serde(default, deserialize_with = "values::duration_if_any")]
     pub recovery_point: Option<Duration>,
+    /// Within this time one has to pass again; that of `[health]` if none.
+    #[serde(default, deserialize_with = "values::duration_if_any")]
+    pub within: Option<Duration>,
     /// When it does not begin.
     #[serde(default, deserialize_with = "values::blackout")]
     pub blackout: Blackout,

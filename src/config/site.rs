@@ -12,7 +12,10 @@ use super::check::Problem;
 use super::error::Place;
 use super::values::{self, Absolute, RepositoryAt};
 use crate::schedule::{blackout::Blackout, model::Schedule};
-use crate::types::{location::Location, snapshot::Source};
+use crate::types::{
+    location::Location,
+    snapshot::{Source, Tier},
+};
 
 /// A place that is to have a copy of the repository.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +30,8 @@ pub struct Site {
     pub region: Option<String>,
     /// The sources of this host that it has, by their directories; all of the repository if none are named.
     pub sources: Vec<PathBuf>,
+    /// The tiers whose snapshots are whole there, with what they need; all of them if none are named.
+    pub tiers: Vec<Tier>,
     /// When it is brought up to date, if it is by schedule.
     pub schedule: Option<Schedule>,
     /// When it does not begin.
@@ -66,6 +71,8 @@ pub(super) struct RawSite {
     region: Option<String>,
     #[serde(default)]
     sources: Vec<Absolute>,
+    #[serde(default, deserialize_with = "values::tiers")]
+    tiers: Vec<Tier>,
     #[serde(default, deserialize_with = "values::schedule_if_any")]
     schedule: Option<Schedule>,
     #[serde(default, deserialize_with = "values::blackout")]
@@ -129,6 +136,7 @@ impl RawSite {
             endpoint: self.endpoint,
             region: self.region,
             sources: self.sources.into_iter().map(|path| path.0).collect(),
+            tiers: self.tiers,
             schedule: self.schedule,
             blackout: self.blackout,
             jitter: self.jitter,
@@ -159,8 +167,9 @@ mod tests {
     fn sites_are_read_and_those_that_cannot_be_are_told() {
         let site =
             |name: &str, at: &str, more: &str| format!("[[site]]\nname = \"{name}\"\nrepository = \"{at}\"\n{more}");
-        let two = site("a", "/mnt/a", "limit = \"1 MiB/s\"\nobjective = \"1h\"\ncontinuous = true\n")
-            + &site("b", "s3://b/p", "schedule = \"hourly\"");
+        let two =
+            site("a", "/mnt/a", "limit = \"1 MiB/s\"\nobjective = \"1h\"\ncontinuous = true\ntiers = [\"full\"]\n")
+                + &site("b", "s3://b/p", "schedule = \"hourly\"");
         assert_eq!(problems(&two), ["a", "b"]);
         let wrong = [
             (site("a", "/mnt/a", "") + &site("a", "/mnt/b", ""), "two sites of the name"),
@@ -169,6 +178,8 @@ mod tests {
             (site("a", "/srv", ""), "lies where the repository lies"),
             (site("a", "/mnt/a", "continuous = true\nschedule = \"hourly\""), "both continuous and by schedule"),
             (site("a b", "/mnt/a", ""), "can't name a job"),
+            (site("a", "/mnt/a", "tiers = [\"weekly\"]"), "is no tier"),
+            (site("a", "/mnt/a", "tiers = []"), "no tier"),
             ("[[site]]\nname = \"a\"".to_owned(), "missing field `repository`"),
         ];
         for (text, says) in wrong {

@@ -12,6 +12,7 @@ use crate::schedule::{
 use crate::types::{
     duration::parse_duration,
     location::{Location, S3Url},
+    snapshot::Tier,
     when::{window::Window, zone::Zone},
 };
 
@@ -49,6 +50,19 @@ impl<'de> Deserialize<'de> for RepositoryAt {
 /// A number of bytes like `500 MiB` or `10GiB`.
 pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     parse_bytes(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// Tiers by their words, of which there has to be one at least.
+pub(super) fn tiers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Tier>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    if words.is_empty() {
+        return Err(D::Error::custom("there is no tier in it: name some, or leave the setting out for all"));
+    }
+    let tier = |word: &String| {
+        Tier::parse(word)
+            .ok_or_else(|| D::Error::custom(format!("{word:?} is no tier: full, differential, incremental")))
+    };
+    words.iter().map(tier).collect()
 }
 
 /// A number of bytes a second like `100 MiB/s`, above 0.

@@ -14,6 +14,7 @@ pub mod observed;
 mod pause;
 pub mod protocol;
 mod pulse;
+mod recoveries;
 mod reload;
 mod roles;
 pub mod run;

@@ -2,18 +2,24 @@
 
 use crate::config::model::Config;
 use crate::daemon::{
+    error::{Trouble, told as told_error},
     runner::Ended,
     shared::{Current, Shared},
     standing::{JobStatus, TaskState},
 };
 use crate::drill::coverage;
 use crate::observe::{
-    facts::{Count, Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Stored, TaskFacts},
+    facts::{Count, Facts, JobFacts, NotProduced, RecoveryFacts, ServiceFacts, SourceFacts, Stored, TaskFacts},
     gather,
 };
 use crate::produce::{archiver, note};
+use crate::recover::{
+    lease,
+    state::{self, Phase},
+};
+use crate::repo::attach::Attached;
 use crate::store::counts;
-use crate::types::path;
+use crate::types::{path, time};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -125,6 +131,7 @@ pub(super) fn facts(shared: &Shared, age: Duration) -> Facts {
     let mut facts = gather::quick(&current.config, &current.at, seldom.sources, shared.clock.now());
     producing(&current.config, &mut facts.sources);
     drilled(&current.config, &mut facts);
+    recovering(&current.at, &mut facts);
     facts.stored = seldom.stored;
     facts.trouble = seldom.trouble.or(facts.trouble);
     let standing = shared.standing(None);
@@ -162,6 +169,29 @@ pub fn drilled(config: &Config, facts: &mut Facts) {
     match coverage::plans(config) {
         Ok(plans) => facts.drills = plans,
         Err(e) => facts.trouble = facts.trouble.take().or(Some(e.to_string())),
+    }
+}
+
+/// Notes how the directories stand that are being given back. That it can't be told is trouble.
+pub fn recovering(at: &Attached, facts: &mut Facts) {
+    let told = || -> Result<Vec<RecoveryFacts>, Trouble> {
+        let now = time::Instant(facts.at_ns);
+        let live = state::all(at.dir())?.into_iter().filter(|s| !matches!(s.phase, Phase::Abandoned | Phase::Swapped));
+        live.map(|of| {
+            Ok(RecoveryFacts {
+                path: path::show(of.path().as_os_str().as_encoded_bytes()),
+                as_of: of.as_of.clone(),
+                begun_ns: of.begun_ns,
+                working: of.worker()?.is_some(),
+                problems: of.problems.clone(),
+                held_until_ns: lease::until(at, &of, now)?.map(|until| until.0),
+            })
+        })
+        .collect()
+    };
+    match told() {
+        Ok(all) => facts.recoveries = all,
+        Err(e) => facts.trouble = facts.trouble.take().or(Some(told_error(&*e))),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::capture::{
 use crate::config::{error::Place, jobs, model::Source, retention::Retention};
 use crate::daemon::{
     error::{self, Trouble},
-    metrics, notices,
+    metrics, notices, recoveries,
     shared::{Current, Shared},
     sites,
     task::{Body, Task},
@@ -59,6 +59,7 @@ pub(super) fn planned(shared: &Arc<Shared>, current: &Current) -> Vec<Planned> {
     if !config.channels.is_empty() {
         all.push(notices::run::planned(shared, current));
     }
+    all.extend(recoveries::planned(current, &place));
     all.extend(config.mount.at.as_deref().map(|dir| mount(current, dir, &place)));
     all
 }

@@ -1,12 +1,16 @@
-//! What drills have proved, and when.
+//! What drills have proved, and when: of each source, in bytes, and of each plan.
 
 use super::error::DrillError;
+use super::order::Proved;
 use super::place::DrillDir;
 use super::proof::shown;
-use super::record::Verdict;
+use super::record::{Record, Verdict};
 use crate::config::model::Config;
 use crate::observe::facts::DrillFacts;
+use crate::plan::places;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What drills have proved of one source.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
@@ -15,33 +19,121 @@ pub struct Covered {
     pub proved_ns: Option<i64>,
     /// The plan of that drill.
     pub plan: String,
-    /// The share of its bytes that drills which passed have read, from 0 to 1.
+    /// What its files measure now, in bytes; where that is not known, what came back of it in the last drill.
+    pub bytes: u64,
+    /// Of them, those that drills which passed have read and compared, each part of all files by the last drill that read it.
+    pub read_bytes: u64,
+    /// The one to the other, from 0 to 1; 1 for a source without a byte that came back.
+    pub share_read: f64,
+    /// When the oldest of those drills ended, in nanoseconds: all that is counted was read since then.
+    pub since_ns: Option<i64>,
+}
+
+/// What drills have proved of everything.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Whole {
+    /// Sources, and those that came back in a drill that passed.
+    pub sources: u64,
+    /// Of them, those that came back in a drill that passed.
+    pub sources_proved: u64,
+    /// Plans: those beside the settings, those of drills of the settings, and those that were rehearsed.
+    pub plans: u64,
+    /// Of them, those whose last drill passed.
+    pub plans_passed: u64,
+    /// What all sources measure, in bytes.
+    pub bytes: u64,
+    /// What of it was read and compared.
+    pub read_bytes: u64,
+    /// The one to the other, from 0 to 1.
     pub share_read: f64,
 }
 
-/// What drills have proved, by source: those of the settings and those that drills name.
-pub fn coverage(config: &Config) -> Result<BTreeMap<String, Covered>, DrillError> {
-    let mut all: BTreeMap<String, Covered> =
-        config.sources.iter().map(|s| (s.path.display().to_string(), Covered::default())).collect();
-    let mut parts: BTreeMap<(String, String), BTreeSet<u64>> = BTreeMap::new();
-    for (_, record) in DrillDir::records(config)? {
-        if record.verdict != Verdict::Passed {
-            continue;
-        }
-        for source in &record.proved.sources {
-            let name = shown(source).display().to_string();
-            let read = parts.entry((name.clone(), record.plan.clone())).or_default();
-            read.insert(record.part);
-            let share = read.len() as f64 / record.parts.max(1) as f64;
-            let covered = all.entry(name).or_default();
-            covered.share_read = covered.share_read.max(share.min(1.0));
-            (covered.proved_ns, covered.plan) = (Some(record.ended_ns), record.plan.clone());
-        }
-    }
-    Ok(all)
+/// What a drill that passed has read of a source, once.
+#[derive(Clone, Copy)]
+struct Read {
+    bytes: u64,
+    ended_ns: i64,
 }
 
-/// How the plans stand that were rehearsed here, in the order of their names.
+/// What drills have proved, by source: those that `sizes` knows the bytes of now, those of the settings, and those that drills name.
+pub fn coverage(config: &Config, sizes: &BTreeMap<String, u64>) -> Result<BTreeMap<String, Covered>, DrillError> {
+    let records: Vec<Record> = DrillDir::records(config)?.into_iter().map(|(_, record)| record).collect();
+    let known = config.sources.iter().map(|s| s.path.display().to_string()).chain(sizes.keys().cloned());
+    Ok(of(&records, known, sizes))
+}
+
+fn of(
+    records: &[Record],
+    known: impl Iterator<Item = String>,
+    sizes: &BTreeMap<String, u64>,
+) -> BTreeMap<String, Covered> {
+    let mut all: BTreeMap<String, Covered> = known.map(|name| (name, Covered::default())).collect();
+    // What one plan reads of a source in all its parts is disjoint; what two read may be the same.
+    let mut parts: BTreeMap<(String, String, u64), BTreeMap<u64, Read>> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.verdict == Verdict::Passed) {
+        for (name, bytes, read_bytes) in by_source(&record.proved) {
+            let group = parts.entry((name.clone(), record.plan.clone(), record.parts)).or_default();
+            group.insert(record.part, Read { bytes: read_bytes, ended_ns: record.ended_ns });
+            let covered = all.entry(name).or_default();
+            (covered.proved_ns, covered.plan) = (Some(record.ended_ns), record.plan.clone());
+            covered.bytes = bytes;
+        }
+    }
+    for (name, covered) in &mut all {
+        if let Some(bytes) = sizes.get(name) {
+            covered.bytes = *bytes;
+        }
+        let groups = parts.iter().filter(|((of, _, _), _)| of == name).map(|(_, group)| group);
+        let sum = |group: &BTreeMap<u64, Read>| group.values().map(|read| read.bytes).sum::<u64>();
+        if let Some(best) = groups.max_by_key(|group| sum(group)) {
+            covered.read_bytes = sum(best).min(covered.bytes);
+            covered.since_ns = best.values().map(|read| read.ended_ns).min();
+            covered.share_read = share(covered.read_bytes, covered.bytes);
+        }
+    }
+    all
+}
+
+/// The sources of which something came back, by name, with what came back and what was read of it.
+fn by_source(proved: &Proved) -> Vec<(String, u64, u64)> {
+    let name = |value: &serde_json::Value| shown(value).display().to_string();
+    let told: BTreeMap<String, (u64, u64)> =
+        proved.of_sources.iter().map(|of| (name(&of.source), (of.bytes, of.read_bytes))).collect();
+    let of = |source: &serde_json::Value| {
+        let name = name(source);
+        let (bytes, read) = told.get(&name).copied().unwrap_or_default();
+        (name, bytes, read)
+    };
+    proved.sources.iter().map(of).collect()
+}
+
+fn share(part: u64, of: u64) -> f64 {
+    if of == 0 { 1.0 } else { part as f64 / of as f64 }
+}
+
+/// The sum over sources and plans.
+pub fn whole(config: &Config, sources: &BTreeMap<String, Covered>) -> Result<Whole, DrillError> {
+    let rehearsed = plans(config)?;
+    let mut names: BTreeSet<String> = rehearsed.iter().map(|plan| plan.plan.clone()).collect();
+    names.extend(places::plans(config)?.iter().map(|path| stem(path)));
+    let passed = rehearsed.iter().filter(|plan| plan.passed_ns.is_some() && plan.failed.is_none());
+    let (bytes, read_bytes) = (sources.values().map(|c| c.bytes).sum(), sources.values().map(|c| c.read_bytes).sum());
+    Ok(Whole {
+        sources: sources.len() as u64,
+        sources_proved: sources.values().filter(|c| c.proved_ns.is_some()).count() as u64,
+        plans: names.len() as u64,
+        plans_passed: passed.count() as u64,
+        bytes,
+        read_bytes,
+        share_read: share(read_bytes, bytes),
+    })
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// How the plans stand that were rehearsed here, or are to be by the settings, in the order of their names.
 pub fn plans(config: &Config) -> Result<Vec<DrillFacts>, DrillError> {
     let mut all: BTreeMap<String, DrillFacts> = BTreeMap::new();
     for (_, record) in DrillDir::records(config)? {
@@ -58,5 +150,82 @@ pub fn plans(config: &Config) -> Result<Vec<DrillFacts>, DrillError> {
             }
         }
     }
+    // One that never ran is waited for from when the settings were written.
+    let written = std::fs::metadata(&config.path).and_then(|meta| meta.modified()).ok();
+    let written = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| nanos(age));
+    for drill in &config.drills {
+        let plan = stem(Path::new(&drill.plan));
+        let new = || DrillFacts { plan: plan.clone(), first_ns: written, ..DrillFacts::default() };
+        let facts = all.entry(plan.clone()).or_insert_with(new);
+        facts.within_s = drill.within.map(|within| within.as_secs());
+    }
+    for facts in all.values_mut() {
+        let within = facts.within_s.map_or(config.health.drilled_within, Duration::from_secs);
+        facts.within_s = Some(within.as_secs());
+        facts.due_ns = Some(facts.passed_ns.unwrap_or(facts.first_ns).saturating_add(nanos(within)));
+    }
     Ok(all.into_values().collect())
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::order::SourceProved;
+    use super::super::record::Measured;
+    use super::*;
+
+    fn record(ended_ns: i64, part: u64, read_bytes: u64, verdict: Verdict) -> Record {
+        let source = serde_json::json!("/srv");
+        Record {
+            drill: "d".into(),
+            plan: "p".into(),
+            plan_blake3: String::new(),
+            host: "h".into(),
+            repository: String::new(),
+            begun_ns: ended_ns,
+            ended_ns,
+            at_ns: 0,
+            at: String::new(),
+            chosen: String::new(),
+            verdict,
+            failures: Vec::new(),
+            steps: Vec::new(),
+            proved: Proved {
+                of_sources: vec![SourceProved {
+                    source: source.clone(),
+                    bytes: 100,
+                    read_bytes,
+                    ..SourceProved::default()
+                }],
+                sources: vec![source],
+                ..Proved::default()
+            },
+            part,
+            parts: 2,
+            rehearsed_ms: 0,
+            recovery_time: Measured::default(),
+            recovery_point: Measured::default(),
+            scratch_bytes: 0,
+            authentication: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_share_is_of_bytes_and_each_part_counts_as_it_was_read_last() {
+        let sizes: BTreeMap<String, u64> = [("/srv".to_owned(), 200), ("/etc".to_owned(), 50)].into();
+        let covered = |records: &[Record]| of(records, sizes.keys().cloned(), &sizes);
+        let (passed, failed) = (Verdict::Passed, Verdict::Failed);
+        let none = covered(&[record(1, 1, 90, failed)]);
+        assert_eq!((none["/srv"].proved_ns, none["/srv"].read_bytes, none["/srv"].share_read), (None, 0, 0.0));
+        let one = &covered(&[record(1, 1, 90, passed)])["/srv"];
+        assert_eq!((one.bytes, one.read_bytes, one.share_read, one.since_ns), (200, 90, 0.45, Some(1)));
+        // The same part again is no more; another one is.
+        let both = [record(1, 1, 90, passed), record(2, 1, 80, passed), record(3, 2, 10, passed)];
+        let two = &covered(&both)["/srv"];
+        assert_eq!((two.read_bytes, two.since_ns, two.proved_ns), (90, Some(2), Some(3)));
+        assert_eq!(covered(&both)["/etc"], Covered { bytes: 50, ..Covered::default() });
+    }
 }

@@ -61,6 +61,31 @@ pub struct Laid {
     pub alone: bool,
 }
 
+/// What was proved of one source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceProved {
+    /// The source, by its path.
+    pub source: Value,
+    /// What its files that came back measure, in bytes.
+    pub bytes: u64,
+    /// Its files that were read and compared with their hashes, this time.
+    pub read_files: u64,
+    /// Their bytes.
+    pub read_bytes: u64,
+}
+
+impl Proved {
+    /// What was proved of a source, to be added to.
+    pub fn source(&mut self, source: &Value) -> &mut SourceProved {
+        let at = self.of_sources.iter().position(|of| of.source == *source).unwrap_or_else(|| {
+            self.sources.push(source.clone());
+            self.of_sources.push(SourceProved { source: source.clone(), ..SourceProved::default() });
+            self.of_sources.len() - 1
+        });
+        &mut self.of_sources[at]
+    }
+}
+
 /// What was proved of what came back.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Proved {
@@ -76,6 +101,9 @@ pub struct Proved {
     pub databases: u64,
     /// The sources that it came from, by their paths.
     pub sources: Vec<Value>,
+    /// The same for each of them; none in reports from before that was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_sources: Vec<SourceProved>,
     /// What is wrong, each by name.
     pub wrong: Vec<String>,
 }

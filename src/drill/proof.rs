@@ -92,9 +92,7 @@ impl Prover<'_> {
     ) -> Result<(), DrillError> {
         let at = &view.parts[part];
         let root = bytes_value(&at.source.root);
-        if !proved.sources.contains(&root) {
-            proved.sources.push(root);
-        }
+        proved.source(&root);
         let snap: (SourceNum, Snap) = (at.source.num, at.snapshot.number);
         let mut open = vec![(row, path)];
         while let Some((row, path)) = open.pop() {
@@ -111,12 +109,16 @@ impl Prover<'_> {
                 Kind::File => {
                     proved.files += 1;
                     proved.bytes += row.attr.size;
+                    proved.source(&root).bytes += row.attr.size;
                     if self.part.has(&path) {
                         let from = self.overlays.in_history(laid.host.as_deref(), Instant(laid.at_ns), &path);
                         match self.file(&row, &from)? {
                             None => {
                                 proved.read_files += 1;
                                 proved.read_bytes += row.attr.size;
+                                let of = proved.source(&root);
+                                of.read_files += 1;
+                                of.read_bytes += row.attr.size;
                             }
                             Some(why) => proved.wrong.push(format!("{}: {why}", path::show(&path))),
                         }

@@ -143,6 +143,8 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::IndexGone { .. }
         | RepoError::Full(_) => libc::EIO,
         RepoError::Denied(_) => libc::EACCES,
+        // No damage, and nothing that is not there either: this copy has no data of it.
+        RepoError::NotHeld { .. } => libc::ENODATA,
     }
 }
 
@@ -155,6 +157,8 @@ mod tests {
     fn a_failure_never_looks_like_an_absence() {
         let missing = StoreError::Missing { store: "s".into(), name: "packs/x".into() };
         assert_eq!(FsError::from(RepoError::Store(missing)).errno(), libc::EIO);
+        let not_held = RepoError::NotHeld { location: "s".into(), tiers: "full".into() };
+        assert_eq!(FsError::from(not_held).errno(), libc::ENODATA);
         assert_eq!(FsError::from(IndexError::Damaged("x")).errno(), libc::EIO);
         assert_eq!(FsError::NoAttribute.errno(), libc::ENODATA);
         assert_eq!(FsError::NoControl.errno(), libc::ENOTTY);

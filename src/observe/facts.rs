@@ -39,18 +39,21 @@ pub struct Facts {
     /// How the plans stand that were rehearsed.
     #[serde(default)]
     pub drills: Vec<DrillFacts>,
+    /// How the directories stand that are being given back at once.
+    #[serde(default)]
+    pub recoveries: Vec<RecoveryFacts>,
     /// How the jobs of the settings stand.
     pub jobs: Vec<JobFacts>,
     /// Of a service that runs.
     pub service: Option<ServiceFacts>,
 }
 
-/// How a plan stands that was rehearsed.
+/// How a plan stands that was rehearsed, or is to be by the settings.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct DrillFacts {
     /// The plan.
     pub plan: String,
-    /// When the first drill began.
+    /// When the first drill began; for one that never ran, when the settings were written that name it.
     pub first_ns: i64,
     /// When the last one ended that passed.
     pub passed_ns: Option<i64>,
@@ -58,6 +61,29 @@ pub struct DrillFacts {
     pub failed: Option<(i64, String)>,
     /// How long recovery took in the last one that passed, in milliseconds.
     pub recovery_ms: Option<u64>,
+    /// Within this time one has to pass again, in seconds.
+    #[serde(default)]
+    pub within_s: Option<u64>,
+    /// When that time is over.
+    #[serde(default)]
+    pub due_ns: Option<i64>,
+}
+
+/// How a directory stands that is being given back at once.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecoveryFacts {
+    /// The directory, shown.
+    pub path: String,
+    /// The instant as it was asked for.
+    pub as_of: String,
+    /// When it was begun.
+    pub begun_ns: i64,
+    /// Whether a process works on it.
+    pub working: bool,
+    /// What could not be brought back, or stands in the way.
+    pub problems: Vec<String>,
+    /// Until when retention keeps what it reads; none where nothing but the rules do.
+    pub held_until_ns: Option<i64>,
 }
 
 /// What the repository has in store.

@@ -10,14 +10,16 @@ use crate::repo::{
     attach::Attached,
     collect::{attend, statement},
     error::RepoError,
+    holding,
     holds::force,
-    measure,
+    measure, needed,
     open::list_slots,
     sites, verified,
     write::{apart, writer_lock},
 };
 use crate::sys::{durable, space};
 use crate::types::{
+    ids::Id,
     op::Gap,
     path,
     snapshot::{Lost, Source},
@@ -219,7 +221,14 @@ pub fn stored(at: &Attached, now: Instant) -> Result<Stored, RepoError> {
     for source in reader.sources()? {
         version_bytes += reader.history(source.num)?.bytes;
     }
-    let lost = known.into_iter().filter(|(id, _)| !packs.contains(id) && !marked.contains(id));
+    let promised = match holding::held(at.repo()) {
+        Ok(held) if held.tiers.is_some() => Some(needed::packs(&reader, &held)?),
+        Ok(_) => None,
+        Err(e) if e.is_damage() => None,
+        Err(e) => return Err(e),
+    };
+    let is_promised = |id: &Id| promised.as_ref().is_none_or(|promised| promised.contains(id));
+    let lost = known.into_iter().filter(|(id, _)| !packs.contains(id) && !marked.contains(id) && is_promised(id));
     let slots = list_slots(store)?;
     let damaged = slots.iter().filter_map(|(id, slot)| slot.as_ref().err().map(|e| format!("keys/{id}: {e}")));
     let holds = force::in_force(at.repo(), at.dir());

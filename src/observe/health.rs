@@ -2,7 +2,7 @@
 
 use crate::config::watched::Health;
 use crate::observe::{
-    facts::{DrillFacts, Facts, JobFacts, ServiceFacts, SiteFacts, SourceFacts, Spool, Stored, Watched},
+    facts::{DrillFacts, Facts, JobFacts, RecoveryFacts, ServiceFacts, SiteFacts, SourceFacts, Spool, Stored, Watched},
     verified,
 };
 use crate::repo::audit::found::Found;
@@ -10,7 +10,7 @@ use crate::types::{
     duration::show_duration,
     time::Instant,
     when::{
-        show::{ago, show_second},
+        show::{ago, exact_name, show_second},
         zone::Zone,
     },
 };
@@ -69,7 +69,8 @@ pub fn findings(facts: &Facts, settings: &Health) -> Vec<Finding> {
     facts.sources.iter().for_each(|s| all.lost(s));
     facts.sources.iter().for_each(|s| all.absent(s));
     facts.sites.iter().for_each(|site| all.site(site));
-    facts.drills.iter().for_each(|drill| all.drill(drill, settings));
+    facts.drills.iter().for_each(|drill| all.drill(drill));
+    facts.recoveries.iter().for_each(|recovery| all.recovery(recovery));
     facts.jobs.iter().for_each(|job| all.job(job, &facts.sources));
     facts.spool.iter().for_each(|spool| all.spool(spool, settings, facts.trouble.is_some()));
     facts.stored.iter().for_each(|stored| all.stored(stored, settings));
@@ -293,17 +294,51 @@ impl Findings {
         }
     }
 
-    fn drill(&mut self, drill: &DrillFacts, settings: &Health) {
+    fn drill(&mut self, drill: &DrillFacts) {
         let about = format!("drill {}", drill.plan);
         if let Some((ns, why)) = &drill.failed {
             let why = format!("the last drill of the plan failed, {}: {why}", self.ago(*ns));
             let to_do =
                 "`bygone drill list` names it; see to what it says, then rehearse the plan with `bygone drill run`";
             self.fail(&format!("{about} failed"), &about, why, to_do);
-        } else if self.is_older(drill.passed_ns.unwrap_or(drill.first_ns), settings.drilled_within) {
-            let why = format!("no drill of the plan has passed within {}", show_duration(settings.drilled_within));
+        }
+        if let Some(due) = drill.due_ns.filter(|due| *due < self.now) {
+            let within = drill.within_s.map(|s| format!(" within {}", show_duration(Duration::from_secs(s))));
+            let last =
+                drill.passed_ns.map_or("none ever did".to_owned(), |ns| format!("the last one did {}", self.ago(ns)));
+            let why = format!(
+                "no drill of the plan has passed{}, {last}: it is overdue since {} ({})",
+                within.unwrap_or_default(),
+                exact_name(Instant(due)),
+                self.ago(due)
+            );
             let key = format!("{about} overdue");
             self.add((&key, Level::Degraded, Sort::Overdue), &about, why, "rehearse it with `bygone drill run`");
+        }
+    }
+
+    fn recovery(&mut self, of: &RecoveryFacts) {
+        let about = format!("recover {}", of.path);
+        if !of.working {
+            let held = match of.held_until_ns {
+                Some(until) => format!("what it reads is kept until {}", exact_name(Instant(until))),
+                None => "retention may release what it reads".to_owned(),
+            };
+            let why = format!(
+                "giving it back as of {}, begun {}, is unfinished, and no process works on it; {held}",
+                of.as_of,
+                self.ago(of.begun_ns)
+            );
+            let to_do = format!("`bygone recover --resume {0}` goes on, `--abandon {0}` gives it up", of.path);
+            self.degrade(&format!("{about} left"), &about, why, &to_do);
+        } else if of.held_until_ns.is_none() {
+            let why = "it is being given back, and retention may release what it reads".to_owned();
+            let to_do = "finish it by `bygone recover --finish`, or run no `bygone maintain` until it is over";
+            self.degrade(&format!("{about} not held"), &about, why, to_do);
+        }
+        if let Some(first) = of.problems.first() {
+            let why = format!("giving it back waits for somebody: {first}");
+            self.degrade(&format!("{about} problems"), &about, why, "`bygone recover --status` tells more");
         }
     }
 

@@ -1,6 +1,9 @@
 use crate::config::watched::Health;
 use crate::observe::{
-    facts::{Facts, JobFacts, NotProduced, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts, Undelivered, Watched},
+    facts::{
+        DrillFacts, Facts, JobFacts, NotProduced, RecoveryFacts, ServiceFacts, SourceFacts, Spool, Stored, TaskFacts,
+        Undelivered, Watched,
+    },
     health::{Level, Sort, findings, summary},
 };
 use crate::repo::audit::found::Found;
@@ -35,6 +38,14 @@ fn well() -> Facts {
 }
 
 /// What is found after a change.
+fn drill(failed: Option<(i64, String)>, due_ns: i64) -> DrillFacts {
+    DrillFacts { plan: "p".into(), failed, due_ns: Some(due_ns), ..DrillFacts::default() }
+}
+
+fn recovery(working: bool, held_until_ns: Option<i64>) -> RecoveryFacts {
+    RecoveryFacts { path: "/d".into(), working, held_until_ns, ..RecoveryFacts::default() }
+}
+
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<(String, Level, Sort)> {
     let mut facts = well();
     change(&mut facts);
@@ -52,7 +63,7 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
     use Level::{Degraded, Failing};
     use Sort::{Failure, Overdue};
     type Change = fn(&mut Facts);
-    let table: [(&str, Level, Sort, Change); 27] = [
+    let table: [(&str, Level, Sort, Change); 31] = [
         ("no service", Degraded, Failure, |f| f.service = None),
         ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
         ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
@@ -75,6 +86,10 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
         ("source /a unread", Degraded, Failure, |f| f.sources[0].unreadable = 2),
         ("source /a unwatched", Degraded, Failure, |f| f.sources[0].watched = Watched::Nobody),
         ("source /a lost", Failing, Failure, |f| f.sources[0].lost = 1),
+        ("drill p failed", Failing, Failure, |f| f.drills.push(drill(Some((NOW, "no".into())), NOW + HOUR))),
+        ("drill p overdue", Degraded, Overdue, |f| f.drills.push(drill(None, NOW - 1))),
+        ("recover /d left", Degraded, Failure, |f| f.recoveries.push(recovery(false, Some(NOW + HOUR)))),
+        ("recover /d not held", Degraded, Failure, |f| f.recoveries.push(recovery(true, None))),
         ("job check failed", Failing, Failure, |f| f.jobs[0].last_error = Some("no".into())),
         ("job check late", Failing, Overdue, |f| f.jobs[0].overdue_ns = Some(NOW - 1)),
         ("spool full", Failing, Failure, |f| f.spool.as_mut().unwrap().bytes = 950),

@@ -22,7 +22,7 @@ pub fn metrics(facts: &Facts) -> String {
     facts.service.iter().for_each(|service| self::service(&mut to, service));
     sources(&mut to, facts);
     sites(&mut to, &facts.sites);
-    drills(&mut to, &facts.drills);
+    drills(&mut to, &facts.drills, facts.at_ns);
     jobs(&mut to, &facts.jobs);
     facts.stored.iter().for_each(|stored| self::stored(&mut to, facts, stored));
     let reachable = Some(flag(facts.trouble.is_none()));
@@ -143,12 +143,14 @@ fn sites(to: &mut Exposition, sites: &[SiteFacts]) {
     each("failing", "Whether the last run did not do all.", &|s| Some(flag(s.error.is_some())));
 }
 
-fn drills(to: &mut Exposition, drills: &[DrillFacts]) {
+fn drills(to: &mut Exposition, drills: &[DrillFacts], now: i64) {
     let mut each = |name: &str, help: &str, value: &dyn Fn(&DrillFacts) -> Option<f64>| {
         let samples = drills.iter().filter_map(|drill| Some((vec![("plan", drill.plan.as_str())], value(drill)?)));
         to.family(&format!("bygone_drill_{name}"), (Gauge, help), samples);
     };
     each("last_success_timestamp_seconds", "When a drill of the plan passed last.", &|d| d.passed_ns.map(seconds));
+    each("due_timestamp_seconds", "When a drill of the plan has to have passed again.", &|d| d.due_ns.map(seconds));
+    each("overdue", "Whether it has not passed by then.", &|d| d.due_ns.map(|due| flag(due < now)));
     each("failing", "Whether the last drill of the plan failed.", &|d| Some(flag(d.failed.is_some())));
     each("recovery_seconds", "How long recovery takes by the last drill that passed.", &|d| {
         d.recovery_ms.map(|ms| ms as f64 / 1000.0)

@@ -9,6 +9,7 @@ mod clear;
 pub mod error;
 mod fill;
 mod layers;
+pub mod lease;
 mod merge;
 pub mod session;
 pub mod state;

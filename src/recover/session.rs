@@ -25,6 +25,8 @@ use std::{
 const LOOK: Duration = Duration::from_millis(100);
 /// How often it is looked whether the swap can be.
 const TRY: Duration = Duration::from_secs(1);
+/// How often it is told that what is read has to be kept.
+const HOLD: Duration = Duration::from_secs(3600);
 /// How the problem begins that somebody is told who wants to give it up.
 pub const NOT_NOW: &str = "it can't be given up now";
 /// Filling yields to everybody else.
@@ -44,6 +46,9 @@ pub struct Setup<'a> {
 
 /// What is told while it runs. None of it changes what is done.
 pub trait Listener {
+    /// What it reads from now on has to be kept, whatever retention says. Told before the directory can be used where the store is near, and
+    /// behind that where it is far away; and again now and then.
+    fn reading(&self, state: &State);
     /// The directory can be used.
     fn usable(&self, state: &State);
     /// The plain directory is filled: what uses the directory may be stopped for the swap. Told once.
@@ -54,6 +59,8 @@ pub trait Listener {
     fn swapped(&self, state: &State);
     /// It was given up; what was written is in this directory.
     fn abandoned(&self, state: &State, kept: Option<&Path>);
+    /// Nothing of the repository is read for it any more.
+    fn over(&self, state: &State);
 }
 
 /// How it ended.
@@ -91,10 +98,23 @@ pub fn run(setup: &Setup<'_>, mut state: State, is_new: bool, listener: &dyn Lis
             }
             Err(e) => return Err(e),
         });
+        let mut held = None;
+        if !setup.at.repo().store().far() {
+            listener.reading(state);
+            held = Some(Clock::now());
+        }
         listener.usable(state);
-        let ended =
-            Live { setup, state, listener, filling: None, finishing: false, announced: false, told: Told::default() }
-                .serve()?;
+        let live = Live {
+            setup,
+            state,
+            listener,
+            filling: None,
+            finishing: false,
+            announced: false,
+            told: Told::default(),
+            held,
+        };
+        let ended = live.serve()?;
         if let Some(ended) = ended {
             drop(view);
             return end(setup, state, listener, ended, lock);
@@ -117,6 +137,8 @@ pub fn run(setup: &Setup<'_>, mut state: State, is_new: bool, listener: &dyn Lis
     drop(lock);
     layers::unmount_before(state)?;
     layers::unmount_view(state)?;
+    // Whoever is told of the end finds nothing held.
+    listener.over(state);
     layers::remove(state)?;
     state.forget(setup.at.dir())?;
     Ok(Ended::Swapped)
@@ -201,6 +223,7 @@ fn end(
     if ended == Ended::Abandoned {
         let kept = give_up(state, setup.at.dir())?;
         listener.abandoned(state, kept.as_deref());
+        listener.over(state);
     }
     drop(lock);
     Ok(ended)
@@ -247,6 +270,8 @@ struct Live<'a, 'b> {
     /// That the swap is to come was told.
     announced: bool,
     told: Told,
+    /// When it was told last that what is read has to be kept.
+    held: Option<Clock>,
 }
 
 impl Live<'_, '_> {
@@ -257,6 +282,10 @@ impl Live<'_, '_> {
         }
         let mut tried: Option<Clock> = None;
         loop {
+            if self.held.is_none_or(|at| at.elapsed() >= HOLD) {
+                self.listener.reading(self.state);
+                self.held = Some(Clock::now());
+            }
             std::thread::sleep(LOOK);
             self.filled()?;
             if self.setup.stop.load(Ordering::Relaxed) {

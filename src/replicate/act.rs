@@ -66,9 +66,11 @@ pub fn act(
     stop: &AtomicBool,
 ) -> Result<Done, ReplicateError> {
     progress.start("copying", Some(Total { files: plan.copy.len() as u64, bytes: plan.bytes() }));
-    // Before the first history is there that is not all: what is missing then was never to be there. Behind the last one, where all is.
-    if plan.sources.is_some() {
-        holding::state(copy, plan.holding.iter(), plan.sources.as_ref())?;
+    // Before the first history is there that is not all: what is missing then was never to be there. What is to be there beside what
+    // the copy holds is stated behind the last object.
+    let meanwhile = plan.held.on_the_way_to(&plan.holding);
+    if !meanwhile.is_all() {
+        holding::state(copy, plan.stated.iter(), &meanwhile)?;
     }
     let copier = Copier { origin, copy, progress, stop, large: Mutex::default(), state: Mutex::default() };
     for together in plan.copy.chunk_by(|a, b| Sort::of(&a.name) == Sort::of(&b.name)) {
@@ -80,8 +82,9 @@ pub fn act(
     let mut done = copier.state.into_inner().unwrap_or_else(PoisonError::into_inner).done;
     done.stopped = stop.load(Ordering::Relaxed);
     if done.problems.is_empty() && done.vanished == 0 && !done.stopped {
-        if plan.sources.is_none() {
-            holding::state(copy, plan.holding.iter(), None)?;
+        if plan.holding != meanwhile {
+            let stated = copy.store().list(names::HOLDING).map_err(RepoError::from)?;
+            holding::state(copy, stated.iter().map(|object| &object.name), &plan.holding)?;
         }
         remove(copy, plan, &mut done)?;
     }

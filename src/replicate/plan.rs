@@ -4,7 +4,7 @@ use crate::replicate::{error::ReplicateError, extra, known::Known, listing::List
 use crate::repo::{
     attach::Attached,
     authentic::Sort,
-    holding,
+    holding::{self, Holding},
     names::{self, KEYS, REPOSITORY},
     open::{Repository, repository_id},
 };
@@ -15,26 +15,19 @@ use std::collections::HashSet;
 /// What a site is to have.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
-    /// Of the histories and packs only these; everything if none.
-    pub only: Option<Only>,
-}
-
-/// Some sources, and the packs that they need.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Only {
-    /// The sources, by the journals that they lie in.
-    pub sources: HashSet<Id>,
-    /// The packs that hold what any of their versions needs.
-    pub packs: HashSet<Id>,
+    /// The histories, and the tiers whose snapshots are to be whole.
+    pub holding: Holding,
+    /// Of the packs only these, which hold what that needs; all of them if none.
+    pub packs: Option<HashSet<Id>>,
 }
 
 impl Wanted {
     fn has(&self, name: &str) -> bool {
-        let Some(only) = &self.only else { return true };
-        match names::parse_pack(name) {
-            Some(pack) => only.packs.contains(&pack),
-            None => names::source_of(name).is_none_or(|source| only.sources.contains(&source)),
+        if let Some(pack) = names::parse_pack(name) {
+            return self.packs.as_ref().is_none_or(|packs| packs.contains(&pack));
         }
+        let sources = self.holding.sources.as_ref();
+        names::source_of(name).is_none_or(|source| sources.is_none_or(|sources| sources.contains(&source)))
     }
 }
 
@@ -75,10 +68,12 @@ pub struct Plan {
     pub differing: Vec<Differing>,
     /// The objects that are at both.
     pub same: u64,
-    /// The sources that it is to have; all of them if none.
-    pub sources: Option<HashSet<Id>>,
-    /// What it says of that already.
-    pub holding: Vec<String>,
+    /// What it is to hold.
+    pub holding: Holding,
+    /// What it holds by what it says; all if it says nothing, or is new.
+    pub held: Holding,
+    /// The statements in which it says that.
+    pub stated: Vec<String>,
     /// The parts of journals that the site has already.
     pub journals: HashSet<String>,
 }
@@ -108,10 +103,12 @@ pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known
     let (here, there) = (here?, there?);
     check_place(at.repo(), copy, &here, &there)?;
     let journals = there.names().filter(|name| names::source_of(name).is_some()).cloned().collect();
+    let is_new = !there.has(REPOSITORY);
     let mut plan = Plan {
-        is_new: !there.has(REPOSITORY),
-        sources: wanted.only.as_ref().map(|only| only.sources.clone()),
-        holding: there.names().filter(|name| holding::parse(name).is_some()).cloned().collect(),
+        is_new,
+        holding: wanted.holding.clone(),
+        held: held(copy, &there)?,
+        stated: there.names().filter(|name| holding::parse(name).is_some()).cloned().collect(),
         journals,
         ..Plan::default()
     };
@@ -127,6 +124,20 @@ pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known
     plan.copy.sort_by_key(|object| Sort::of(&object.name));
     extra::sort_out((at, copy), (&here, &there), known, &mut plan)?;
     Ok(plan)
+}
+
+/// What a copy says that it holds. One that can't be read says nothing, and is stated anew.
+fn held(copy: &Repository, there: &Listing) -> Result<Holding, ReplicateError> {
+    if !there.names().any(|name| holding::parse(name).is_some()) {
+        return Ok(Holding::default());
+    }
+    match holding::held(copy) {
+        Err(e) if e.is_damage() => {
+            tracing::warn!("{e}");
+            Ok(Holding { sources: None, tiers: Some(Vec::new()) })
+        }
+        held => Ok(held?),
+    }
 }
 
 /// That the site is empty, or has a copy of this repository. Nothing is read where it has a key slot of it: their names are random.

@@ -5,17 +5,19 @@ use crate::replicate::{
     act::{self, Done},
     error::ReplicateError,
     known::Known,
-    plan::{self, Only, Plan, Wanted},
+    plan::{self, Plan, Wanted},
 };
 use crate::repo::{
     attach::Attached,
     audit::event::{Event, Kind, Outcome},
+    holding::Holding,
+    needed,
     open::Repository,
     replay::Replayed,
-    sites::{self, Run},
+    sites::{self, Now, Run},
 };
 use crate::sys::clock;
-use crate::types::{ids::Id, path};
+use crate::types::{ids::Id, path, snapshot::Tier};
 use std::{collections::HashSet, sync::atomic::AtomicBool};
 
 /// How often it is looked again, where objects were collected at the origin while they were copied.
@@ -31,6 +33,8 @@ pub struct Site<'a> {
     pub copy: Repository,
     /// The sources that it is to have, by host and path; all if none are named.
     pub sources: Vec<(String, Vec<u8>)>,
+    /// The tiers whose snapshots are to be whole there; all if none are named.
+    pub tiers: Vec<Tier>,
     /// It is made again, though this host knows of a copy that was there.
     pub anew: bool,
 }
@@ -87,7 +91,13 @@ pub fn replicate(
     let held = match &ended {
         Ok(all) if !all.done.stopped => {
             let there = there_now(all);
-            Some(sites::held(at, &|name| there.contains(name))?)
+            let held = sites::held(at, &|name| there.contains(name))?;
+            // Where not all could be copied, no more is told than is held for certain.
+            let holding = match all.done.problems.is_empty() && all.done.vanished == 0 {
+                true => all.plan.holding.clone(),
+                false => all.plan.held.on_the_way_to(&all.plan.holding),
+            };
+            Some(Now { held, tiers: holding.tiers })
         }
         _ => None,
     };
@@ -126,10 +136,21 @@ fn add(all: &mut Done, done: Done) {
     (all.locked, all.vanished, all.problems, all.stopped) = (done.locked, done.vanished, done.problems, done.stopped);
 }
 
-/// The sources of a site and what they need.
+/// What a site is to hold, and what that needs.
 fn wanted(at: &Attached, site: &Site<'_>) -> Result<Wanted, ReplicateError> {
+    let tiers = (!site.tiers.is_empty()).then(|| site.tiers.clone());
+    let holding = Holding { sources: sources(at, site)?, tiers };
+    let packs = match holding.is_all() {
+        true => None,
+        false => Some(needed::by_copy(at, &holding)?),
+    };
+    Ok(Wanted { holding, packs })
+}
+
+/// The sources of a site; `None` for all.
+fn sources(at: &Attached, site: &Site<'_>) -> Result<Option<HashSet<Id>>, ReplicateError> {
     if site.sources.is_empty() {
-        return Ok(Wanted::default());
+        return Ok(None);
     }
     let reader = at.reader().map_err(ReplicateError::from)?;
     let known = reader.sources().map_err(crate::repo::error::RepoError::from)?;
@@ -143,7 +164,7 @@ fn wanted(at: &Attached, site: &Site<'_>) -> Result<Wanted, ReplicateError> {
             return Err(ReplicateError::NoSource { site: site.name.to_owned(), source_path });
         }
     }
-    Ok(Wanted { only: Some(Only { packs: sites::packs_of(at, &ids)?, sources: ids }) })
+    Ok(Some(ids))
 }
 
 /// The parts of journals that the site has after a run.

@@ -80,6 +80,17 @@ pub enum RepoError {
         /// The snapshot in it.
         number: crate::types::ids::Snap,
     },
+    /// A copy never promised to have it.
+    #[error(
+        "it is not in the copy {location}, which holds only what snapshots of the tier {tiers} need; read such a snapshot (`bygone list` \
+         names them), or another copy. `bygone verify` tells whether one of these lacks anything"
+    )]
+    NotHeld {
+        /// Where the copy is.
+        location: String,
+        /// The tiers whose snapshots are whole there.
+        tiers: String,
+    },
     /// Nobody can tell what is needed.
     #[error(
         "nothing is collected, since not all that the repository says can be read, and what can't be read may be needed: {why}. `bygone \

@@ -5,7 +5,7 @@ use crate::index::chunks::Location;
 use crate::repo::{
     error::RepoError,
     frames::{Expected, Frames, decode_frame},
-    names,
+    holding, names,
     open::Repository,
     opener,
 };
@@ -102,7 +102,7 @@ fn fetch(repo: &Repository, together: &[&Location], into: &mut Decoded) {
             together.iter().for_each(|at| fetch(repo, &[*at], into));
         }
         Err(e) => {
-            let e = Arc::new(e);
+            let e = Arc::new(holding::explained(repo, e));
             into.extend(together.iter().map(|at| (at.frame, Err(e.clone()))));
         }
     }

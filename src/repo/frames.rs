@@ -7,7 +7,7 @@ use crate::progress::Quiet;
 use crate::repo::{
     attach::Attached,
     error::{Damage, RepoError},
-    names,
+    holding, names,
     open::Repository,
     opener, replay,
 };
@@ -116,7 +116,7 @@ impl Frames {
         match read_frame(&self.repo, at) {
             Err(RepoError::Store(e)) if e.is_missing() => match self.moved(at)? {
                 Some(moved) => read_frame(&self.repo, &moved),
-                None => Err(e.into()),
+                None => Err(holding::explained(&self.repo, e.into())),
             },
             other => other,
         }

@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod measure;
 pub mod moment;
 pub mod names;
+pub mod needed;
 mod noted;
 pub mod open;
 pub mod opener;

@@ -2,16 +2,16 @@
 //! has of each source, for telling recovery points without asking the site.
 
 use crate::index::tree::Reader;
-use crate::repo::{attach::Attached, error::RepoError};
+use crate::repo::{attach::Attached, error::RepoError, holding::Holding};
 use crate::sys::durable;
 use crate::types::{
-    ids::{Id, Snap},
-    snapshot::Source,
+    ids::Snap,
+    snapshot::{Snapshot, Source, Tier},
     time::Instant,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -49,6 +49,17 @@ pub struct Site {
     pub failures: u32,
     /// What it has of each source, by the source's id: the newest snapshot up to which nothing is missing.
     pub held: BTreeMap<String, u64>,
+    /// The words of the tiers whose snapshots are whole there; all of them if none.
+    #[serde(default)]
+    pub tiers: Option<Vec<String>>,
+}
+
+impl Site {
+    /// What it holds, as it was noted, of the tiers of snapshots.
+    pub fn holding(&self) -> Holding {
+        let tiers = self.tiers.as_ref().map(|words| words.iter().filter_map(|word| Tier::parse(word)).collect());
+        Holding { sources: None, tiers }
+    }
 }
 
 /// Where a site stands with a source.
@@ -56,11 +67,11 @@ pub struct Site {
 pub struct Point {
     /// The source.
     pub source: Source,
-    /// The newest snapshot that the site has, with all before it; `None` where it has none.
+    /// The newest snapshot that the site has whole, with all before it that it is to have; `None` where it has none.
     pub held: Option<(Snap, Instant)>,
     /// The newest of the origin.
     pub newest: Snap,
-    /// When the oldest snapshot was taken that it lacks; `None` where it has all of them. What was captured from then on would be lost
+    /// When the oldest snapshot behind that one was taken; `None` where there is none. What was captured from then on would be lost
     /// with the origin.
     pub lacks_since: Option<Instant>,
 }
@@ -88,8 +99,16 @@ pub fn all(dir: &Path) -> BTreeMap<String, Site> {
     }
 }
 
+/// What a site has after a run.
+pub struct Now {
+    /// What it has of each source, as in [`Site::held`].
+    pub held: BTreeMap<String, u64>,
+    /// The tiers whose snapshots are whole; all if none.
+    pub tiers: Option<Vec<Tier>>,
+}
+
 /// Notes a run, and what the site has now, where that was found out.
-pub fn note(dir: &Path, name: &str, run: Run, held: Option<BTreeMap<String, u64>>) -> Result<(), RepoError> {
+pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>) -> Result<(), RepoError> {
     let (path, lock) = (file(dir), dir.join(LOCK));
     let failed = |doing: &'static str, path: &Path, source: io::Error| RepoError::State {
         doing,
@@ -103,7 +122,10 @@ pub fn note(dir: &Path, name: &str, run: Run, held: Option<BTreeMap<String, u64>
         None => (site.succeeded_ns, site.failures) = (Some(run.ended_ns), 0),
         Some(_) => site.failures = site.failures.saturating_add(1),
     }
-    site.held = held.unwrap_or_else(|| std::mem::take(&mut site.held));
+    if let Some(now) = now {
+        site.held = now.held;
+        site.tiers = now.tiers.map(|tiers| tiers.into_iter().map(|tier| tier.word().to_owned()).collect());
+    }
     site.last = run;
     let bytes = serde_json::to_vec(&known).map_err(|e| failed("write", &path, e.into()))?;
     durable::replace(&path, &bytes, 0o600).map_err(|e| failed("write", &path, e.into()))
@@ -124,7 +146,7 @@ pub fn held(at: &Attached, is_there: &dyn Fn(&str) -> bool) -> Result<BTreeMap<S
 
 /// Where a site stands with each source that it has something of, or is to have, by this host's index.
 pub fn points(reader: &Reader, site: &Site, is_wanted: impl Fn(&Source) -> bool) -> Result<Vec<Point>, RepoError> {
-    let mut points = Vec::new();
+    let (mut points, holding) = (Vec::new(), site.holding());
     for source in reader.sources()? {
         let held = site.held.get(&source.id.to_string()).copied();
         if !is_wanted(&source) {
@@ -132,7 +154,7 @@ pub fn points(reader: &Reader, site: &Site, is_wanted: impl Fn(&Source) -> bool)
         }
         let newest = reader.head(source.num)?.number;
         let held = match held {
-            Some(number) => reader.snapshot(source.num, Snap(number))?.map(|s| (s.number, s.time)),
+            Some(number) => newest_whole(reader, &source, Snap(number), &holding)?.map(|s| (s.number, s.time)),
             None => None,
         };
         let after = held.map_or(Instant(i64::MIN), |(_, time)| Instant(time.0.saturating_add(1)));
@@ -143,41 +165,20 @@ pub fn points(reader: &Reader, site: &Site, is_wanted: impl Fn(&Source) -> bool)
     Ok(points)
 }
 
-/// The packs that hold what any version of these sources needs.
-pub fn packs_of(at: &Attached, sources: &HashSet<Id>) -> Result<HashSet<Id>, RepoError> {
-    at.reader()?.hold(|reader| {
-        let nums: HashSet<_> =
-            reader.sources()?.into_iter().filter(|source| sources.contains(&source.id)).map(|s| s.num).collect();
-        // What is released and not merged yet, journals still name.
-        for num in &nums {
-            if reader.is_release_pending(*num)? {
-                return Ok(reader.packs()?.into_iter().map(|(id, _)| id).collect());
-            }
+/// The newest snapshot up to this number that is whole where that is held.
+fn newest_whole(
+    reader: &Reader,
+    source: &Source,
+    upto: Snap,
+    holding: &Holding,
+) -> Result<Option<Snapshot>, RepoError> {
+    match reader.snapshot(source.num, upto)? {
+        Some(last) if !holding.is_whole(last.tier) => {
+            let before = reader.snapshots(source.num, Instant(i64::MIN), last.time, i64::MAX as usize)?;
+            Ok(before.into_iter().rev().find(|snapshot| holding.is_whole(snapshot.tier)))
         }
-        let mut contents: HashSet<i64> = HashSet::new();
-        reader.each_need(|need| {
-            if nums.contains(&need.source) {
-                contents.insert(need.content);
-            }
-        })?;
-        let mut chunks: HashSet<i64> = HashSet::new();
-        for content in contents {
-            reader.each_chunk_of(content, |chunk| {
-                chunks.insert(chunk);
-            })?;
-        }
-        let mut frames: HashSet<i64> = HashSet::new();
-        reader.each_chunk(|chunk, frame| {
-            if chunks.contains(&chunk) {
-                frames.insert(frame);
-            }
-        })?;
-        let mut of_frame: HashMap<i64, Id> = HashMap::new();
-        reader.each_frame(|row| {
-            of_frame.insert(row.num, row.pack);
-        })?;
-        Ok(frames.iter().filter_map(|frame| of_frame.get(frame).copied()).collect())
-    })
+        found => Ok(found),
+    }
 }
 
 fn file(dir: &Path) -> PathBuf {

@@ -20,6 +20,11 @@ impl Tier {
         [Tier::Incremental, Tier::Differential, Tier::Full].into_iter().find(|t| *t as u8 == n)
     }
 
+    /// The tier with this word.
+    pub fn parse(word: &str) -> Option<Tier> {
+        [Tier::Incremental, Tier::Differential, Tier::Full].into_iter().find(|t| t.word() == word)
+    }
+
     /// Its word.
     pub fn word(self) -> &'static str {
         match self {

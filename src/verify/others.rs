@@ -81,7 +81,7 @@ fn held(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
     };
     report
         .problem(&object, "statement", why)
-        .lost("which sources this copy has; of others it is told that their snapshots are missing")
+        .lost("what this copy has; of other sources and packs it is told that they are missing")
         .advise("remove it and replicate to this site again: that states it anew");
     Ok(())
 }

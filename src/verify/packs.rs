@@ -5,7 +5,7 @@ use crate::index::{check::FrameRow, error::IndexError, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
     error::RepoError,
-    header, names,
+    header, holding, names, needed,
     open::Repository,
     pack::{self, FOOTER_LEN},
 };
@@ -47,10 +47,21 @@ pub(super) fn check(
         Some((id, frames)) if *id == row.pack => frames.push(row),
         _ => packs.push((row.pack, vec![row])),
     })?;
+    // A copy by tiers has promised no more than what their snapshots need. One whose statement does not read is told of elsewhere.
+    let promised = match holding::held(repo) {
+        Ok(held) if held.tiers.is_some() => Some(needed::packs(index, &held)?),
+        Ok(_) => None,
+        Err(e) if e.is_damage() => None,
+        Err(e) => return Err(e.into()),
+    };
     let mut check = Check { repo, index, known: Known { frames: Vec::new(), bad: HashMap::new() } };
     for (id, frames) in packs {
         if stop.load(Ordering::Relaxed) {
             break;
+        }
+        if !there.contains_key(&id) && promised.as_ref().is_some_and(|promised| !promised.contains(&id)) {
+            report.not_held += 1;
+            continue;
         }
         report.packs += 1;
         report.frames += frames.len() as u64;

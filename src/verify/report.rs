@@ -59,6 +59,8 @@ pub struct Report {
     pub packs: u64,
     /// Frames in them.
     pub frames: u64,
+    /// Packs that records name and a copy never promised to have. No problem.
+    pub not_held: u64,
     /// Segments of journals.
     pub segments: u64,
     /// Snapshots whose records were read.

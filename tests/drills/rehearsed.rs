@@ -87,7 +87,7 @@ fn a_plan_of_the_package_is_rehearsed_and_everything_is_read_in_turn() {
     assert!(!to.exists() && !root.join("sub").exists(), "nothing came to where others see it");
     is_gone(&world);
     let (out, _) = world.good(0, &["drill", "coverage"]);
-    assert!(out.contains("100 % of its files read"), "{out}");
+    assert!(out.contains("100 % of its bytes read") && out.contains("1 of 1 source(s) proved"), "{out}");
     let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
     assert_eq!(out.lines().count(), 4, "{out}");
     // Reports are as they were written, until somebody changes one.
@@ -99,6 +99,61 @@ fn a_plan_of_the_package_is_rehearsed_and_everything_is_read_in_turn() {
     std::fs::write(&file, text).unwrap();
     let (out, _) = world.good(3, &["drill", "verify"]);
     assert!(out.contains("not as it was written"), "{out}");
+}
+
+#[test]
+fn coverage_is_a_share_of_bytes_of_sources_and_of_plans() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new(
+        "[[source]]\npath = \"DIR/root\"\n[[source]]\npath = \"DIR/other\"\n[[drill]]\nplan = \"p\"\nschedule = \"daily\"\nwithin = \"1s\"\n",
+    );
+    let root = files(&world);
+    std::fs::create_dir(world.at("other")).unwrap();
+    std::fs::write(world.at("other/b"), vec![7; 100_000]).unwrap();
+    world.snapshot(&[]);
+    write(&world, "[[step]]\nname = \"back\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\n");
+    let covered = || {
+        let (out, _) = world.good(0, &["--json", "drill", "coverage"]);
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = lines.iter().find(|line| line["source"] == root.to_str().unwrap()).unwrap()["covered"].clone();
+        (of, lines.last().unwrap()["whole"].clone())
+    };
+    let (of, whole) = covered();
+    assert_eq!(
+        (&of["read_bytes"], &of["share_read"], &of["proved_ns"]),
+        (&0.into(), &0.0.into(), &Value::Null),
+        "{of}"
+    );
+    assert_eq!((&whole["plans"], &whole["plans_passed"]), (&1.into(), &0.into()), "{whole}");
+    let (mut read, mut most) = (0, 0.0);
+    for part in 1..=4 {
+        let report = drill(&world, 0, &["p", "--parts", "4"]);
+        read += report["proved"]["read_bytes"].as_u64().unwrap();
+        let (of, whole) = covered();
+        let bytes = of["bytes"].as_u64().unwrap();
+        assert_eq!(
+            (of["read_bytes"].as_u64(), bytes),
+            (Some(read), report["proved"]["bytes"].as_u64().unwrap()),
+            "{of}"
+        );
+        let share = of["share_read"].as_f64().unwrap();
+        assert!(
+            (share - read as f64 / bytes as f64).abs() < 1e-9 && share > most && (share < 1.0) == (part < 4),
+            "{of}"
+        );
+        most = share;
+        assert_eq!(whole["bytes"].as_u64(), Some(bytes + 100_000), "{whole}");
+        assert_eq!((&whole["sources"], &whole["sources_proved"]), (&2.into(), &1.into()), "{whole}");
+        assert_eq!((&whole["plans"], &whole["plans_passed"]), (&1.into(), &1.into()), "{whole}");
+    }
+    // The settings say within which time one has to pass again.
+    std::thread::sleep(Duration::from_millis(1100));
+    let (_, out, _) = world.run(&["--json", "health"]);
+    assert!(out.contains("drill p overdue") && out.contains("it is overdue since"), "{out}");
+    let (_, out, _) = world.run(&["status"]);
+    assert!(out.contains("overdue since"), "{out}");
 }
 
 #[test]

@@ -166,3 +166,94 @@ fn what_can_not_be_is_refused_before_anything_is_done() {
     let mode = fs::metadata(world.data()).unwrap();
     assert!(mode.is_dir() && mode.permissions().mode() & 0o7777 == 0o750 && mode.uid() == 1234);
 }
+
+#[test]
+fn what_it_reads_is_kept_from_retention_until_it_is_over() {
+    let Some(world) = World::new() else { return };
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--no-fill"]);
+    world.add("[retention]\nyearly = \"1y\"\n");
+    for n in 0..2 {
+        fs::write(world.source().join("beside"), format!("{n}")).unwrap();
+        world.ok(&["snapshot"]);
+    }
+    let shown = || {
+        let list = world.ok(&["--json", "list"]);
+        let numbers = list.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        numbers.filter_map(|line| line["number"].as_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), [1, 2, 3]);
+    let held = world.ok(&["hold", "list"]);
+    assert!(held.contains("recover-") && held.contains("an unfinished instant recovery of"), "{held}");
+    world.ok(&["maintain", "--thorough"]);
+    assert_eq!(shown(), [1, 3], "what the recovery reads stays, and what nothing needs goes");
+    assert_eq!(fs::read(world.data().join("dir/large")).unwrap(), fs::read(world.model().join("dir/large")).unwrap());
+    // Nobody works on it any more: that is told, with until when it is kept.
+    let worker = world.worker().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(worker as i32).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    while world.worker().is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let health = text(&world.run(&["health"]));
+    assert!(health.contains("no process works on it; what it reads is kept until 2"), "{health}");
+    world.ok(&["recover", "--resume", world.name()]);
+    world.equals_the_model();
+    world.ok(&["recover", "--finish", world.name()]);
+    world.is_plain();
+    assert!(!world.ok(&["hold", "list"]).contains("recover-"));
+    let trail = world.ok(&["audit", "show"]);
+    assert!(trail.contains("hold-place done") && trail.contains("hold-release done"), "{trail}");
+    world.ok(&["maintain", "--thorough"]);
+    assert_eq!(shown(), [3]);
+    assert!(!text(&world.run(&["health"])).contains("recover "));
+    // One that is given up lets it go too.
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--no-fill"]);
+    assert!(world.ok(&["hold", "list"]).contains("recover-"));
+    world.ok(&["recover", "--abandon", world.name()]);
+    assert!(!world.ok(&["hold", "list"]).contains("recover-"));
+}
+
+#[test]
+fn after_a_restart_of_the_machine_the_service_brings_it_back() {
+    let Some(world) = World::new() else { return };
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "manual"]);
+    change(&world.data());
+    change(&world.model());
+    let pid = rustix::process::Pid::from_raw(world.worker().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while world.worker().is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    world.unmount_all();
+    assert!(!world.is_overlay());
+    let back = || {
+        for _ in 0..1200 {
+            if world.is_overlay() && world.worker().is_some() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("it does not come back: {}", text(&world.run(&["recover", "--status"])));
+    };
+    let service = world.start(&["daemon"]);
+    back();
+    world.equals_the_model();
+    fs::write(world.data().join("after"), "a").unwrap();
+    fs::write(world.model().join("after"), "a").unwrap();
+    // A service that ends takes it along, and the next one goes on.
+    service.end();
+    world.nothing_is_mounted();
+    let service = world.start(&["daemon"]);
+    back();
+    assert_eq!(fs::read_to_string(world.data().join("after")).unwrap(), "a");
+    world.ok(&["recover", "--finish", world.name()]);
+    world.wait_until_plain();
+    service.kill();
+    for dir in [world.data(), world.model()] {
+        world::settle(&dir, "2021-01-01");
+    }
+    world.equals_the_model();
+}

@@ -174,6 +174,30 @@ impl World {
         String::from_utf8(out.stdout).unwrap()
     }
 
+    /// Adds to the settings.
+    pub(crate) fn add(&self, settings: &str) {
+        let path = self.dir.join("bygone.toml");
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, before + settings).unwrap();
+    }
+
+    /// The program, started; it ends with what is given.
+    pub(crate) fn start(&self, args: &[&str]) -> Started {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+        let child = self.prepare(&mut command, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Started(child)
+    }
+
+    /// All that is mounted goes, as with the machine.
+    pub(crate) fn unmount_all(&self) {
+        let mut points: Vec<String> =
+            self.mounts().iter().filter_map(|line| line.split(' ').nth(4).map(str::to_owned)).collect();
+        points.reverse();
+        for point in points {
+            assert!(Command::new("umount").arg("-l").arg(point).status().unwrap().success());
+        }
+    }
+
     /// The program under strace, with one fault; the process is the one that works.
     pub(crate) fn with_fault(&self, inject: &str, args: &[&str]) -> Output {
         let calls = inject.split(':').next().unwrap().to_owned();
@@ -262,6 +286,31 @@ impl World {
         let line = String::from_utf8(out.stdout).unwrap();
         let value: serde_json::Value = serde_json::from_str(line.lines().next()?).unwrap();
         value["process"].as_u64().map(|pid| pid as u32)
+    }
+}
+
+/// A process of the program.
+pub(crate) struct Started(std::process::Child);
+
+impl Started {
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,5 +1,6 @@
 //! `bygone drill`: run, list, show, coverage, verify.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
 use crate::drill::{
-    coverage::coverage,
+    coverage::{self, coverage},
     error::DrillError,
     outside::{self, Asked},
     place::{self, DrillDir},
@@ -29,7 +30,7 @@ use crate::repo::audit::event::{Event, Kind, Outcome as Ended};
 use crate::sys::{clock, process, process::Signals};
 use crate::types::{
     duration::parse_duration,
-    path::tame,
+    path::{self, tame},
     time::Instant,
     when::{
         human::Resolved,
@@ -232,11 +233,23 @@ fn show_one(context: &Context, args: &DrillShow) -> Result<Outcome, Failure> {
 
 fn covered(context: &Context) -> Result<Outcome, Failure> {
     let (mut out, zone) = (context.out(), context.zone()?);
-    for (source, covered) in coverage(&context.config).map_err(|e| failure(&e))? {
+    let at = open::attached(context)?;
+    let reader = at.reader().into_failure()?;
+    let mut sizes = BTreeMap::new();
+    for source in reader.sources()?.into_iter().filter(|source| source.host == context.config.host) {
+        sizes.insert(path::show(&source.root), reader.extent(source.num)?.bytes);
+    }
+    let sources = coverage(&context.config, &sizes).map_err(|e| failure(&e))?;
+    let whole = coverage::whole(&context.config, &sources).map_err(|e| failure(&e))?;
+    for (source, covered) in &sources {
         match context.json {
             true => out.json(&json!({ "source": source, "covered": covered }))?,
-            false => out.line(tame(&drill_told::covered(&source, &covered, &zone)))?,
+            false => out.line(tame(&drill_told::covered(source, covered, &zone)))?,
         }
+    }
+    match context.json {
+        true => out.json(&json!({ "whole": whole }))?,
+        false => out.line(drill_told::whole(&whole))?,
     }
     out.finish()?;
     Ok(Outcome::Done)

@@ -3,7 +3,7 @@
 use super::plan_told::took;
 use crate::cli::sizes::show_size;
 use crate::drill::{
-    coverage::Covered,
+    coverage::{Covered, Whole},
     record::{Measured, Record, Verdict},
 };
 use crate::types::{
@@ -69,10 +69,35 @@ pub(super) fn covered(source: &str, covered: &Covered, zone: &Zone) -> String {
     match covered.proved_ns {
         None => format!("{source}: never proved by a drill"),
         Some(ns) => format!(
-            "{source}: proved {} by the plan {}; {:.0} % of its files read",
+            "{source}: proved {} by the plan {}; {} of its bytes read, {} of {}{}",
             show::show_second(Instant(ns), zone),
             covered.plan,
-            covered.share_read * 100.0
+            percent(covered.share_read),
+            show_size(covered.read_bytes),
+            show_size(covered.bytes),
+            covered
+                .since_ns
+                .map_or(String::new(), |since| format!(", since {}", show::show_second(Instant(since), zone)))
         ),
     }
+}
+
+/// What drills have proved of everything, in a line.
+pub(super) fn whole(whole: &Whole) -> String {
+    format!(
+        "all: {} of {} source(s) proved, {} of {} plan(s) passed; {} of the bytes read, {} of {}",
+        whole.sources_proved,
+        whole.sources,
+        whole.plans_passed,
+        whole.plans,
+        percent(whole.share_read),
+        show_size(whole.read_bytes),
+        show_size(whole.bytes)
+    )
+}
+
+/// A share that says 100 % only of all, and 0 % only of nothing.
+fn percent(share: f64) -> String {
+    let percent = (share * 100.0).floor();
+    if share > 0.0 && percent == 0.0 { "less than 1 %".to_owned() } else { format!("{percent:.0} %") }
 }

@@ -132,6 +132,7 @@ fn facts(context: &Context) -> Result<Seen, Failure> {
                 let mut facts = gather::quick(&context.config, &at, sources, now);
                 facts.trouble = facts.trouble.or(stored.as_ref().err().map(ToString::to_string));
                 observed::drilled(&context.config, &mut facts);
+                observed::recovering(&at, &mut facts);
                 facts.stored = stored.ok();
                 facts
             }

@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 use crate::cli::args::history::List;
 use crate::cli::context::Context;
 use crate::cli::out::Out;
-use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::{Past, json_bytes, json_time};
 use crate::cli::sizes::show_size;
+use crate::repo::{
+    error::RepoError,
+    holding::{self, Holding},
+};
 use crate::types::{
     op::Gap,
     path,
@@ -41,6 +45,7 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
     let past = Past::open_of(context, &args.of)?;
     let sources = past.chosen(&args.sources)?;
     let items = items(&past, args, &sources)?;
+    let holding = holding::held(past.at.repo()).or_else(told_elsewhere).into_failure()?;
     let mut out = context.out();
     if items.is_empty() && !context.json && !context.quiet {
         tracing::warn!("{}", nothing(&past, &sources)?);
@@ -52,13 +57,22 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
     } else {
         for (source, item) in &items {
             match context.json {
-                true => out.json(&as_json(source, item))?,
-                false => out.line(as_text(&past, source, item))?,
+                true => out.json(&as_json(source, item, &holding))?,
+                false => out.line(as_text(&past, source, item, &holding))?,
             }
         }
     }
     out.finish()?;
     Ok(past.outcome)
+}
+
+/// A statement of a copy that does not read is told by `bygone verify`: without one, what is there is taken for all.
+fn told_elsewhere(e: RepoError) -> Result<Holding, RepoError> {
+    if !e.is_damage() {
+        return Err(e);
+    }
+    tracing::warn!("what this copy holds is not known: {e}");
+    Ok(Holding::default())
 }
 
 /// Why nothing is listed.
@@ -113,11 +127,12 @@ fn shown(past: &Past, source: &Source, path: &[u8]) -> String {
     }
 }
 
-fn as_text(past: &Past, source: &Source, item: &Item) -> String {
+fn as_text(past: &Past, source: &Source, item: &Item, holding: &Holding) -> String {
     match item {
         Item::Snapshot(s) => {
+            let not_held = if holding.is_whole(s.tier) { "" } else { "; not all of its content is in this copy" };
             format!(
-                "{}  {}  {}  {}",
+                "{}  {}  {}  {}{not_held}",
                 past.show(s.time),
                 shown(past, source, &source.root),
                 s.tier.word(),
@@ -169,12 +184,12 @@ fn counts_json(c: &Counts) -> Value {
     })
 }
 
-fn as_json(source: &Source, item: &Item) -> Value {
+fn as_json(source: &Source, item: &Item, holding: &Holding) -> Value {
     let root = json_bytes(&source.root);
     match item {
         Item::Snapshot(s) => json!({
             "kind": "snapshot", "source": root, "host": source.host, "number": s.number.0, "time": json_time(s.time), "time_ns": s.time.0,
-            "tier": s.tier.word(), "counts": counts_json(&s.counts),
+            "tier": s.tier.word(), "held": holding.is_whole(s.tier), "counts": counts_json(&s.counts),
         }),
         Item::Gap(g) => json!({
             "kind": "gap", "source": root, "host": source.host, "path": json_bytes(&path::join(&source.root, &g.subtree)),

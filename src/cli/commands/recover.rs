@@ -179,6 +179,9 @@ fn abandon(context: &Context, given: &Path) -> Result<Outcome, Failure> {
     let ended = trail::ended(&audit, given_up.map(|_| Outcome::Done), |ended| {
         recover_background::abandoned_event(&known, kept.as_deref(), ended)
     })?;
+    if ended != Outcome::Failed {
+        recover_background::release(&at, &audit, &known);
+    }
     tell_abandoned(context, &known, kept.as_deref())?;
     Ok(ended)
 }

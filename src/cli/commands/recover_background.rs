@@ -22,6 +22,7 @@ use crate::crypto::random;
 use crate::recover::{
     checks,
     error::RecoverError,
+    lease,
     session::{self, Ended, Listener, Setup},
     state::{self, State, Swap},
 };
@@ -88,8 +89,15 @@ fn run(context: &Context, args: &Recover, work: &Work) -> Result<Outcome, Failur
         Work::GoOn(given) => (known(&at, given)?, false),
     };
     let audit = trail::open(context, at.repo());
-    let listener =
-        Teller { context, args, audit: &audit, log: at.dir().join("recover.log"), is_new, is_told: Cell::new(false) };
+    let listener = Teller {
+        at: at.clone(),
+        context,
+        args,
+        audit: &audit,
+        log: at.dir().join("recover.log"),
+        is_new,
+        is_told: Cell::new(false),
+    };
     let setup =
         Setup { at: at.clone(), options: default_options(context)?, host: &context.config.host, stop: signals.flag() };
     let path = state.path().display().to_string();
@@ -163,6 +171,7 @@ fn not_there(from: &[u8], when: &Resolved) -> Failure {
 
 /// Tells what happens: the caller, the log, the audit trail, and the hook.
 struct Teller<'a> {
+    at: Arc<Attached>,
     context: &'a Context,
     args: &'a Recover,
     audit: &'a Audit,
@@ -205,6 +214,20 @@ impl Teller<'_> {
 }
 
 impl Listener for Teller<'_> {
+    fn reading(&self, state: &State) {
+        if let Err(e) = lease::keep(&self.at, self.audit, state) {
+            tracing::warn!(
+                "what {} reads from the repository is not kept from retention: {e}. As long as that is so, `bygone maintain` may release \
+                 it; a key of the role admin places a hold",
+                state.path().display()
+            );
+        }
+    }
+
+    fn over(&self, state: &State) {
+        release(&self.at, self.audit, state);
+    }
+
     fn usable(&self, state: &State) {
         if let Err(e) = self.say(state) {
             tracing::warn!("{}", e.in_a_line());
@@ -261,6 +284,16 @@ fn about(kind: Kind, outcome: How, state: &State) -> Event {
 
 fn begun_event(state: &State, is_new: bool) -> Event {
     about(Kind::Recover, How::Begun, state).detail("resumed", !is_new).detail("fill", state.fill)
+}
+
+/// Lets go what was kept for a recovery that is over. Where that can't be, it ends by itself.
+pub(super) fn release(at: &Attached, audit: &Audit, state: &State) {
+    if let Err(e) = lease::end(at, audit, state) {
+        let case = lease::case(state);
+        tracing::warn!(
+            "the hold {case} could not be released: {e}; it ends by itself, or by `bygone hold release {case}`"
+        );
+    }
 }
 
 /// What the audit trail tells of one that was given up.

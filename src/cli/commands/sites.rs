@@ -65,7 +65,7 @@ fn as_json(one: &Settings, site: &Site, points: &[Point], now: Instant) -> Value
         "site": one.name, "repository": one.repository, "last_run": time(Some(site.last.ended_ns)),
         "last_success": time(site.succeeded_ns), "error": site.last.error, "failures": site.failures, "copied": site.last.copied,
         "bytes": site.last.bytes, "objective_seconds": one.objective.map(|o| o.as_secs()),
-        "recovery_point_seconds": seconds(worst(points, now)), "sources": sources,
+        "recovery_point_seconds": seconds(worst(points, now)), "tiers": site.tiers, "sources": sources,
     })
 }
 
@@ -90,6 +90,9 @@ fn tell(
     }
     if let Some(ns) = site.succeeded_ns.filter(|_| site.last.error.is_some()) {
         out.line(format_args!("  succeeded   {}", at(ns)))?;
+    }
+    if let Some(tiers) = site.holding().tiers_in_words() {
+        out.line(format_args!("  whole       the snapshots of the tier {tiers}, and no others"))?;
     }
     for p in points {
         let (root, host) = (path::show(&p.source.root), path::show(p.source.host.as_bytes()));

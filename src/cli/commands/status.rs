@@ -19,7 +19,9 @@ use crate::daemon::{
     protocol::{Answer, What},
     standing::Standing,
 };
+use crate::drill::coverage;
 use crate::index::tree::Reader;
+use crate::observe::facts::DrillFacts;
 use crate::repo::{
     attach::Attached,
     error::RepoError,
@@ -51,6 +53,9 @@ pub(super) struct Status {
     pub(super) keys: u64,
     pub(super) damaged_keys: u64,
     pub(super) sources: Vec<SourceStatus>,
+    /// The plans that are rehearsed.
+    #[serde(default)]
+    pub(super) drills: Vec<DrillFacts>,
 }
 
 /// What the repository holds.
@@ -322,7 +327,9 @@ fn gather(context: &Context, at: &Attached, now: Instant) -> Result<Status, Fail
         Err(_) => (known.len() as u64, known.iter().map(|(_, end)| end).sum()),
     };
     let journal = |count: fn(&measure::Measure) -> u64| measure.as_ref().ok().map(count);
+    let drills = coverage::plans(&context.config).explain(|| "cannot tell how drills stand")?;
     Ok(Status {
+        drills,
         waiting,
         repository: context.config.repository.to_string(),
         id: at.repo().id().to_string(),

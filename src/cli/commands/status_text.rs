@@ -4,6 +4,7 @@ use super::status::{Beat, History, SourceStatus, Status, Watch};
 use crate::cli::out::Out;
 use crate::cli::outcome::Failure;
 use crate::cli::sizes::show_size;
+use crate::observe::facts::DrillFacts;
 use crate::types::{
     path,
     snapshot::WRITER_MARK,
@@ -21,10 +22,24 @@ pub(super) fn print(out: &mut Out, status: &Status, now: Instant, zone: &Zone) -
         out.line("")?;
         self::source(out, source, now, zone)?;
     }
+    for (n, drill) in status.drills.iter().enumerate() {
+        if n == 0 {
+            out.line("")?;
+        }
+        self::drill(out, drill, now)?;
+    }
     if status.sources.is_empty() {
         out.line("\nnothing is protected yet: `bygone source add DIRECTORY`")?;
     }
     Ok(())
+}
+
+fn drill(out: &mut Out, drill: &DrillFacts, now: Instant) -> Result<(), Failure> {
+    let passed = drill.passed_ns.map_or("never passed".to_owned(), |ns| format!("passed {}", ago(Instant(ns), now)));
+    let failed = drill.failed.as_ref().map_or(String::new(), |(ns, _)| format!("; failed {}", ago(Instant(*ns), now)));
+    let due = drill.due_ns.filter(|due| *due < now.0);
+    let overdue = due.map_or(String::new(), |due| format!("; overdue since {}", ago(Instant(due), now)));
+    out.line(format_args!("drill  {}: {passed}{failed}{overdue}", path::show(drill.plan.as_bytes())))
 }
 
 fn repository(out: &mut Out, status: &Status, now: Instant) -> Result<(), Failure> {

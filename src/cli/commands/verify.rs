@@ -142,6 +142,12 @@ fn summary(r: &Report) -> Vec<String> {
         }
         None => {}
     }
+    if r.not_held > 0 {
+        lines.push(format!(
+            "{} pack(s) are not held: this is a copy of what snapshots of some tiers need, and nothing else was looked for",
+            r.not_held
+        ));
+    }
     r.chains.iter().for_each(|chains| lines.extend(chains_text(chains)));
     if !r.unreferenced.is_empty() {
         lines.push(format!(
@@ -203,7 +209,7 @@ fn chains_json(c: &Chains) -> Value {
 fn summary_json(r: &Report) -> Value {
     let unreferenced: Vec<String> = r.unreferenced.iter().map(ToString::to_string).collect();
     json!({
-        "slots": r.slots, "packs": r.packs, "frames": r.frames, "segments": r.segments, "snapshots": r.snapshots,
+        "slots": r.slots, "packs": r.packs, "not_held": r.not_held, "frames": r.frames, "segments": r.segments, "snapshots": r.snapshots,
         "files": r.files, "read_frames": r.read_frames, "read_bytes": r.read_bytes, "seed": r.seed,
         "chains": r.chains.iter().map(chains_json).collect::<Vec<_>>(), "unreferenced": unreferenced, "strangers": r.strangers, "problems": r.problems.len(), "interrupted": r.stopped,
     })

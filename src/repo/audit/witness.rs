@@ -61,7 +61,7 @@ pub fn told_known(at: &Attached) -> Vec<String> {
 fn look(at: &Attached, named: Vec<Named>) -> Result<Vec<Named>, AuditError> {
     let look = |named| at.reader()?.hold(|reader| missing(reader, named)).map_err(RepoError::from);
     let mut missing = look(named)?;
-    if !missing.is_empty() && holding::held(at.repo())?.is_some() {
+    if !missing.is_empty() && holding::held(at.repo())?.sources.is_some() {
         // A copy that has some sources only has the trail of all.
         let known = at.reader()?.sources().map_err(RepoError::from)?;
         missing.retain(|named| known.iter().any(|s| s.root == named.root && s.is_of(&named.host)));
