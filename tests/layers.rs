@@ -12,6 +12,8 @@ use std::{
 const BESIDE: &[(&str, &str, &str)] = &[
     ("config", "schedule", "a schedule is read where it is written, so that an error has its line"),
     ("daemon", "drill", "the service tells how drills went"),
+    ("dr", "drill", "how long recovery takes is what drills have measured"),
+    ("dr", "plan", "or what runs of plans have"),
     ("drill", "plan", "a drill is a run of a plan, apart"),
     ("drill", "report", "its report is a page like the other one"),
     ("sys", "types", "what the system says is told in our values"),

@@ -9,6 +9,7 @@ use crate::repo::{
     holding,
     names::{self, Merged},
     open::Repository,
+    promotion,
 };
 use crate::store::api::{Object, StoreError};
 use std::{
@@ -66,6 +67,10 @@ pub fn act(
     stop: &AtomicBool,
 ) -> Result<Done, ReplicateError> {
     progress.start("copying", Some(Total { files: plan.copy.len() as u64, bytes: plan.bytes() }));
+    // Whoever writes at the site is to know first that it does not go on.
+    if plan.fences && !plan.is_new {
+        promotion::fence(copy, origin)?;
+    }
     // Before the first history is there that is not all: what is missing then was never to be there. Behind the last one, where all is.
     if plan.sources.is_some() {
         holding::state(copy, plan.holding.iter(), plan.sources.as_ref())?;
@@ -84,6 +89,9 @@ pub fn act(
             holding::state(copy, plan.holding.iter(), None)?;
         }
         remove(copy, plan, &mut done)?;
+    }
+    if plan.fences && plan.is_new {
+        promotion::fence(copy, origin)?;
     }
     progress.finish();
     Ok(done)

@@ -49,6 +49,9 @@ pub struct Site {
     pub failures: u32,
     /// What it has of each source, by the source's id: the newest snapshot up to which nothing is missing.
     pub held: BTreeMap<String, u64>,
+    /// So many objects of histories it had, when they were compared last, that the repository lacks: both sides wrote.
+    #[serde(default)]
+    pub diverged: u64,
 }
 
 /// Where a site stands with a source.
@@ -88,8 +91,14 @@ pub fn all(dir: &Path) -> BTreeMap<String, Site> {
     }
 }
 
-/// Notes a run, and what the site has now, where that was found out.
-pub fn note(dir: &Path, name: &str, run: Run, held: Option<BTreeMap<String, u64>>) -> Result<(), RepoError> {
+/// Notes a run, what the site has now, and how much of it the repository lacks, where that was found out.
+pub fn note(
+    dir: &Path,
+    name: &str,
+    run: Run,
+    held: Option<BTreeMap<String, u64>>,
+    diverged: Option<u64>,
+) -> Result<(), RepoError> {
     let (path, lock) = (file(dir), dir.join(LOCK));
     let failed = |doing: &'static str, path: &Path, source: io::Error| RepoError::State {
         doing,
@@ -104,6 +113,7 @@ pub fn note(dir: &Path, name: &str, run: Run, held: Option<BTreeMap<String, u64>
         Some(_) => site.failures = site.failures.saturating_add(1),
     }
     site.held = held.unwrap_or_else(|| std::mem::take(&mut site.held));
+    site.diverged = diverged.unwrap_or(site.diverged);
     site.last = run;
     let bytes = serde_json::to_vec(&known).map_err(|e| failed("write", &path, e.into()))?;
     durable::replace(&path, &bytes, 0o600).map_err(|e| failed("write", &path, e.into()))
