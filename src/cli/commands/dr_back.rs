@@ -27,7 +27,7 @@ use crate::types::path::tame;
 const NOTED_MAX: usize = 20;
 
 /// Runs `bygone dr failback`.
-pub fn failback(context: &Context, args: &DrFailback) -> Result<Outcome, Failure> {
+pub(super) fn failback(context: &Context, args: &DrFailback) -> Result<Outcome, Failure> {
     let one = site(context, args.site.as_deref())?;
     if !one.sources.is_empty() {
         return Err(Failure::new(format!("the site {} has a part of the sources only", one.name))
@@ -106,7 +106,7 @@ pub fn failback(context: &Context, args: &DrFailback) -> Result<Outcome, Failure
 }
 
 /// Runs `bygone dr rejoin`.
-pub fn rejoin(context: &Context, args: &DrRejoin) -> Result<Outcome, Failure> {
+pub(super) fn rejoin(context: &Context, args: &DrRejoin) -> Result<Outcome, Failure> {
     let one = site(context, args.site.as_deref())?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached_with(context, Reads::Fresh)?;

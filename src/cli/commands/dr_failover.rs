@@ -26,7 +26,7 @@ use crate::sys::clock::SystemClock;
 use crate::types::{path, when::show::show_second};
 
 /// Runs it.
-pub fn run(context: &Context, args: &DrFailover) -> Result<Outcome, Failure> {
+pub(super) fn run(context: &Context, args: &DrFailover) -> Result<Outcome, Failure> {
     let site = site(context, Some(&args.site))?;
     may_take_over(site)?;
     can_swap(context, site)?;

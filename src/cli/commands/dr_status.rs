@@ -44,7 +44,7 @@ impl Stands<'_> {
 }
 
 /// Runs it.
-pub fn run(context: &Context, args: &DrStatus) -> Result<Outcome, Failure> {
+pub(super) fn run(context: &Context, args: &DrStatus) -> Result<Outcome, Failure> {
     let settings = open::sites(context, &args.sites)?;
     let at = open::attached_with(context, Reads::Fresh)?;
     let replayed = Arc::new(open::catch_up_to_read(&at, &Quiet)?);
