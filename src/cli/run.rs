@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, disaster, dr, drill, find, health, hold, index, init, jobs, key,
-    kit, list, log, maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept,
+    audit, cat, completions, config_check, daemon, diff, disaster, dr, drill, find, health, hold, index, init, jobs,
+    key, kit, list, log, maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept,
     retention, schedule, sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};

@@ -109,10 +109,9 @@ pub fn swap_site(text: &str, config: &Config, site: &Site) -> Result<String, Edi
     table.insert("name", value(&config.site_name));
     table.insert("repository", at(&config.repository)?);
     // Whose service is meant is said for each place, once it is said for one.
-    for (name, of_site, of_repository) in [
-        ("endpoint", &site.endpoint, &config.remote.endpoint),
-        ("region", &site.region, &config.remote.region),
-    ] {
+    for (name, of_site, of_repository) in
+        [("endpoint", &site.endpoint, &config.remote.endpoint), ("region", &site.region, &config.remote.region)]
+    {
         let Some(of_site) = of_site else { continue };
         let table = doc.get_mut("site").and_then(Item::as_array_of_tables_mut).ok_or(EditError::Form("site"))?;
         let is_it = |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(&config.site_name);

@@ -128,7 +128,10 @@ pub(super) fn sites(
         } else if sites.iter().any(|other| other.name == site.name) {
             Some((format!("there are two sites of the name {:?}", site.name), "give each site a name of its own"))
         } else if own == Some(&site.name) {
-            Some((format!("the site {:?} has the name of the repository's own place", site.name), "give it another name, or change `site-name`"))
+            Some((
+                format!("the site {:?} has the name of the repository's own place", site.name),
+                "give it another name, or change `site-name`",
+            ))
         } else if is_within(&site.repository, repository) || is_within(repository, &site.repository) {
             Some((
                 format!("the site {:?} lies where the repository lies", site.name),

@@ -1,7 +1,8 @@
 //! Two places have written: what one has beyond the other is joined to it, and both histories are there.
 //!
 //! Objects are immutable, and no two writers choose the same name. So what a fenced place has captured is copied into the one that goes
-//! on as it is; its records follow others than those that are there, and the index shows them as a branch: a source of its own.
+//! on as it is; its records follow others than those that are there, so the two are branches of one history, as those of any two writers of a source: the one
+//! whose runs come first keeps the name, and the other has a mark behind it.
 
 use super::error::DrError;
 use crate::progress::{Progress, Total};
@@ -13,10 +14,8 @@ use crate::repo::{
     names::Segment,
     open::Repository,
     replay::{self, Replayed},
-    write,
 };
 use crate::store::api::StoreError;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What was joined.
@@ -35,11 +34,11 @@ pub struct Joined {
 }
 
 /// Joins what the place `from` has beyond the repository of `at` to it. Each object is authenticated on its way, and comes behind what it
-/// names; what is there by then stays, and another run goes on. `host` is this one: its writers keep the histories that they go on with.
+/// names; what is there by then stays, and another run goes on.
 pub fn join(
     at: &Attached,
     from: &Repository,
-    (host, replayed): (&str, &Replayed),
+    replayed: &Replayed,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<(Joined, Replayed), DrError> {
@@ -48,7 +47,6 @@ pub fn join(
         let location = from.store().location();
         return Err(DrError::Collected { location, count: beyond.apart.len(), first: first.clone() });
     }
-    know(at, host, &beyond.joined)?;
     progress.start("joining", Some(Total { files: beyond.joined.len() as u64, bytes: 0 }));
     let mut joined = Joined::default();
     for name in &beyond.joined {
@@ -80,19 +78,4 @@ fn copy(at: &Attached, from: &Repository, name: &str) -> Result<u64, RepoError> 
         other => other?,
     }
     Ok(bytes.len() as u64)
-}
-
-/// The writers of this host are told of the runs that come: they are no others that took their sources over.
-fn know(at: &Attached, host: &str, names: &[String]) -> Result<(), RepoError> {
-    let mut runs: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for segment in names.iter().filter_map(|name| Segment::parse(name)) {
-        runs.entry(segment.source).or_default().push(segment.epoch.as_str().to_owned());
-    }
-    let sources = at.reader()?.sources()?;
-    for (id, runs) in runs {
-        if let Some(source) = sources.iter().find(|source| source.id == id && source.host == host) {
-            write::know_runs(at, host, &source.root, &runs)?;
-        }
-    }
-    Ok(())
 }

@@ -48,7 +48,7 @@ pub struct Found {
     pub standing: Standing,
     /// What it has of each source, by the source's id: the newest snapshot up to which no record is missing.
     pub held: BTreeMap<String, u64>,
-    /// Packs that the index knows, and neither it nor a statement of collection says where they are.
+    /// Packs that it lacks, where it has every record: what these need is not all there.
     pub lacking_packs: u64,
     /// Objects of histories that the repository lacks: both were written to.
     pub beyond: u64,
@@ -63,9 +63,7 @@ pub fn ask(at: &Arc<Attached>, copy: Repository, replayed: &Arc<Replayed>, withi
         let _late = answer.send(look(&at, &copy, &replayed).map_err(|e| e.to_string()));
     });
     asking.map_err(|e| format!("cannot start a thread: {e}"))?;
-    answered
-        .recv_timeout(within)
-        .unwrap_or_else(|_| Err(format!("it has not answered within {} s", within.as_secs())))
+    answered.recv_timeout(within).unwrap_or_else(|_| Err(format!("it has not answered within {} s", within.as_secs())))
 }
 
 fn look(at: &Attached, copy: &Repository, replayed: &Replayed) -> Result<Found, DrError> {
@@ -76,11 +74,18 @@ fn look(at: &Attached, copy: &Repository, replayed: &Replayed) -> Result<Found, 
     let there: HashSet<&str> = journals.iter().map(|object| object.name.as_str()).collect();
     let held = sites::held(at, &|name| there.contains(name))?;
     let reader = at.reader()?;
+    // Where records are on their way, so are their packs.
+    let mut is_behind = false;
+    for source in reader.sources()? {
+        let number = reader.head(source.num)?.number.0;
+        is_behind |= number > 0 && held.get(&source.id.to_string()).is_none_or(|held| *held < number);
+    }
     let packs: HashSet<String> =
         copy.store().list(crate::repo::names::PACKS)?.into_iter().map(|object| object.name).collect();
     let marked = reader.marked()?;
     let is_lacking = |id: &_| !marked.contains(id) && !packs.contains(&crate::repo::names::pack(*id));
-    let lacking_packs = reader.packs()?.iter().filter(|(id, _)| is_lacking(id)).count() as u64;
+    let lacking = reader.packs()?.iter().filter(|(id, _)| is_lacking(id)).count() as u64;
+    let lacking_packs = if is_behind { 0 } else { lacking };
     let own = promotion::standing(at.repo().store())?;
     let beyond = match standing.here.as_ref() > own.last() {
         // It goes on: that it has more is as it should be.

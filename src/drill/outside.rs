@@ -67,7 +67,10 @@ pub fn run(
     let Resolved { instant, latest, text } = asked.at.clone();
     let (plan, values) = (asked.plan.name.clone(), asked.values.clone());
     let unreachable = asked.unreachable.clone();
-    place::write(&drill.order(), &Order { plan, at_ns: instant.0, at: text, latest, values, part, parts, unreachable })?;
+    place::write(
+        &drill.order(),
+        &Order { plan, at_ns: instant.0, at: text, latest, values, part, parts, unreachable },
+    )?;
     let mut failures = Vec::new();
     let scratch_bytes = match start(command) {
         Ok(child) => look_after(child, drill, stop, &mut failures)?,

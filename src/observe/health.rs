@@ -286,7 +286,8 @@ impl Findings {
             self.add((&format!("{about} late"), Level::Failing, Sort::Overdue), &about, why, to_do);
         }
         if site.diverged > 0 {
-            let why = format!("both sides wrote: it has {} object(s) of histories that the repository lacks", site.diverged);
+            let why =
+                format!("both sides wrote: it has {} object(s) of histories that the repository lacks", site.diverged);
             let to_do = "`bygone dr status` says which place goes on; `bygone dr rejoin`, there, keeps both histories";
             self.fail(&format!("{about} diverged"), &about, why, to_do);
         }

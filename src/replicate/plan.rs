@@ -179,7 +179,10 @@ fn compared(
     let own = promotion::standing(at.repo().store())?;
     let theirs = Standing::of(there.names().map(String::as_str));
     if theirs.here.as_ref() > own.last() {
-        return Err(ReplicateError::Promoted { location: copy.store().location(), origin: at.repo().store().location() });
+        return Err(ReplicateError::Promoted {
+            location: copy.store().location(),
+            origin: at.repo().store().location(),
+        });
     }
     if !hands_over {
         promotion::goes_on(at.repo())?;

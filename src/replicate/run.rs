@@ -97,7 +97,9 @@ pub fn replicate(
             promotion::fence(&site.copy, at.repo())?;
             Some(*count as u64)
         }
-        Ok(all) => Some(all.plan.kept.iter().filter(|k| k.is_lost && names::source_of(&k.name).is_some()).count() as u64),
+        Ok(all) => {
+            Some(all.plan.kept.iter().filter(|k| k.is_lost && names::source_of(&k.name).is_some()).count() as u64)
+        }
         Err(_) => None,
     };
     let run = Run { begun_ns: begun.0, ended_ns: clock::now().0, ..of(&ended) };

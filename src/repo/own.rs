@@ -90,16 +90,6 @@ impl Own {
         self.save()
     }
 
-    /// Notes runs of another writer that went on beside this one, and is known of. One that has never written takes all that is there
-    /// for its own anyway.
-    pub(super) fn know(&mut self, runs: &[String]) -> Result<(), RepoError> {
-        if self.runs.is_empty() {
-            return Ok(());
-        }
-        self.runs.extend(runs.iter().cloned());
-        self.save()
-    }
-
     /// Goes on under another name, with a history of its own, from `since` on.
     pub(super) fn fork(&mut self, host: String, since: Instant) -> Result<(), RepoError> {
         (self.host, self.since, self.runs) = (Some(host), Some(since), BTreeSet::new());

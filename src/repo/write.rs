@@ -99,11 +99,6 @@ pub fn apart(at: &Attached, host: &str) -> Result<Vec<Apart>, RepoError> {
     Ok(apart)
 }
 
-/// Tells the writer on this host of the source at `root`, if it has ever written, of runs that are another branch's and are known.
-pub fn know_runs(at: &Attached, host: &str, root: &[u8], runs: &[String]) -> Result<(), RepoError> {
-    Own::load(at.dir(), host, root)?.know(runs)
-}
-
 impl SourceWriter {
     /// The writer of the source at `root` (absolute) on `host`; a new source where the repository has none.
     ///

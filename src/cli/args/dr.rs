@@ -122,8 +122,8 @@ pub struct DrFailback {
 /// Its description.
 const REJOIN: &str = "\
 Join what a place captured after another one, this repository, had taken over.\n\n\
-Its snapshots that are not here are copied, authenticated, with all that they need, and show as a history of their own, under the name of \
-their host with a mark behind it: `bygone list` has it, and --host shows it. Nothing of either is changed or lost. Then the place is \
+Its snapshots that are not here are copied, authenticated, with all that they need. Both histories are there then: one has the name of \
+the host, the other one a mark behind it; `bygone list` has both, and --host shows each. Nothing of either is changed or lost. Then the place is \
 brought up to date and fenced, and is a copy like any other.\n\n\
 A place that has collected meanwhile can't be joined: it is refused, and stays as it is.";
 

@@ -1,5 +1,7 @@
 //! `bygone dr failback` and `bygone dr rejoin`.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::dr::{can_swap, failure, no_service, site, swap};
@@ -18,6 +20,7 @@ use crate::dr::{
 use crate::replicate::run::{self, Site};
 use crate::repo::{
     audit::event::{Event, Kind, Outcome as Ended},
+    names::REPOSITORY,
     promotion,
 };
 use crate::sys::process::Signals;
@@ -79,14 +82,16 @@ pub(super) fn failback(context: &Context, args: &DrFailback) -> Result<Outcome, 
     }
     let audit = trail::open(context, at.repo());
     let ended = takeover::hand_over(&at, &to, &by, &*bar, &signals.flag()).map_err(|e| failure(&e));
-    let event = |ended| Event::new(Kind::Failback, ended).about("site", one.name.as_str()).about("location", by.location.clone());
+    let event = |ended| {
+        Event::new(Kind::Failback, ended).about("site", one.name.as_str()).about("location", by.location.clone())
+    };
     let (number, objects, bytes) = match ended {
         Ok(ended) => ended,
         Err(e) => return trail::ended_and_stored(&audit, at.repo(), Err(e), event),
     };
     let event = event(Ended::Done).detail("promotion", number).detail("copied", objects).detail("bytes", bytes);
-    let outcome = trail::told(audit.record(event));
-    at.repo().store().settle().explain(|| "the audit trail waits on this host until the store takes it")?;
+    // What is told from now on stands where it goes on.
+    let outcome = trail::told(trail::open(context, &Arc::new(to.copy)).record(event));
     swap(context, one)?;
     match context.json {
         true => out.json(&json!({
@@ -116,8 +121,14 @@ pub(super) fn rejoin(context: &Context, args: &DrRejoin) -> Result<Outcome, Fail
     let place = || open::copy(at.repo(), &context.config, one);
     let (from, audit) = (place()?, trail::open(context, at.repo()));
     // Whoever writes there is to stop first.
-    promotion::fence(&from, at.repo()).explain(|| format!("cannot fence {}", one.repository))?;
-    let ended = rejoin::join(&at, &from, (&context.config.host, &replayed), &*bar, &signals.flag());
+    let fenced = match from.store().size(REPOSITORY) {
+        // It is lost, and to be made anew.
+        Err(e) if e.is_missing() => Ok(false),
+        Err(e) => Err(e.into()),
+        Ok(_) => promotion::fence(&from, at.repo()),
+    };
+    fenced.explain(|| format!("cannot fence {}", one.repository))?;
+    let ended = rejoin::join(&at, &from, &replayed, &*bar, &signals.flag());
     let (joined, replayed) = match ended.map_err(|e| failure(&e)) {
         Ok(ended) => ended,
         Err(e) => return trail::ended_and_stored(&audit, at.repo(), Err(e), |ended| about(one, ended)),
@@ -130,7 +141,13 @@ pub(super) fn rejoin(context: &Context, args: &DrRejoin) -> Result<Outcome, Fail
         return trail::ended_and_stored(&audit, at.repo(), ended, |ended| noted(about(one, ended), &joined));
     }
     let replayed = open::catch_up(&at, &*bar)?;
-    let to = Site { name: &one.name, copy: place()?, sources: one.sources_of(&context.config.host), anew: args.anew, hands_over: false };
+    let to = Site {
+        name: &one.name,
+        copy: place()?,
+        sources: one.sources_of(&context.config.host),
+        anew: args.anew,
+        hands_over: false,
+    };
     let back = run::replicate(&at, &to, &replayed, &*bar, &signals.flag()).map_err(|e| failure(&DrError::from(e)));
     let ended = back.and_then(|back| {
         tell(context, one, &joined, Some(back.done.copied))?;
@@ -150,14 +167,20 @@ fn about(one: &crate::config::site::Site, ended: Ended) -> Event {
 }
 
 fn noted(event: Event, joined: &Joined) -> Event {
-    let problems: Vec<String> = joined.problems.iter().take(NOTED_MAX).map(|(name, why)| format!("{name}: {why}")).collect();
-    event.detail("joined", joined.objects).detail("segments", joined.segments).detail("bytes", joined.bytes).detail("problems", problems)
+    let problems: Vec<String> =
+        joined.problems.iter().take(NOTED_MAX).map(|(name, why)| format!("{name}: {why}")).collect();
+    event
+        .detail("joined", joined.objects)
+        .detail("segments", joined.segments)
+        .detail("bytes", joined.bytes)
+        .detail("problems", problems)
 }
 
 fn tell(context: &Context, one: &crate::config::site::Site, joined: &Joined, back: Option<u64>) -> Result<(), Failure> {
     let mut out = context.out();
     if context.json {
-        let problems: Vec<_> = joined.problems.iter().map(|(name, why)| json!({ "object": name, "why": why })).collect();
+        let problems: Vec<_> =
+            joined.problems.iter().map(|(name, why)| json!({ "object": name, "why": why })).collect();
         out.json(&json!({
             "kind": "rejoin", "site": one.name, "joined": joined.objects, "segments": joined.segments, "bytes": joined.bytes,
             "problems": problems, "interrupted": joined.stopped, "copied_back": back,

@@ -89,8 +89,11 @@ fn may_take_over(site: &Site) -> Result<(), Failure> {
             .hint("give it `role = \"standby\"` in the settings if it is to"));
     }
     if !site.sources.is_empty() {
-        return Err(Failure::new(format!("the site {} has a part of the sources only: the others would go on nowhere", site.name))
-            .hint("take `sources` off it in the settings if it is to take over all the same"));
+        return Err(Failure::new(format!(
+            "the site {} has a part of the sources only: the others would go on nowhere",
+            site.name
+        ))
+        .hint("take `sources` off it in the settings if it is to take over all the same"));
     }
     Ok(())
 }
@@ -113,10 +116,17 @@ fn accepted(site: &Site, known: Option<&[Loss]>, dry_run: bool) -> Result<(), Fa
         return Ok(());
     }
     let what = match known {
-        Some(_) => format!("the copy at {} lacks what was captured last of {lost} source(s): nothing was changed", site.name),
-        None => format!("this host can't tell what the copy at {} lacks, since it knows nothing of the place before: nothing was changed", site.name),
+        Some(_) => {
+            format!("the copy at {} lacks what was captured last of {lost} source(s): nothing was changed", site.name)
+        }
+        None => format!(
+            "this host can't tell what the copy at {} lacks, since it knows nothing of the place before: nothing was changed",
+            site.name
+        ),
     };
-    Err(Failure::new(what).hint("give --accept-loss to go on without it; bring the repository back, or wait for it, if that is less harm"))
+    Err(Failure::new(what).hint(
+        "give --accept-loss to go on without it; bring the repository back, or wait for it, if that is less harm",
+    ))
 }
 
 fn as_json(loss: &Loss) -> serde_json::Value {
@@ -144,7 +154,11 @@ fn tell(
         return out.finish();
     }
     if follows {
-        out.line(format_args!("{} was promoted already (promotion {}): these settings follow it", site.name, standing.number()))?;
+        out.line(format_args!(
+            "{} was promoted already (promotion {}): these settings follow it",
+            site.name,
+            standing.number()
+        ))?;
     }
     for loss in known.unwrap_or_default() {
         let (root, host) = (path::show(&loss.source.root), path::show(loss.source.host.as_bytes()));

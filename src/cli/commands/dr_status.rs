@@ -92,7 +92,8 @@ fn stands<'a>(
     let wanted: Vec<Source> = points.iter().map(|point| point.source.clone()).collect();
     let of_site = context.at(one);
     let last = noted.as_ref().map(|site| &site.last);
-    let estimate = estimate::estimate((&context.config, &of_site.config), &reader, &wanted, last).map_err(|e| failure(&e))?;
+    let estimate =
+        estimate::estimate((&context.config, &of_site.config), &reader, &wanted, last).map_err(|e| failure(&e))?;
     let side = found.as_ref().ok().map(|found| match (&found.standing.here, found.standing.is_fenced()) {
         (_, true) => Side::Fenced,
         (Some(_), false) => Side::GoesOn,
@@ -123,19 +124,27 @@ fn missed(stands: &Stands<'_>, now: Instant) -> Vec<String> {
                 ));
             }
             if found.lacking_packs > 0 {
-                missed.push(format!("it lacks {} pack(s) that its history needs: `bygone replicate`", found.lacking_packs));
+                missed.push(format!(
+                    "it lacks {} pack(s) that its history needs: `bygone replicate`",
+                    found.lacking_packs
+                ));
             }
         }
     }
     let behind = stands.behind(now);
     if let Some(objective) = one.objective.filter(|objective| behind > objective.as_secs_f64()) {
         let why = "`bygone sites` says how its last run ended";
-        missed.push(format!("{behind:.1} s would be lost, and its objective allows {:.1} s: {why}", objective.as_secs_f64()));
+        missed.push(format!(
+            "{behind:.1} s would be lost, and its objective allows {:.1} s: {why}",
+            objective.as_secs_f64()
+        ));
     }
     if let Some(wanted) = one.recovery_time.map(|time| time.as_secs_f64()) {
         match stands.estimate.seconds {
             Some(seconds) if seconds <= wanted => {}
-            Some(seconds) => missed.push(format!("recovery would take {seconds:.1} s, and its objective allows {wanted:.1} s")),
+            Some(seconds) => {
+                missed.push(format!("recovery would take {seconds:.1} s, and its objective allows {wanted:.1} s"))
+            }
             None => missed.push("how long recovery would take is not known, and it has an objective".to_owned()),
         }
     }
@@ -210,7 +219,8 @@ fn tell(out: &mut Out, stands: &Stands<'_>, now: Instant) -> Result<(), Failure>
         };
         out.line(format_args!("  {root} on {host}: it {had} {has}; {loss}"))?;
     }
-    let objective = |wanted: Option<Duration>| wanted.map_or(String::new(), |w| format!(", of {:.0} s allowed", w.as_secs_f64()));
+    let objective =
+        |wanted: Option<Duration>| wanted.map_or(String::new(), |w| format!(", of {:.0} s allowed", w.as_secs_f64()));
     let point = match stands.found {
         Ok(_) => format!("{:.1} s{}", stands.behind(now), objective(one.objective)),
         Err(_) => format!("none can be reached{}", objective(one.objective)),
