@@ -244,7 +244,7 @@ fn a_copy_takes_over_without_the_repository_and_goes_back_with_the_difference() 
     assert!(a.settings().contains("site-name = \"origin\"") && a.settings().contains("name = \"far\""));
     a.capture("five");
     assert_eq!(a.histories(), (set(&["pluto"]), set(&["one", "three", "four", "five"])));
-    let (own, site) = a.status(3);
+    let (own, site) = a.status(0);
     assert_eq!((&own["site"], &own["promotion"], &site["side"]), (&"origin".into(), &2.into(), &"fenced".into()));
     a.ok(&["replicate"]);
     let (status, out, _) = a.run(&["dr", "status"]);
