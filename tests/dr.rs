@@ -320,7 +320,9 @@ fn whoever_wrote_there_stops_and_both_histories_are_kept() {
     fresh("fresh");
 
     // The machine that was left behind follows, and sees both.
-    b.ok(&["dr", "failover", "far"]);
+    let (status, out, told) = b.run(&["dr", "failover", "far"]);
+    assert!(out.contains("promoted already") && (status == 0 || told.contains("a second writer")), "{out}{told}");
+    assert!([0, 3].contains(&status) && b.settings().contains("site-name = \"far\""), "{out}{told}");
     assert_eq!(b.histories().1, both);
     a.ok(&["dr", "failback"]);
     fresh("home");
