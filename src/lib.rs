@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
-//! | 6 | [`daemon`], [`drill`], [`plan`], [`recover`], [`report`] |
+//! | 6 | [`daemon`], [`dr`], [`drill`], [`plan`], [`recover`], [`report`] |
 //! | 5 | [`mount`], [`observe`], [`produce`], [`replicate`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -47,6 +47,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod daemon;
+pub mod dr;
 pub mod drill;
 pub mod index;
 pub mod mount;

@@ -13,6 +13,8 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("config", "schedule", "a schedule is read where it is written, so that an error has its line"),
     ("daemon", "drill", "the service tells how drills went"),
     ("daemon", "recover", "the service tells how recoveries stand, and goes on with them"),
+    ("dr", "drill", "how long recovery takes is what drills have measured"),
+    ("dr", "plan", "or what runs of plans have"),
     ("drill", "plan", "a drill is a run of a plan, apart"),
     ("drill", "report", "its report is a page like the other one"),
     ("sys", "types", "what the system says is told in our values"),

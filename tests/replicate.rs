@@ -662,7 +662,14 @@ fn where_there_is_nothing_to_do_no_object_is_read_and_a_limit_holds() {
     let dir = lab.dir().join("site");
     let rates = Arc::new(Rates::new(Some(200_000), None));
     let to = Arc::new(Limited::new(Arc::new(LocalStore::open(&dir)), rates.clone()));
-    let site = |copy| sites::Site { name: "far", copy, sources: Vec::new(), tiers: Vec::new(), anew: false };
+    let site = |copy| sites::Site {
+        name: "far",
+        copy,
+        sources: Vec::new(),
+        tiers: Vec::new(),
+        anew: false,
+        hands_over: false,
+    };
     let (never, replayed) = (AtomicBool::new(false), replay::catch_up(&lab.at, &Quiet).unwrap());
     let all = sites::replicate(&lab.at, &site(lab.repo.in_store(to)), &replayed, &Quiet, &never).unwrap();
     assert!(all.is_whole() && all.done.bytes > 400_000);

@@ -381,7 +381,7 @@ impl Watching<'_> {
             }
             Err(CaptureError::Stopped) => self.dirty.put_back(time::Instant::now(), batch),
             // Whoever watches begins again, and captures everything.
-            Err(e @ CaptureError::Repo(RepoError::SecondWriter { .. })) => return Err(e),
+            Err(e @ CaptureError::Repo(RepoError::SecondWriter { .. } | RepoError::Fenced { .. })) => return Err(e),
             Err(e) => {
                 self.dirty.put_back(time::Instant::now(), batch);
                 self.retry_at = Some(time::Instant::now() + self.backoff);

@@ -55,7 +55,7 @@ fn at_site(config: &mut Config, origin: Location) {
     config.remote.endpoint = site.endpoint.take().or(config.remote.endpoint.take());
     config.remote.region = site.region.take().or(config.remote.region.take());
     *site = Site {
-        name: "origin".to_owned(),
+        name: std::mem::replace(&mut config.site_name, site.name.clone()),
         repository: origin,
         endpoint: remote.endpoint,
         region: remote.region,
@@ -63,6 +63,7 @@ fn at_site(config: &mut Config, origin: Location) {
         schedule: None,
         continuous: false,
         objective: None,
+        recovery_time: None,
         ..site.clone()
     };
 }
@@ -138,6 +139,15 @@ impl Context {
             Context { config, repository_named, places, json, quiet, need, broken: None },
             Problems { problems, whole },
         ))
+    }
+
+    /// The same with a site of the settings as the repository, as `--repo` with its place would have it.
+    #[must_use]
+    pub fn at(&self, site: &Site) -> Context {
+        let mut config = self.config.clone();
+        let origin = std::mem::replace(&mut config.repository, site.repository.clone());
+        at_site(&mut config, origin);
+        Context { repository_named: Some(config.repository.to_string()), config, ..self.clone() }
     }
 
     /// The zone in which times are read and shown.

@@ -1,5 +1,6 @@
 //! What each command needs of the key that opens the repository: it is refused at once where that has another role.
 
+use super::args::dr::Dr;
 use super::args::drill::Drill;
 use super::args::evidence::{Audit, Hold};
 use super::args::setup::Key;
@@ -18,7 +19,8 @@ pub fn of(command: &Command) -> Need {
         Command::Hold(Hold::Place(_) | Hold::Lengthen(_) | Hold::Release(_)) => Need::Holds,
         Command::Maintain(_) => Need::Collect,
         Command::Audit(Audit::Verify(args)) if args.accept => Need::Collect,
-        Command::Drill(Drill::Run(_)) => Need::Content,
+        Command::Drill(Drill::Run(_)) | Command::Dr(Dr::Test(_)) => Need::Content,
+        Command::Dr(Dr::Failover(_) | Dr::Failback(_) | Dr::Rejoin(_)) => Need::Capture,
         Command::Kit(args) if args.with_key => Need::Keys,
         Command::Key(Key::Add(_) | Key::Remove(_) | Key::Export(_)) => Need::Keys,
         // They read what the repository says of itself, or no repository at all. The tasks of the service are refused one by one.
@@ -41,6 +43,7 @@ pub fn of(command: &Command) -> Need {
         | Command::Kit(_)
         | Command::Disaster(_)
         | Command::Drill(_)
+        | Command::Dr(Dr::Status(_))
         | Command::Plan(_)
         | Command::Recover(_)
         | Command::Replicate(_)

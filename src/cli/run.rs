@@ -8,8 +8,8 @@ use clap::Parser as _;
 use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
-    audit, cat, completions, config_check, daemon, diff, disaster, drill, find, health, hold, index, init, jobs, key,
-    kit, list, log, maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept,
+    audit, cat, completions, config_check, daemon, diff, disaster, dr, drill, find, health, hold, index, init, jobs,
+    key, kit, list, log, maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept,
     retention, schedule, sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};
@@ -99,6 +99,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Plan(command) => plan::run(&load(Missing::Error)?, command),
         Command::Disaster(args) => disaster::run(&cli.global, args),
         Command::Drill(command) => drill::run(&load(Missing::Error)?, command),
+        Command::Dr(command) => dr::run(&load(Missing::Error)?, command),
         Command::Retention(command) => retention::run(&load(Missing::Error)?, command),
         Command::Hold(command) => hold::run(&load(Missing::Error)?, command),
         Command::Audit(command) => audit::run(&load(Missing::Error)?, command),

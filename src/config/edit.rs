@@ -4,7 +4,8 @@ use std::path::Path;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TableLike, value};
 
-use super::model::{KeyFrom, Source};
+use super::model::{Config, KeyFrom, Source};
+use super::site::Site;
 use super::values;
 use crate::types::location::Location;
 
@@ -88,6 +89,42 @@ pub fn set_repository(text: &str, to: &Location) -> Result<String, EditError> {
             *old = new;
         }
         None => drop(doc.insert("repository", Item::Value(new))),
+    }
+    Ok(doc.to_string())
+}
+
+/// The text in which the site of a name and the repository have changed places, and their names with them.
+pub fn swap_site(text: &str, config: &Config, site: &Site) -> Result<String, EditError> {
+    let mut doc: DocumentMut = set_repository(text, &site.repository)?.parse()?;
+    doc.insert("site-name", value(&site.name));
+    let at = |location: &Location| -> Result<Item, EditError> {
+        Ok(match location {
+            Location::Dir(path) => value(utf8(path)?),
+            Location::Bucket(url) => value(url.to_string()),
+        })
+    };
+    let tables = doc.get_mut("site").and_then(Item::as_array_of_tables_mut).ok_or(EditError::Form("site"))?;
+    let named = |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(&site.name);
+    let table = tables.iter_mut().find(named).ok_or(EditError::Form("site"))?;
+    table.insert("name", value(&config.site_name));
+    table.insert("repository", at(&config.repository)?);
+    // Whose service is meant is said for each place, once it is said for one.
+    for (name, of_site, of_repository) in
+        [("endpoint", &site.endpoint, &config.remote.endpoint), ("region", &site.region, &config.remote.region)]
+    {
+        let Some(of_site) = of_site else { continue };
+        let table = doc.get_mut("site").and_then(Item::as_array_of_tables_mut).ok_or(EditError::Form("site"))?;
+        let is_it = |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(&config.site_name);
+        let table = table.iter_mut().find(is_it).ok_or(EditError::Form("site"))?;
+        match of_repository {
+            Some(of_repository) => drop(table.insert(name, value(of_repository))),
+            None => drop(table.remove(name)),
+        }
+        if !doc.contains_key("remote") {
+            doc.insert("remote", Item::Table(Table::new()));
+        }
+        let remote = doc.get_mut("remote").and_then(Item::as_table_like_mut).ok_or(EditError::Form("remote"))?;
+        remote.insert(name, value(of_site));
     }
     Ok(doc.to_string())
 }

@@ -89,11 +89,12 @@ fn read(text: &str, path: &Path, places: &Places) -> Loaded {
     let sources = source::sources(raw.source, &state, &at, &mut found);
     let repository = raw.repository.map_or_else(|| Location::Dir(places::default_repository(&state)), |r| r.0);
     let drills = drill::drills(raw.drill, &at, &mut found);
-    let sites = site::sites(raw.site, &repository, &at, &mut found);
+    let sites = site::sites(raw.site, (&repository, raw.site_name.as_deref()), &at, &mut found);
     problems.extend(found.into_iter().filter(|_| whole));
     let config = Config {
         path: path.to_owned(),
         repository,
+        site_name: raw.site_name.unwrap_or_else(|| site::ORIGIN.to_owned()),
         host: raw.host.unwrap_or_else(|| places.host.clone()),
         socket: raw.daemon.socket.or_else(|| places.socket.clone()).unwrap_or_else(|| places::default_socket(&state)),
         socket_at: span("daemon", "socket"),
@@ -165,6 +166,8 @@ impl Config {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     repository: Option<RepositoryAt>,
+    #[serde(default, deserialize_with = "values::site_name")]
+    site_name: Option<String>,
     #[serde(default, deserialize_with = "values::host")]
     host: Option<String>,
     state: Option<Absolute>,

@@ -27,6 +27,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where the repository is.
     pub repository: Location,
+    /// What the place of the repository is called among the sites.
+    pub site_name: String,
     /// What this host is called in the repository.
     pub host: String,
     /// The directory for the index and everything else that can be rebuilt.

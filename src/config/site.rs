@@ -17,6 +17,30 @@ use crate::types::{
     snapshot::{Source, Tier},
 };
 
+/// What the place of the repository is called where nothing else is said.
+pub const ORIGIN: &str = "origin";
+
+/// What a site is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteRole {
+    /// It takes over where the repository is lost.
+    #[default]
+    Standby,
+    /// It keeps a copy, and is never promoted.
+    Archive,
+}
+
+impl SiteRole {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            SiteRole::Standby => "standby",
+            SiteRole::Archive => "archive",
+        }
+    }
+}
+
 /// A place that is to have a copy of the repository.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
@@ -44,6 +68,10 @@ pub struct Site {
     pub limit: Option<u64>,
     /// How far it may be behind.
     pub objective: Option<Duration>,
+    /// How long recovery from it may take.
+    pub recovery_time: Option<Duration>,
+    /// What it is there for.
+    pub role: SiteRole,
     /// Where the file says so.
     pub at: Place,
 }
@@ -85,12 +113,16 @@ pub(super) struct RawSite {
     limit: Option<u64>,
     #[serde(default, deserialize_with = "values::duration_if_any")]
     objective: Option<Duration>,
+    #[serde(default, deserialize_with = "values::duration_if_any")]
+    recovery_time: Option<Duration>,
+    #[serde(default)]
+    role: SiteRole,
 }
 
 /// The sites that the tables say; those that can't be are problems.
 pub(super) fn sites(
     tables: Vec<Spanned<RawSite>>,
-    repository: &Location,
+    (repository, own): (&Location, Option<&str>),
     at: &impl Fn(Option<Range<usize>>) -> Place,
     problems: &mut Vec<Problem>,
 ) -> Vec<Site> {
@@ -102,6 +134,11 @@ pub(super) fn sites(
             Some((format!("the sites {:?} and {:?} have one place", other.name, site.name), "name a place for each"))
         } else if sites.iter().any(|other| other.name == site.name) {
             Some((format!("there are two sites of the name {:?}", site.name), "give each site a name of its own"))
+        } else if own == Some(&site.name) {
+            Some((
+                format!("the site {:?} has the name of the repository's own place", site.name),
+                "give it another name, or change `site-name`",
+            ))
         } else if is_within(&site.repository, repository) || is_within(repository, &site.repository) {
             Some((
                 format!("the site {:?} lies where the repository lies", site.name),
@@ -143,6 +180,8 @@ impl RawSite {
             continuous: self.continuous,
             limit: self.limit,
             objective: self.objective,
+            recovery_time: self.recovery_time,
+            role: self.role,
             at,
         }
     }

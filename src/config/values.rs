@@ -157,6 +157,11 @@ pub(super) fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zone>, D
     Zone::named(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
 }
 
+/// The name of the repository's own place among the sites.
+pub(super) fn site_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    job_name(from).map(Some)
+}
+
 /// The name of a job.
 pub(super) fn job_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;

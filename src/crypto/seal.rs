@@ -29,6 +29,8 @@ pub enum ObjectKind {
     Collection = 5,
     /// What a copy holds that has not all.
     Holding = 6,
+    /// Which place of a repository goes on.
+    Promotion = 7,
 }
 
 /// A piece did not open: it was altered, cut, moved, or sealed with another key.

@@ -43,7 +43,8 @@ impl Keeping<'_> {
         let replayed = replay::catch_up(self.at, progress)?;
         let sources = site.sources_of(&self.config.host);
         let copy = self.host.copy(self.config, self.at, site)?;
-        let to = run::Site { name: &site.name, copy, sources, tiers: site.tiers.clone(), anew: false };
+        let to =
+            run::Site { name: &site.name, copy, sources, tiers: site.tiers.clone(), anew: false, hands_over: false };
         let ended = run::replicate(self.at, &to, &replayed, progress, stop).map_err(|e| error::told(&e));
         if let Some(event) = run::event(&site.name, &site.repository.to_string(), &ended) {
             self.trail.replicated(event, by);

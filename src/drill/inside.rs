@@ -37,7 +37,8 @@ pub fn enter(config: &Config, drill: &DrillDir) -> Result<(), DrillError> {
             real.push(room::Real { dir: dir.to_owned(), writable: dir == config.state });
         }
     }
-    Ok(room::enter(&drill.room(), MEMORY, &real)?)
+    let order: Order = place::read(&drill.order())?;
+    Ok(room::enter(&drill.room(), MEMORY, &real, &order.unreachable)?)
 }
 
 /// Runs the plan and proves what came back. What fails in it is told in what it returns.

@@ -3,6 +3,7 @@
 use crate::plan::template::Values;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// What is to be done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Order {
     pub part: u64,
     /// So many parts there are.
     pub parts: u64,
+    /// Directories that can't be entered there.
+    #[serde(default)]
+    pub unreachable: Vec<PathBuf>,
 }
 
 /// How a step went.

@@ -12,7 +12,7 @@ use crate::sys::{apart, clock, durable};
 use crate::types::{time::Instant, when::human::Resolved};
 use crate::view::whose::Whose;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +48,8 @@ pub struct Asked {
     pub recovery_point: Option<Duration>,
     /// All files are read in so many drills.
     pub parts: u64,
+    /// Directories that can't be entered in the process apart: what is lost.
+    pub unreachable: Vec<PathBuf>,
 }
 
 /// Runs a drill, whose directory the caller has locked: `command` is the process apart. Its record is on the disk when this returns.
@@ -64,7 +66,11 @@ pub fn run(
     durable::replace(&drill.plan(&asked.plan.name), asked.text.as_bytes(), 0o600)?;
     let Resolved { instant, latest, text } = asked.at.clone();
     let (plan, values) = (asked.plan.name.clone(), asked.values.clone());
-    place::write(&drill.order(), &Order { plan, at_ns: instant.0, at: text, latest, values, part, parts })?;
+    let unreachable = asked.unreachable.clone();
+    place::write(
+        &drill.order(),
+        &Order { plan, at_ns: instant.0, at: text, latest, values, part, parts, unreachable },
+    )?;
     let mut failures = Vec::new();
     let scratch_bytes = match start(command) {
         Ok(child) => look_after(child, drill, stop, &mut failures)?,

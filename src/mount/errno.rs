@@ -132,6 +132,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Keys(_)
         | RepoError::Locked { .. }
         | RepoError::SecondWriter { .. }
+        | RepoError::Fenced { .. }
         | RepoError::RolledBack { .. }
         | RepoError::Uncollectable { .. }
         | RepoError::NotGivenUp { .. }

@@ -257,6 +257,9 @@ pub struct SiteFacts {
     pub error: Option<String>,
     /// How often runs have failed since the last that did.
     pub failures: u32,
+    /// So many objects of histories it had, when they were compared last, that the repository lacks: both sides wrote.
+    #[serde(default)]
+    pub diverged: u64,
 }
 
 /// The room that something of bygone has.

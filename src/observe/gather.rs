@@ -87,6 +87,7 @@ fn sites_now(config: &Config, at: &Attached, now: Instant) -> Result<Vec<SiteFac
             ended_ns: Some(noted.last.ended_ns).filter(|ns| *ns != 0),
             error: noted.last.error,
             failures: noted.failures,
+            diverged: noted.diverged,
         });
     }
     Ok(all)

@@ -286,6 +286,12 @@ impl Findings {
             let to_do = "`bygone sites` tells more, and `bygone replicate` brings it up to date";
             self.add((&format!("{about} late"), Level::Failing, Sort::Overdue), &about, why, to_do);
         }
+        if site.diverged > 0 {
+            let why =
+                format!("both sides wrote: it has {} object(s) of histories that the repository lacks", site.diverged);
+            let to_do = "`bygone dr status` says which place goes on; `bygone dr rejoin`, there, keeps both histories";
+            self.fail(&format!("{about} diverged"), &about, why, to_do);
+        }
         if let Some(why) = &site.error {
             let ago = site.ended_ns.map(|ns| format!(", {}", self.ago(ns))).unwrap_or_default();
             let times = if site.failures > 1 { format!(" ({} times)", site.failures) } else { String::new() };

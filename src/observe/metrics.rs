@@ -140,6 +140,8 @@ fn sites(to: &mut Exposition, sites: &[SiteFacts]) {
     each("last_success_timestamp_seconds", "When the site was brought up to date last.", &|s| {
         s.succeeded_ns.map(seconds)
     });
+    let help = "Objects of histories that the site has and the repository lacks: both sides wrote.";
+    each("diverged_objects", help, &|s| Some(s.diverged as f64));
     each("failing", "Whether the last run did not do all.", &|s| Some(flag(s.error.is_some())));
 }
 

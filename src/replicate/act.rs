@@ -9,6 +9,7 @@ use crate::repo::{
     holding,
     names::{self, Merged},
     open::Repository,
+    promotion,
 };
 use crate::store::api::{Object, StoreError};
 use std::{
@@ -66,6 +67,10 @@ pub fn act(
     stop: &AtomicBool,
 ) -> Result<Done, ReplicateError> {
     progress.start("copying", Some(Total { files: plan.copy.len() as u64, bytes: plan.bytes() }));
+    // Whoever writes at the site is to know first that it does not go on.
+    if plan.fences && !plan.is_new {
+        promotion::fence(copy, origin)?;
+    }
     // Before the first history is there that is not all: what is missing then was never to be there. What is to be there beside what
     // the copy holds is stated behind the last object.
     let meanwhile = plan.held.on_the_way_to(&plan.holding);
@@ -87,6 +92,9 @@ pub fn act(
             holding::state(copy, stated.iter().map(|object| &object.name), &plan.holding)?;
         }
         remove(copy, plan, &mut done)?;
+    }
+    if plan.fences && plan.is_new {
+        promotion::fence(copy, origin)?;
     }
     progress.finish();
     Ok(done)

@@ -29,7 +29,7 @@ pub enum ReplicateError {
     #[error(
         "the copy {location} has history that {origin} lacks, {count} object(s), the first {first}: it was promoted or written to, or \
          the origin has lost them and this host's index with it. Nothing was copied. Where the copy is the repository now, replicate \
-         the other way; where the origin has lost them, `bygone verify --against SITE --repair` brings them back"
+         the other way; where the origin has lost them, `bygone verify --against SITE --repair` brings them back; where both sides wrote, `bygone dr rejoin SITE` keeps both histories"
     )]
     Ahead {
         /// The copy.
@@ -40,6 +40,17 @@ pub enum ReplicateError {
         count: usize,
         /// The name of the first.
         first: String,
+    },
+    /// The copy was promoted, and the origin did not know.
+    #[error(
+        "the copy {location} was promoted, and goes on in the place of {origin}: nothing was copied. What was captured in {origin} since \
+         then is joined to it by `bygone dr rejoin`, there"
+    )]
+    Promoted {
+        /// The copy.
+        location: String,
+        /// The repository that was to be copied.
+        origin: String,
     },
     /// The place of a copy is empty that was there.
     #[error(

@@ -40,17 +40,17 @@ enum Verdict {
     Foreign,
 }
 
-/// Sorts out what the site has and the origin does not, into the plan.
+/// Sorts out what the site has and the origin does not, into the plan. Gives the names of what was made at the site.
 pub(super) fn sort_out(
     (at, copy): (&Attached, &Repository),
     (here, there): (&Listing, &Listing),
     known: &mut Known,
     plan: &mut Plan,
-) -> Result<(), ReplicateError> {
+) -> Result<Vec<String>, ReplicateError> {
     let extras: Vec<(&String, Sort)> =
         there.names().filter(|name| !here.has(name)).filter_map(|name| Some((name, Sort::of(name)?))).collect();
     if extras.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let is = |sorts: &[Sort]| extras.iter().any(|(_, sort)| sorts.contains(sort));
     let mut stated = Stated::default();
@@ -74,8 +74,8 @@ pub(super) fn sort_out(
             Sort::Slot if removed_keys.contains(name) => Verdict::Goes,
             Sort::Slot => Verdict::Stays("a key slot of which the audit trail does not say that it was removed", true),
             Sort::Hold => Verdict::Stays("a legal hold that the origin does not have", true),
-            // It speaks of the copy.
-            Sort::Holding => continue,
+            // They speak of the copy.
+            Sort::Holding | Sort::Promotion => continue,
             Sort::Audit => Verdict::Stays("an entry of the audit trail that the origin does not have", false),
             Sort::Description => Verdict::Stays("the description, which the origin does not have", true),
         };
@@ -85,18 +85,10 @@ pub(super) fn sort_out(
             Verdict::Foreign => foreign.push(name.clone()),
         }
     }
-    if let Some(first) = foreign.first() {
-        return Err(ReplicateError::Ahead {
-            location: copy.store().location(),
-            origin: at.repo().store().location(),
-            count: foreign.len(),
-            first: first.clone(),
-        });
-    }
     withhold(plan);
     // What names others goes before them.
     plan.remove.sort_by_key(|object| std::cmp::Reverse(Sort::of(&object.name)));
-    Ok(())
+    Ok(foreign)
 }
 
 /// Where the origin has lost what keeps histories from being released, nothing of a history or a pack goes.

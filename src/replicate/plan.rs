@@ -4,9 +4,11 @@ use crate::replicate::{error::ReplicateError, extra, known::Known, listing::List
 use crate::repo::{
     attach::Attached,
     authentic::Sort,
+    collect::statement::Named,
     holding::{self, Holding},
     names::{self, KEYS, REPOSITORY},
     open::{Repository, repository_id},
+    promotion::{self, Standing},
 };
 use crate::store::api::Object;
 use crate::types::ids::Id;
@@ -76,6 +78,8 @@ pub struct Plan {
     pub stated: Vec<String>,
     /// The parts of journals that the site has already.
     pub journals: HashSet<String>,
+    /// Whether the site is to be told that the origin was promoted.
+    pub fences: bool,
 }
 
 impl Plan {
@@ -94,7 +98,72 @@ impl Plan {
 /// and a copy that has history which the origin does not have and never had.
 ///
 /// `at` is the origin with the index of this host, and `known` what that says.
-pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known) -> Result<Plan, ReplicateError> {
+///
+/// `hands_over` where the origin may be fenced: what it has goes to a site that is about to be promoted.
+pub fn plan(
+    at: &Attached,
+    copy: &Repository,
+    wanted: &Wanted,
+    known: &mut Known,
+    hands_over: bool,
+) -> Result<Plan, ReplicateError> {
+    let (plan, foreign) = compared(at, copy, wanted, known, hands_over)?;
+    match foreign.first() {
+        None => Ok(plan),
+        Some(first) => Err(ReplicateError::Ahead {
+            location: copy.store().location(),
+            origin: at.repo().store().location(),
+            count: foreign.len(),
+            first: first.clone(),
+        }),
+    }
+}
+
+/// What a place has that another one goes on without: written there by somebody who did not know of the promotion.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Beyond {
+    /// Objects that can be joined: segments of journals, the packs that they need, legal holds, entries of the audit trail.
+    pub joined: Vec<String>,
+    /// Of these, the segments.
+    pub segments: usize,
+    /// Objects that can't: it has collected.
+    pub apart: Vec<String>,
+}
+
+/// What `copy` has beyond the repository of `at`.
+pub fn beyond(at: &Attached, copy: &Repository, known: &mut Known) -> Result<Beyond, ReplicateError> {
+    let (plan, foreign) = compared(at, copy, &Wanted::default(), known, true)?;
+    let mut beyond = Beyond::default();
+    let lost = plan.kept.into_iter().map(|kept| kept.name);
+    for name in foreign.into_iter().chain(lost) {
+        match Sort::of(&name) {
+            Some(Sort::Segment) => {
+                beyond.segments += 1;
+                beyond.joined.push(name);
+            }
+            Some(Sort::Pack | Sort::Hold | Sort::Audit) => beyond.joined.push(name),
+            Some(Sort::MergedSegment | Sort::MergedHead) => beyond.apart.push(name),
+            // Of collection only a statement says that something went.
+            Some(Sort::Collection) if statement_of(&name) => beyond.apart.push(name),
+            _ => {}
+        }
+    }
+    beyond.joined.sort_by_key(|name| (Sort::of(name), name.clone()));
+    Ok(beyond)
+}
+
+fn statement_of(name: &str) -> bool {
+    matches!(Named::parse(name), Some(Named::Statement(_)))
+}
+
+/// The plan, and what was made at the site.
+fn compared(
+    at: &Attached,
+    copy: &Repository,
+    wanted: &Wanted,
+    known: &mut Known,
+    hands_over: bool,
+) -> Result<(Plan, Vec<String>), ReplicateError> {
     let (here, there) = std::thread::scope(|threads| {
         let there = threads.spawn(|| Listing::of_copy(copy.store()));
         let here = Listing::of_origin(at.repo().store());
@@ -102,6 +171,17 @@ pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known
     });
     let (here, there) = (here?, there?);
     check_place(at.repo(), copy, &here, &there)?;
+    let own = promotion::standing(at.repo().store())?;
+    let theirs = Standing::of(there.names().map(String::as_str));
+    if theirs.here.as_ref() > own.last() {
+        return Err(ReplicateError::Promoted {
+            location: copy.store().location(),
+            origin: at.repo().store().location(),
+        });
+    }
+    if !hands_over {
+        promotion::goes_on(at.repo())?;
+    }
     let journals = there.names().filter(|name| names::source_of(name).is_some()).cloned().collect();
     let is_new = !there.has(REPOSITORY);
     let mut plan = Plan {
@@ -110,6 +190,7 @@ pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known
         held: held(copy, &there)?,
         stated: there.names().filter(|name| holding::parse(name).is_some()).cloned().collect(),
         journals,
+        fences: !own.is_fenced() && own.here.as_ref() > theirs.last(),
         ..Plan::default()
     };
     for (name, len) in &here.0 {
@@ -122,8 +203,8 @@ pub fn plan(at: &Attached, copy: &Repository, wanted: &Wanted, known: &mut Known
     }
     // Names of one sort are in order already, and a journal's segments in that of its history.
     plan.copy.sort_by_key(|object| Sort::of(&object.name));
-    extra::sort_out((at, copy), (&here, &there), known, &mut plan)?;
-    Ok(plan)
+    let foreign = extra::sort_out((at, copy), (&here, &there), known, &mut plan)?;
+    Ok((plan, foreign))
 }
 
 /// What a copy says that it holds. One that can't be read says nothing, and is stated anew.

@@ -11,8 +11,9 @@ use crate::repo::{
     attach::Attached,
     audit::event::{Event, Kind, Outcome},
     holding::Holding,
-    needed,
+    names, needed,
     open::Repository,
+    promotion,
     replay::Replayed,
     sites::{self, Now, Run},
 };
@@ -37,6 +38,8 @@ pub struct Site<'a> {
     pub tiers: Vec<Tier>,
     /// It is made again, though this host knows of a copy that was there.
     pub anew: bool,
+    /// What there is goes to it though the repository is fenced: it is about to be promoted.
+    pub hands_over: bool,
 }
 
 /// How a run ended that came to its end.
@@ -74,7 +77,7 @@ pub fn look(at: &Attached, site: &Site<'_>, replayed: &Replayed) -> Result<Plan,
 
 fn planned(at: &Attached, site: &Site<'_>, replayed: &Replayed) -> Result<Plan, ReplicateError> {
     let wanted = wanted(at, site)?;
-    plan::plan(at, &site.copy, &wanted, &mut Known::of(at, replayed)?)
+    plan::plan(at, &site.copy, &wanted, &mut Known::of(at, replayed)?, site.hands_over)
 }
 
 /// Brings a site up to date, and notes how that went and what it has now.
@@ -87,6 +90,21 @@ pub fn replicate(
 ) -> Result<Replicated, ReplicateError> {
     let begun = clock::now();
     let ended = run(at, site, replayed, progress, stop);
+    let diverged = match &ended {
+        // Whichever goes on, the other one is told.
+        Err(ReplicateError::Promoted { .. }) => {
+            promotion::fence(at.repo(), &site.copy)?;
+            None
+        }
+        Err(ReplicateError::Ahead { count, .. }) => {
+            promotion::fence(&site.copy, at.repo())?;
+            Some(*count as u64)
+        }
+        Ok(all) => {
+            Some(all.plan.kept.iter().filter(|k| k.is_lost && names::source_of(&k.name).is_some()).count() as u64)
+        }
+        Err(_) => None,
+    };
     let run = Run { begun_ns: begun.0, ended_ns: clock::now().0, ..of(&ended) };
     let held = match &ended {
         Ok(all) if !all.done.stopped => {
@@ -101,7 +119,7 @@ pub fn replicate(
         }
         _ => None,
     };
-    sites::note(at.dir(), site.name, run, held)?;
+    sites::note(at.dir(), site.name, run, held, diverged)?;
     ended
 }
 

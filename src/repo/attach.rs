@@ -153,6 +153,17 @@ pub fn state_dir_of(state: &Path, id: Id) -> PathBuf {
     state.join(id.to_string())
 }
 
+/// The index below `state` of the repository with this id, if there is one.
+pub fn index_of(state: &Path, id: Id) -> Option<PathBuf> {
+    Some(state_dir_of(state, id).join(INDEX)).filter(|path| path.exists())
+}
+
+/// Whether no process has the index below `state` of this repository open.
+pub fn is_unused(state: &Path, id: Id) -> Result<bool, RepoError> {
+    let path = state_dir_of(state, id).join(LOCK);
+    Ok(durable::lock_file(&path).map_err(failed("lock", &path))?.is_some())
+}
+
 /// Notes where the repository of this state is, for a time when it is not there.
 fn note_location(dir: &Path, location: &str) -> Result<(), RepoError> {
     let path = dir.join(LOCATION);

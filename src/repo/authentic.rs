@@ -14,7 +14,7 @@ use crate::repo::{
     names::{self, Merged, Segment},
     open::{self, Repository},
     pack::{self, FOOTER_LEN, PACK_MAX},
-    sealed,
+    promotion, sealed,
     segment::{self, SEGMENT_MAX},
 };
 use crate::store::api::StoreError;
@@ -36,6 +36,8 @@ pub enum Sort {
     Collection,
     /// What a copy states that it holds.
     Holding,
+    /// What a place states of whether it goes on.
+    Promotion,
     /// A segment of a merged history.
     MergedSegment,
     /// The head of one, which names its segments.
@@ -62,6 +64,7 @@ impl Sort {
             _ if Named::parse(name).is_some() => Some(Sort::Collection),
             _ if name.strip_prefix(names::KEYS).and_then(Id::parse).is_some() => Some(Sort::Slot),
             _ if holding::parse(name).is_some() => Some(Sort::Holding),
+            _ if promotion::Named::parse(name).is_some() => Some(Sort::Promotion),
             _ if is(names::HOLDS) => Some(Sort::Hold),
             _ if Place::parse(name).is_some() => Some(Sort::Audit),
             _ => None,
@@ -76,7 +79,7 @@ impl Sort {
             Sort::Pack => PACK_MAX,
             Sort::Collection => statement::STATEMENT_MAX,
             Sort::MergedSegment | Sort::MergedHead | Sort::Segment => SEGMENT_MAX,
-            Sort::Hold | Sort::Audit | Sort::Holding => sealed::MAX,
+            Sort::Hold | Sort::Audit | Sort::Holding | Sort::Promotion => sealed::MAX,
         }
     }
 }
@@ -125,6 +128,7 @@ pub fn check(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoErro
         Sort::Collection => pieces(ObjectKind::Collection),
         Sort::MergedSegment | Sort::MergedHead | Sort::Segment => pieces(ObjectKind::Journal),
         Sort::Holding => sealed::open(repo, ObjectKind::Holding, name, bytes).map(drop),
+        Sort::Promotion => sealed::open(repo, ObjectKind::Promotion, name, bytes).map(drop),
         Sort::Hold => sealed::open(repo, ObjectKind::Hold, name, bytes).map(drop),
         Sort::Audit => sealed::open(repo, ObjectKind::Audit, name, bytes).map(drop),
     }

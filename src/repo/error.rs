@@ -172,6 +172,22 @@ pub enum RepoError {
         /// The index.
         index: String,
     },
+    /// Another place of the repository goes on.
+    #[error(
+        "{location} goes on no more: {by}, took its place (promotion {number}). Nothing was captured or collected here, and all that is \
+         here stays. `bygone dr failover {site}` makes these settings follow it; what was captured here since then is joined to it by \
+         `bygone dr rejoin`, there"
+    )]
+    Fenced {
+        /// Where the store is.
+        location: String,
+        /// The number of the promotion.
+        number: u32,
+        /// What goes on, since when and by whom.
+        by: String,
+        /// What the site is called there.
+        site: String,
+    },
     /// A local file that belongs to the repository's state failed.
     #[error("cannot {doing} {path}: {source}")]
     State {

@@ -24,6 +24,7 @@ pub mod opener;
 mod own;
 pub mod pack;
 mod parts;
+pub mod promotion;
 pub mod record;
 pub mod recording;
 pub mod replay;

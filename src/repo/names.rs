@@ -19,6 +19,8 @@ pub const AUDIT: &str = "audit/";
 
 /// Where a copy states what it holds.
 pub const HOLDING: &str = "holding/";
+/// Where a place states whether it goes on.
+pub const PROMOTION: &str = "promotion/";
 
 /// A pack: `packs/<first two digits>/<id>`.
 pub fn pack(id: Id) -> String {

@@ -52,6 +52,9 @@ pub struct Site {
     /// The words of the tiers whose snapshots are whole there; all of them if none.
     #[serde(default)]
     pub tiers: Option<Vec<String>>,
+    /// So many objects of histories it had, when they were compared last, that the repository lacks: both sides wrote.
+    #[serde(default)]
+    pub diverged: u64,
 }
 
 impl Site {
@@ -107,8 +110,8 @@ pub struct Now {
     pub tiers: Option<Vec<Tier>>,
 }
 
-/// Notes a run, and what the site has now, where that was found out.
-pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>) -> Result<(), RepoError> {
+/// Notes a run, what the site has now, and how much of it the repository lacks, where that was found out.
+pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>, diverged: Option<u64>) -> Result<(), RepoError> {
     let (path, lock) = (file(dir), dir.join(LOCK));
     let failed = |doing: &'static str, path: &Path, source: io::Error| RepoError::State {
         doing,
@@ -126,6 +129,7 @@ pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>) -> Result<(), Re
         site.held = now.held;
         site.tiers = now.tiers.map(|tiers| tiers.into_iter().map(|tier| tier.word().to_owned()).collect());
     }
+    site.diverged = diverged.unwrap_or(site.diverged);
     site.last = run;
     let bytes = serde_json::to_vec(&known).map_err(|e| failed("write", &path, e.into()))?;
     durable::replace(&path, &bytes, 0o600).map_err(|e| failed("write", &path, e.into()))

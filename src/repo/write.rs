@@ -15,6 +15,7 @@ use crate::repo::{
     names::{self, Epoch, Segment},
     own::Own,
     parts::PartWriter,
+    promotion,
     record::Opening,
     recording::RecordWriter,
 };
@@ -111,11 +112,12 @@ impl SourceWriter {
                 lock: path.display().to_string(),
                 holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
             })?;
+        let queues = at.repo().store().waiting()?.is_some();
+        if_there(queues, promotion::goes_on(at.repo()))?;
         let reader = at.reader()?;
         let mut own = Own::load(at.dir(), host, root)?;
         let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
         let (mut head, mut passed) = end_of(&reader, &source)?;
-        let queues = at.repo().store().waiting()?.is_some();
         let mut objects = if_there(queues, absent::look(&at, &source))?;
         let mut others = objects.as_deref().map(absent::epochs);
         let forked = own.is_another(&head.epoch, others.as_ref());
@@ -176,7 +178,12 @@ impl SourceWriter {
 
     /// Looks, now and then, whether somebody else writes this source: then this writer has to begin again.
     fn look_for_others(&mut self) -> Result<(), RepoError> {
-        if self.watch.looked.elapsed() < LOOK {
+        let is_due = self.watch.looked.elapsed() >= LOOK;
+        // Near by it costs nothing to ask each time.
+        if is_due || !self.queues {
+            if_there(self.queues, promotion::goes_on(self.at.repo()))?;
+        }
+        if !is_due {
             return Ok(());
         }
         self.watch.looked = Instant::now();

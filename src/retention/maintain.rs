@@ -21,6 +21,7 @@ use crate::repo::{
     error::RepoError,
     holds::{error::HoldsError, force},
     names::{self, Segment},
+    promotion,
 };
 use crate::retention::{
     plan::{Moment, Terms, Verdict, plan},
@@ -186,6 +187,7 @@ impl Maintenance<'_> {
         progress: &dyn Progress,
     ) -> Result<Maintained, MaintainError> {
         self.at.repo().check(Need::Collect)?;
+        promotion::goes_on(self.at.repo())?;
         let mut done = Maintained::default();
         self.note_locks(plans, audit)?;
         let in_vain = plans.iter().filter_map(|plan| vain::line(&plan.source, &plan.policy));

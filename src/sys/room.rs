@@ -47,7 +47,9 @@ fn cannot(what: impl Into<String>) -> impl FnOnce(io::Error) -> RoomError {
 /// Makes the root in `dir`, an empty directory, and goes there with the whole process, which has to be the first of mounts of its own
 /// and to have one thread. What is written takes memory, at most `memory` bytes, save in the directories `real`, which are the true
 /// ones. A socket of a service outside can't be connected to.
-pub fn enter(dir: &Path, memory: u64, real: &[Real]) -> Result<(), RoomError> {
+///
+/// In the place of the directories `covered` stand empty ones that only root may enter, and nobody write.
+pub fn enter(dir: &Path, memory: u64, real: &[Real], covered: &[PathBuf]) -> Result<(), RoomError> {
     let table = topmost(mounts::mounts().map_err(cannot("read what is mounted"))?);
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(cant("make mounts private"))?;
@@ -66,6 +68,11 @@ pub fn enter(dir: &Path, memory: u64, real: &[Real]) -> Result<(), RoomError> {
     for one in real {
         let to = root.join(one.dir.strip_prefix("/").unwrap_or(&one.dir));
         bind(&one.dir, &to, one.writable)?;
+    }
+    for one in covered.iter().filter(|one| one.is_dir()) {
+        let to = root.join(one.strip_prefix("/").unwrap_or(one));
+        mount("tmpfs", &to, "tmpfs", MountFlags::RDONLY, Some(c"mode=0,size=4k"))
+            .map_err(cant(format!("cover {}", one.display())))?;
     }
     go(&root)
 }

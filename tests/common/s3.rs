@@ -87,6 +87,13 @@ struct Front {
 }
 
 impl Front {
+    fn of(dir: &Path, state: &Arc<Line>) -> Front {
+        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir).unwrap());
+        builder.set_auth(Auth(state.clone()));
+        *state.secret.lock().unwrap() = KEY.1.to_owned();
+        Front { service: builder.build(), state: state.clone(), dir: dir.to_owned() }
+    }
+
     /// The bytes of an answer that has an object or a part of it: the service itself would read them from the file 4 KiB at a time.
     async fn bytes(&self, path: &str, head: &hyper::http::response::Parts) -> Option<Vec<u8>> {
         let header = |name: &str| head.headers.get(name)?.to_str().ok();
@@ -184,22 +191,10 @@ impl Server {
         std::fs::create_dir(dir.path().join(BUCKET)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let state = Arc::new(Line::default());
-        let service = {
-            let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
-            builder.set_auth(Auth(state.clone()));
-            Front { service: builder.build(), state: state.clone(), dir: dir.path().to_owned() }
-        };
-        *state.secret.lock().unwrap() = KEY.1.to_owned();
+        let service = Front::of(dir.path(), &state);
         let server = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let behind = server.local_addr().unwrap();
-        runtime.spawn(async move {
-            let http = Builder::new(TokioExecutor::new());
-            while let Ok((socket, _)) = server.accept().await {
-                let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
-                // How one connection ends is no matter to the others.
-                tokio::spawn(async move { drop(connection.await) });
-            }
-        });
+        runtime.spawn(answer(server, service));
         let front = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let line = front.local_addr().unwrap();
         runtime.spawn(pass(front, behind, state.clone()));
@@ -270,6 +265,26 @@ impl Server {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+async fn answer(server: TcpListener, service: Front) {
+    let http = Builder::new(TokioExecutor::new());
+    while let Ok((socket, _)) = server.accept().await {
+        let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+        // How one connection ends is no matter to the others.
+        tokio::spawn(async move { drop(connection.await) });
+    }
+}
+
+/// Serves a directory at an address until the process is killed, and keeps what is there.
+pub fn serve(dir: &Path, at: SocketAddr) {
+    std::fs::create_dir_all(dir.join(BUCKET)).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let service = Front::of(dir, &Arc::new(Line::default()));
+    runtime.block_on(async {
+        let server = TcpListener::bind(at).await.unwrap();
+        answer(server, service).await;
+    });
 }
 
 async fn pass(front: TcpListener, behind: SocketAddr, state: Arc<Line>) {

@@ -1,6 +1,7 @@
 //! What can be said on the command line, and its help.
 
 pub mod disaster;
+pub mod dr;
 pub mod drill;
 pub mod evidence;
 pub mod history;

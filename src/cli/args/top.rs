@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::{
-    disaster, drill, evidence, history, kit, plan, recovery, restore, retention, schedule, service, setup, sites,
+    disaster, dr, drill, evidence, history, kit, plan, recovery, restore, retention, schedule, service, setup, sites,
     upkeep, wal, watched,
 };
 
@@ -134,6 +134,9 @@ pub enum Command {
     /// Rehearse a disaster on a repository made for it
     #[command(long_about = disaster::DISASTER)]
     Disaster(disaster::Disaster),
+    /// Recover between sites: status, test, failover, failback
+    #[command(subcommand)]
+    Dr(dr::Dr),
     /// Show how long what is kept, and what would go
     #[command(subcommand)]
     Retention(retention::Retention),

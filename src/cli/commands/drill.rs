@@ -1,7 +1,7 @@
 //! `bygone drill`: run, list, show, coverage, verify.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ use crate::view::{names, whose::Whose};
 /// Runs it.
 pub fn run(context: &Context, command: &Drill) -> Result<Outcome, Failure> {
     match command {
-        Drill::Run(args) => rehearse(context, args),
+        Drill::Run(args) => rehearse(context, args, Vec::new()),
         Drill::List => list(context),
         Drill::Show(args) => show_one(context, args),
         Drill::Coverage => covered(context),
@@ -64,12 +64,14 @@ fn failure(e: &DrillError) -> Failure {
     }
 }
 
-fn rehearse(context: &Context, args: &DrillRun) -> Result<Outcome, Failure> {
+/// Rehearses a plan; the directories `unreachable` can't be entered in the process apart.
+pub(super) fn rehearse(context: &Context, args: &DrillRun, unreachable: Vec<PathBuf>) -> Result<Outcome, Failure> {
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     let at = open::attached(context)?;
     // Whatever keeps a drill from running is a drill that failed, and stands in the trail.
     let audit = trail::open(context, at.repo());
     let result = asked(context, args, &at).and_then(|asked| {
+        let asked = Asked { unreachable, ..asked };
         let config = &context.config;
         let drill = DrillDir::create(config, &asked.plan.name, clock::now()).map_err(|e| failure(&e))?;
         let _lock = drill.lock().map_err(|e| failure(&e))?;
@@ -99,7 +101,8 @@ fn asked(context: &Context, args: &DrillRun, at: &Arc<Attached>) -> Result<Asked
     let (resolved, point_at, chosen) = instant(context, args, at)?;
     let values = inputs::values(&plan, &sets, &resolved, &context.zone()?).map_err(|e| plan_failure(&e))?;
     let parts = args.parts;
-    Ok(Asked { plan, text, at: resolved, point_at, chosen, values, recovery_time, recovery_point, parts })
+    let unreachable = Vec::new();
+    Ok(Asked { plan, text, at: resolved, point_at, chosen, values, recovery_time, recovery_point, parts, unreachable })
 }
 
 /// Takes away what killed drills have left, and records them as failed.

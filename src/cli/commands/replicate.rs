@@ -59,7 +59,14 @@ pub fn run(context: &Context, args: &Replicate) -> Result<Outcome, Failure> {
 
 fn site<'a>(context: &Context, at: &Attached, one: &'a Settings, anew: bool) -> Result<Site<'a>, Failure> {
     let copy = open::copy(at.repo(), &context.config, one)?;
-    Ok(Site { name: &one.name, copy, sources: one.sources_of(&context.config.host), tiers: one.tiers.clone(), anew })
+    Ok(Site {
+        name: &one.name,
+        copy,
+        sources: one.sources_of(&context.config.host),
+        tiers: one.tiers.clone(),
+        anew,
+        hands_over: false,
+    })
 }
 
 fn recorded(audit: &Audit, one: &Settings, ended: &Result<Replicated, Failure>) -> Outcome {

@@ -64,11 +64,17 @@ pub enum Kind {
     RecoverAbandon,
     /// A recovery plan was rehearsed.
     Drill,
+    /// A copy at a site took the place of the repository.
+    Failover,
+    /// The repository was handed over to a site.
+    Failback,
+    /// What another place had captured was joined.
+    Rejoin,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 29] = [
+    pub const ALL: [Kind; 32] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -98,6 +104,9 @@ impl Kind {
         Kind::RecoverSwap,
         Kind::RecoverAbandon,
         Kind::Drill,
+        Kind::Failover,
+        Kind::Failback,
+        Kind::Rejoin,
     ];
 
     /// Its word in entries.
@@ -132,6 +141,9 @@ impl Kind {
             Kind::RecoverSwap => "recover-swap",
             Kind::RecoverAbandon => "recover-abandon",
             Kind::Drill => "drill",
+            Kind::Failover => "failover",
+            Kind::Failback => "failback",
+            Kind::Rejoin => "rejoin",
         }
     }
 

@@ -18,7 +18,7 @@ use crate::repo::{
     },
     error::RepoError,
     names::{self, Epoch, Merged, Segment},
-    replay,
+    promotion, replay,
 };
 use crate::store::api::{Object, StoreError};
 use crate::types::{ids::Id, role::Need, snapshot::Source};
@@ -71,6 +71,7 @@ impl<'a> Collector<'a> {
     /// Brings the index up to date. Refuses where a record can't be read, since nobody knows what it needs.
     pub fn begin(at: &'a Attached, host: &'a str, progress: &dyn Progress) -> Result<Collector<'a>, RepoError> {
         at.repo().check(Need::Collect)?;
+        promotion::goes_on(at.repo())?;
         attend::register(at, host)?;
         let present = up_to_date(at, progress)?;
         if let Some(epoch) = present.unread.iter().next() {
@@ -367,6 +368,7 @@ pub(super) fn merge_over(
     passed: &HashSet<String>,
 ) -> Result<Option<MergedHead>, RepoError> {
     at.repo().check(Need::Collect)?;
+    promotion::goes_on(at.repo())?;
     let reader = at.reader()?;
     // Of what lies behind lost records, nothing could be written.
     if strangers::has_branches(at, source)? || reader.beyond(source.num)?.is_some() {
