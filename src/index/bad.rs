@@ -17,7 +17,8 @@ const DOING: &str = "note frames that can't be read";
 pub type FramePlace = (Id, u32);
 
 /// The rows of the frames that can't be read.
-pub(super) const ROWS: &str = "SELECT f.num FROM bad_frame b JOIN pack p ON p.id = b.pack JOIN frame f ON f.pack = p.num AND f.number = b.number";
+pub(super) const ROWS: &str =
+    "SELECT f.num FROM bad_frame b JOIN pack p ON p.id = b.pack JOIN frame f ON f.pack = p.num AND f.number = b.number";
 
 /// A chunk that contents name, in a frame that was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,12 +50,7 @@ impl Index {
     }
 
     /// Notes what a check found: frames that can't be read, and some of those that were known as such and read whole now.
-    pub fn note_read(
-        &self,
-        bad: &[FramePlace],
-        whole: &[FramePlace],
-        patience: Duration,
-    ) -> Result<(), IndexError> {
+    pub fn note_read(&self, bad: &[FramePlace], whole: &[FramePlace], patience: Duration) -> Result<(), IndexError> {
         if bad.is_empty() && whole.is_empty() {
             return Ok(());
         }
@@ -90,11 +86,7 @@ pub(super) fn refresh(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A frame that the index takes in, and the row of its first chunk: where it can't be read, or brings what lies in one that can't, contents are to be looked at again.
-pub(super) fn note_new(
-    conn: &Connection,
-    (frame, first): (i64, i64),
-    chunks: &[(Hash, u32)],
-) -> rusqlite::Result<()> {
+pub(super) fn note_new(conn: &Connection, (frame, first): (i64, i64), chunks: &[(Hash, u32)]) -> rusqlite::Result<()> {
     let any = "SELECT EXISTS(SELECT 1 FROM bad_frame)";
     if !conn.prepare_cached(any)?.query_row([], |r| r.get::<_, bool>(0))? {
         return Ok(());
@@ -129,9 +121,7 @@ pub(super) fn is_bad(conn: &Connection, chunk: i64) -> rusqlite::Result<bool> {
 impl Reader {
     /// Whether frames are known that can't be read.
     pub fn has_bad_frames(&self) -> Result<bool, IndexError> {
-        self.stmt("SELECT EXISTS(SELECT 1 FROM bad_frame)")?
-            .query_row([], |r| r.get(0))
-            .map_err(IndexError::at(DOING))
+        self.stmt("SELECT EXISTS(SELECT 1 FROM bad_frame)")?.query_row([], |r| r.get(0)).map_err(IndexError::at(DOING))
     }
 
     /// Whether the chunk of a row lies in a frame that can't be read.
@@ -142,9 +132,8 @@ impl Reader {
     /// The frames that can't be read, as far as is known, and whether the repository states so.
     pub fn bad_frames(&self) -> Result<HashMap<FramePlace, bool>, IndexError> {
         let mut stmt = self.stmt("SELECT pack, number, stated FROM bad_frame")?;
-        let rows = stmt
-            .query_map([], |r| Ok(((Id(r.get(0)?), r.get(1)?), r.get(2)?)))
-            .map_err(IndexError::at(DOING))?;
+        let rows =
+            stmt.query_map([], |r| Ok(((Id(r.get(0)?), r.get(1)?), r.get(2)?))).map_err(IndexError::at(DOING))?;
         rows.collect::<Result<_, _>>().map_err(IndexError::at(DOING))
     }
 
@@ -165,9 +154,7 @@ impl Reader {
         let free = self.bad_and_free()?;
         let sql = format!("SELECT f.num, p.id FROM frame f JOIN pack p ON p.num = f.pack WHERE f.num IN ({ROWS})");
         let mut stmt = self.stmt(&sql)?;
-        let rows = stmt
-            .query_map([], |r| Ok((r.get::<_, i64>(0)?, Id(r.get(1)?))))
-            .map_err(IndexError::at(DOING))?;
+        let rows = stmt.query_map([], |r| Ok((r.get::<_, i64>(0)?, Id(r.get(1)?)))).map_err(IndexError::at(DOING))?;
         let rows: Vec<(i64, Id)> = rows.collect::<Result<_, _>>().map_err(IndexError::at(DOING))?;
         Ok(rows.into_iter().filter(|(row, _)| !free.contains(row)).map(|(_, pack)| pack).collect())
     }
@@ -179,7 +166,8 @@ impl Reader {
         let mut stmt = self.stmt("SELECT num, frame, off, len FROM chunk ORDER BY num")?;
         let mut rows = stmt.query([]).map_err(IndexError::at(DOING))?;
         while let Some(r) = rows.next().map_err(IndexError::at(DOING))? {
-            let read = || -> rusqlite::Result<(i64, i64, u32, u32)> { Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)) };
+            let read =
+                || -> rusqlite::Result<(i64, i64, u32, u32)> { Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)) };
             let (num, frame, offset, len) = read().map_err(IndexError::at(DOING))?;
             if frames.contains(&frame) && named.has(num) {
                 needed.push(NeededChunk { num, frame, hash: chunk_hash(&self.conn, num)?, offset, len });

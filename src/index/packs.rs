@@ -39,7 +39,9 @@ impl Index {
                     place(conn, pack, frame, collection.gone)?;
                 }
             }
-            conn.execute("INSERT OR IGNORE INTO collected VALUES(?1)", [collection.name]).map(drop)
+            conn.execute("INSERT OR IGNORE INTO collected VALUES(?1)", [collection.name])?;
+            // What was moved is not where it could not be read any more.
+            bad::refresh(conn)
         })
     }
 

@@ -83,8 +83,11 @@ pub fn repair(ground: Ground<'_>, report: &Report) -> Result<Contents, RepairErr
         }
     }
     let found = look(ground, (&rows, &wanted), &mut done)?;
-    let lost: HashSet<i64> =
-        wanted.iter().filter(|(hash, _)| !found.contains(hash)).flat_map(|(_, same)| same.iter().map(|c| c.num)).collect();
+    let lost: HashSet<i64> = wanted
+        .iter()
+        .filter(|(hash, _)| !found.contains(hash))
+        .flat_map(|(_, same)| same.iter().map(|c| c.num))
+        .collect();
     let known: HashSet<i64> =
         needed.iter().filter(|c| rows.get(&c.frame).is_some_and(|row| is_stated(&place(row)))).map(|c| c.num).collect();
     let versions = needing(&reader, &lost)?.into_iter();
@@ -135,7 +138,11 @@ fn look(
     done.from_packs = found.len() as u64;
     ground.progress.start("looking for the rest on the disk", None);
     let missing = |found: &HashSet<Hash>| -> HashSet<i64> {
-        wanted.iter().filter(|(hash, _)| !found.contains(*hash)).flat_map(|(_, same)| same.iter().map(|c| c.num)).collect()
+        wanted
+            .iter()
+            .filter(|(hash, _)| !found.contains(*hash))
+            .flat_map(|(_, same)| same.iter().map(|c| c.num))
+            .collect()
     };
     let sources = reader.sources()?;
     let is_here = |of: &Needing| sources.iter().any(|s| s.num == of.source && s.is_of(ground.host));

@@ -16,12 +16,7 @@ use crate::types::{
     op::{Content, Run},
     path::show,
 };
-use std::{
-    ffi::OsStr,
-    io,
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt as _, path::Path};
 
 /// Takes in these chunks of a frame, if that can be read after all. Gives the hashes of those that are what they must be.
 pub(super) fn from_frame(

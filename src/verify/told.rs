@@ -72,7 +72,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = String::from;
         let (object, part, why) = (text("packs/x"), text("table"), text("it is cut short"));
-        let problem = Problem { object, part, why, lost: text(""), files: Affected::default(), to_do: text(""), known: false };
+        let problem =
+            Problem { object, part, why, lost: text(""), files: Affected::default(), to_do: text(""), known: false };
         let found = Report { frames: 7, problems: vec![problem], ..Report::default() };
         let stopped = Report { stopped: true, ..found.clone() };
         note(dir.path(), &stopped).unwrap();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::{
-    disaster, drill, evidence, history, kit, plan, recovery, repair, restore, retention, schedule, service, setup, sites,
-    upkeep, wal, watched,
+    disaster, drill, evidence, history, kit, plan, recovery, repair, restore, retention, schedule, service, setup,
+    sites, upkeep, wal, watched,
 };
 
 /// `bygone`.

@@ -114,7 +114,8 @@ fn given_up(context: &Context, audit: &Audit, yes: bool, source: &Source, what: 
     if !yes && !asked(source)? {
         return Ok(false);
     }
-    let event = give_up::event(source, what, Ended::Begun).detail("authority", "whoever ran `repair`: it can't be read");
+    let event =
+        give_up::event(source, what, Ended::Begun).detail("authority", "whoever ran `repair`: it can't be read");
     audit
         .record_durably(event)
         .explain(|| "nothing is given up, since it could not be written into the audit trail first")?;

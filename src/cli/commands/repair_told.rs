@@ -92,7 +92,9 @@ impl Told<'_> {
             out.json(&history_json(history))?;
         }
         for p in self.remains {
-            out.json(&json!({ "kind": "remains", "object": p.object, "part": p.part, "why": p.why, "to_do": p.to_do }))?;
+            out.json(
+                &json!({ "kind": "remains", "object": p.object, "part": p.part, "why": p.why, "to_do": p.to_do }),
+            )?;
         }
         let found = self.found;
         let files: Vec<Value> = found.files.iter().map(|path| json_bytes(path)).collect();
@@ -109,7 +111,10 @@ impl Told<'_> {
         let mut out = self.context.out();
         let (found, word) = (self.found, if trial { "would be" } else { "is" });
         for file in &found.files {
-            out.line(format_args!("{}: the disk still has what was lost of it, which {word} stored anew", path::show(file)))?;
+            out.line(format_args!(
+                "{}: the disk still has what was lost of it, which {word} stored anew",
+                path::show(file)
+            ))?;
         }
         for lost in &found.lost {
             let (from, until) = self.times(lost)?;
@@ -120,7 +125,12 @@ impl Told<'_> {
                 None => format!("on ({} until now)", shown(from)),
             };
             let known = if lost.known { "; known before" } else { "" };
-            out.line(format_args!("lost: {} on {}, from snapshot {} {to}{known}", path::show(&file.path), file.host, file.from))?;
+            out.line(format_args!(
+                "lost: {} on {}, from snapshot {} {to}{known}",
+                path::show(&file.path),
+                file.host,
+                file.from
+            ))?;
         }
         for history in self.histories {
             out.line(history_text(history, word))?;
@@ -139,7 +149,9 @@ impl Told<'_> {
             ))?;
             out.line(match found.lost.len() {
                 0 => "no version of a file is lost".to_owned(),
-                n => format!("{n} version(s) of files are lost, each of them named above; all else can be read and restored"),
+                n => format!(
+                    "{n} version(s) of files are lost, each of them named above; all else can be read and restored"
+                ),
             })?;
         }
         out.finish()
@@ -162,7 +174,8 @@ fn history_json(history: &History) -> Value {
     let (did, more) = match &history.deed {
         Deed::Rewritten(upto) => ("rewritten", json!({ "upto": upto.0 })),
         Deed::GivenUp(what) => {
-            let ranges: Vec<Value> = what.lost.iter().map(|l| json!({ "first": l.first.0, "last": l.last.0 })).collect();
+            let ranges: Vec<Value> =
+                what.lost.iter().map(|l| json!({ "first": l.first.0, "last": l.last.0 })).collect();
             let named: Vec<u64> = what.named.iter().map(|n| n.number.0).collect();
             let objects: Vec<&str> = what.objects.iter().map(|(name, _)| name.as_str()).collect();
             ("given-up", json!({ "lost": ranges, "named": named, "objects": objects }))
@@ -176,9 +189,12 @@ fn history_json(history: &History) -> Value {
 fn history_text(history: &History, word: &str) -> String {
     let of = format!("the history of {} on {}", path::show(&history.source.root), history.source.host);
     match &history.deed {
-        Deed::Rewritten(upto) => format!("{of} {word} written again from this host's index, up to snapshot {upto}: nothing of it is lost"),
+        Deed::Rewritten(upto) => {
+            format!("{of} {word} written again from this host's index, up to snapshot {upto}: nothing of it is lost")
+        }
         Deed::GivenUp(what) => {
-            let mut parts: Vec<String> = what.lost.iter().map(|l| format!("snapshots {} to {}", l.first, l.last)).collect();
+            let mut parts: Vec<String> =
+                what.lost.iter().map(|l| format!("snapshots {} to {}", l.first, l.last)).collect();
             parts.extend(what.named.iter().map(ToString::to_string));
             parts.extend(what.objects.iter().map(|(name, why)| format!("{name} ({why})")));
             format!("lost: of {of}: {}; the rest {word} a merged history now", parts.join(", "))
