@@ -182,9 +182,12 @@ fn what_the_disk_still_has_is_stored_anew() {
         ("missing", |path| fs::remove_file(path).unwrap()),
     ];
     let mut world = World::make();
+    let mut used = Vec::new();
     for (what, harm) in harms {
-        // What was stored anew for the case before lies in a pack of its own.
-        let damaged = world.objects("packs").into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+        // What was stored anew for the cases before lies in packs of its own, and can be damaged in its turn.
+        let whole = world.objects("packs").into_iter().filter(|path| !used.contains(path));
+        let damaged = whole.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+        used.push(damaged.clone());
         harm(&damaged);
         let before = world.objects("");
         let would = world.say(&["repair", "--dry-run"]);
