@@ -4,7 +4,7 @@ use crate::index::{
     bad::{FramePlace, NeededChunk},
     check::FrameRow,
 };
-use crate::repair::{Ground, disk, error::RepairError};
+use crate::repair::{disk, error::RepairError, ground::Ground};
 use crate::repo::{
     collect::{
         attend,

@@ -1,7 +1,7 @@
 //! Histories: what the repository has lost of one and this host's index still has is written again, and what nobody has is given up, so
 //! that what is whole before and behind it stays and capture goes on.
 
-use crate::repair::{Ground, error::RepairError};
+use crate::repair::{error::RepairError, ground::Ground};
 use crate::repo::{
     absent,
     collect::{

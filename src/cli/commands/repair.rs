@@ -10,7 +10,7 @@ use crate::cli::open::{self, Reads};
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
 use crate::config::site::Site;
-use crate::repair::{Ground, contents, error::RepairError, histories};
+use crate::repair::{contents, error::RepairError, ground::Ground, histories};
 use crate::repo::{
     attach::Attached,
     audit::{event::Outcome as Ended, writer::Audit},
