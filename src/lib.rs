@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 8 | `main.rs` |
 //! | 7 | [`cli`] |
-//! | 6 | [`daemon`], [`dr`], [`drill`], [`plan`], [`recover`], [`report`] |
+//! | 6 | [`daemon`], [`dr`], [`drill`], [`plan`], [`recover`], [`repair`], [`report`] |
 //! | 5 | [`mount`], [`observe`], [`produce`], [`replicate`], [`restore`], [`retention`], [`verify`] |
 //! | 4 | [`view`], [`capture`] |
 //! | 3 | [`repo`] |
@@ -56,6 +56,7 @@ pub mod plan;
 pub mod produce;
 pub mod progress;
 pub mod recover;
+pub mod repair;
 pub mod replicate;
 pub mod repo;
 pub mod report;

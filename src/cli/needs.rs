@@ -17,7 +17,7 @@ pub fn of(command: &Command) -> Need {
         Command::Verify(args) if args.read_data => Need::Content,
         Command::Snapshot(_) | Command::Watch(_) | Command::Protect(_) => Need::Capture,
         Command::Hold(Hold::Place(_) | Hold::Lengthen(_) | Hold::Release(_)) => Need::Holds,
-        Command::Maintain(_) => Need::Collect,
+        Command::Maintain(_) | Command::Repair(_) => Need::Collect,
         Command::Audit(Audit::Verify(args)) if args.accept => Need::Collect,
         Command::Drill(Drill::Run(_)) | Command::Dr(Dr::Test(_)) => Need::Content,
         Command::Dr(Dr::Failover(_) | Dr::Failback(_) | Dr::Rejoin(_)) => Need::Capture,

@@ -9,8 +9,8 @@ use super::args::setup::ConfigCommand;
 use super::args::top::{Cli, Command};
 use super::commands::{
     audit, cat, completions, config_check, daemon, diff, disaster, dr, drill, find, health, hold, index, init, jobs,
-    key, kit, list, log, maintain, mount, notices, plan, protect, recover, replicate, report, restore, restore_kept,
-    retention, schedule, sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
+    key, kit, list, log, maintain, mount, notices, plan, protect, recover, repair, replicate, report, restore,
+    restore_kept, retention, schedule, sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};
 use super::logging;
@@ -108,6 +108,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Replicate(args) => replicate::run(&load(Missing::Error)?, args),
         Command::Sites(args) => sites::run(&load(Missing::Error)?, args),
         Command::Verify(args) => verify::run(&load(Missing::Error)?, args),
+        Command::Repair(args) => repair::run(&load(Missing::Error)?, args),
         Command::VerifyTree(args) => verify_tree::run(&load(Missing::Error)?, args),
         Command::Wal(command) => wal::run(&load(Missing::Error)?, command),
         Command::Index(command) => index::run(&load(Missing::Error)?, command),

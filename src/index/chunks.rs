@@ -1,6 +1,7 @@
 //! Where content lies: versions to pieces, chunks to frames and packs.
 
 use crate::index::{
+    bad,
     error::IndexError,
     rows::{Piece, decode_pieces, key},
     tree::Reader,
@@ -59,8 +60,8 @@ pub struct VersionRow {
     pub content: i64,
 }
 
-/// The row and length of the newest chunk with this hash: an older one may lie in a pack that was lost. One in a pack that is marked
-/// only where there is no other.
+/// The row and length of the newest chunk with this hash: an older one may lie in a pack that was lost. One in a pack that is marked, or
+/// in a frame that can't be read, only where there is no other.
 pub(super) fn find_chunk(conn: &Connection, hash: &Hash) -> Result<Option<(i64, u32)>, IndexError> {
     let doing = "find a chunk";
     let mut stmt = conn
@@ -76,7 +77,8 @@ pub(super) fn find_chunk(conn: &Connection, hash: &Hash) -> Result<Option<(i64, 
     }
     if found.len() > 1 {
         for at in &found {
-            if !is_marked(conn, at.0).map_err(IndexError::at(doing))? {
+            let avoided = is_marked(conn, at.0).and_then(|marked| Ok(marked || bad::is_bad(conn, at.0)?));
+            if !avoided.map_err(IndexError::at(doing))? {
                 return Ok(Some(*at));
             }
         }

@@ -1,6 +1,6 @@
 //! The frames of a record on their way into the index, with the chunks in them.
 
-use crate::index::{apply::Applying, error::IndexError};
+use crate::index::{apply::Applying, bad, error::IndexError};
 use crate::types::{ids::Id, op::Frame};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -76,6 +76,7 @@ pub(super) fn insert_frame(conn: &Connection, pack: i64, f: &Frame) -> rusqlite:
         }
         offset += len;
     }
+    bad::note_new(conn, (frame, first), &f.chunks)?;
     Ok(first)
 }
 

@@ -1,6 +1,7 @@
 //! Which stored bytes something still needs.
 
 use crate::index::{
+    bad,
     error::IndexError,
     rows::{Piece, decode_pieces},
     tree::Reader,
@@ -30,7 +31,7 @@ pub struct PackUse {
 }
 
 /// One bit a row.
-struct Bits(Vec<u64>);
+pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
     fn new(max: i64) -> Bits {
@@ -43,7 +44,7 @@ impl Bits {
         }
     }
 
-    fn has(&self, row: i64) -> bool {
+    pub(super) fn has(&self, row: i64) -> bool {
         self.0.get(row as usize >> 6).is_some_and(|word| word >> (row & 63) & 1 == 1)
     }
 }
@@ -125,7 +126,7 @@ impl Reader {
         rows.collect::<Result<_, _>>().map_err(IndexError::at(DOING))
     }
 
-    fn live_chunks(&self) -> Result<Bits, IndexError> {
+    pub(super) fn live_chunks(&self) -> Result<Bits, IndexError> {
         let mut live = self.named_chunks()?;
         let mut several: Vec<i64> = Vec::new();
         {
@@ -142,7 +143,7 @@ impl Reader {
     }
 
     /// The rows of chunks that contents name.
-    fn named_chunks(&self) -> Result<Bits, IndexError> {
+    pub(super) fn named_chunks(&self) -> Result<Bits, IndexError> {
         let max = self.stmt("SELECT coalesce(max(num), 0) FROM chunk")?.query_row([], |r| r.get(0));
         let mut live = Bits::new(max.map_err(IndexError::at(DOING))?);
         // The target of a link is no list of runs.
@@ -178,13 +179,17 @@ impl Reader {
         let same = rows.collect::<Result<Vec<_>, _>>().map_err(IndexError::at(DOING))?;
         for group in same.chunk_by(|a, b| a.0 == b.0) {
             if group.iter().any(|(_, num)| live.has(*num)) {
-                group.iter().for_each(|(_, num)| live.set(*num));
+                // From a frame that can't be read nobody takes it, as long as there is another.
+                let is_bad = |num| bad::is_bad(&self.conn, num).map_err(IndexError::at(DOING));
+                let bad = group.iter().map(|(_, num)| is_bad(*num)).collect::<Result<Vec<bool>, _>>()?;
+                let all_bad = bad.iter().all(|bad| *bad);
+                group.iter().zip(&bad).filter(|(_, bad)| all_bad || !**bad).for_each(|((_, num), _)| live.set(*num));
             }
         }
         Ok(())
     }
 
-    fn live_frames(&self, chunks: &Bits) -> Result<Bits, IndexError> {
+    pub(super) fn live_frames(&self, chunks: &Bits) -> Result<Bits, IndexError> {
         let max = self.stmt("SELECT coalesce(max(num), 0) FROM frame")?.query_row([], |r| r.get(0));
         let mut live = Bits::new(max.map_err(IndexError::at(DOING))?);
         let mut stmt = self.stmt("SELECT num, frame FROM chunk")?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::path::{Path, PathBuf};
 
 /// The layout this program writes. The index is derived, so another layout is rebuilt and not migrated.
-const LAYOUT: i64 = 4;
+const LAYOUT: i64 = 5;
 /// So often an index is laid out while other processes do the same, 50 ms apart.
 const LAY_OUT_TRIES: usize = 200;
 
@@ -63,6 +63,9 @@ CREATE TABLE run(source INTEGER NOT NULL, epoch TEXT NOT NULL, PRIMARY KEY(sourc
 CREATE TABLE marked(pack BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE moved(pack BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE collected(name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE bad_frame(pack BLOB NOT NULL, number INTEGER NOT NULL, stated INTEGER NOT NULL, PRIMARY KEY(pack, number)) WITHOUT ROWID;
+CREATE TABLE bad_chunk(num INTEGER PRIMARY KEY, prefix INTEGER NOT NULL);
+CREATE INDEX bad_chunk_prefix ON bad_chunk(prefix);
 ";
 
 /// The database of one host and repository. Cheap: connections are made from it.

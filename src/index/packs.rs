@@ -1,6 +1,7 @@
 //! Packs that are marked, moved and gone.
 
 use crate::index::{
+    bad,
     error::IndexError,
     frames::{has_chunks, insert_frame},
     open::Index,
@@ -38,7 +39,9 @@ impl Index {
                     place(conn, pack, frame, collection.gone)?;
                 }
             }
-            conn.execute("INSERT OR IGNORE INTO collected VALUES(?1)", [collection.name]).map(drop)
+            conn.execute("INSERT OR IGNORE INTO collected VALUES(?1)", [collection.name])?;
+            // What was moved is not where it could not be read any more.
+            bad::refresh(conn)
         })
     }
 
@@ -78,12 +81,13 @@ impl Index {
             for id in packs {
                 conn.prepare_cached("DELETE FROM pack WHERE id = ?1")?.execute([&id.0[..]])?;
                 conn.prepare_cached("DELETE FROM moved WHERE pack = ?1")?.execute([&id.0[..]])?;
+                conn.prepare_cached("DELETE FROM bad_frame WHERE pack = ?1")?.execute([&id.0[..]])?;
             }
-            Ok(())
+            bad::refresh(conn)
         })
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         patience: Duration,
         change: impl FnOnce(&Connection) -> rusqlite::Result<()>,

@@ -1,6 +1,7 @@
-//! Contents that name chunks in packs that are gone, where the same chunks lie elsewhere too.
+//! Contents that name chunks in packs that are gone, or in frames that can't be read, where the same chunks lie elsewhere too.
 
 use crate::index::{
+    bad,
     error::IndexError,
     open::Index,
     rows::{Piece, decode_pieces, encode_pieces},
@@ -15,8 +16,9 @@ use std::{
 const DOING: &str = "find chunks elsewhere";
 
 impl Index {
-    /// Makes contents name the same chunks elsewhere, where they name some in packs that are gone and there is another place. Two
-    /// captures at once may store a chunk twice, and which of them a record means is up to each index.
+    /// Makes contents name the same chunks elsewhere, where they name some in packs that are gone, or in frames that can't be read, and
+    /// there is another place. Two captures at once may store a chunk twice, and which of them a record means is up to each index; and
+    /// what was lost is stored again when it is seen again.
     pub fn relink(&self, gone: &HashSet<Id>, patience: Duration) -> Result<(), IndexError> {
         let conn = self.writer()?;
         conn.busy_timeout(patience).map_err(IndexError::at(DOING))?;
@@ -33,7 +35,7 @@ impl Index {
     }
 }
 
-/// For each chunk in a pack that is gone, the row of the same in one that is not.
+/// For each chunk in a pack that is gone, or a frame that can't be read, the row of the same in one that is not.
 fn elsewhere(conn: &Connection, gone: &HashSet<Id>) -> rusqlite::Result<HashMap<i64, i64>> {
     conn.execute_batch("CREATE TEMP TABLE IF NOT EXISTS gone(num INTEGER PRIMARY KEY); DELETE FROM temp.gone;")?;
     for id in gone {
@@ -41,6 +43,7 @@ fn elsewhere(conn: &Connection, gone: &HashSet<Id>) -> rusqlite::Result<HashMap<
             "INSERT OR IGNORE INTO temp.gone SELECT f.num FROM frame f JOIN pack p ON p.num = f.pack WHERE p.id = ?1";
         conn.prepare_cached(sql)?.execute([&id.0[..]])?;
     }
+    conn.execute(&format!("INSERT OR IGNORE INTO temp.gone {}", bad::ROWS), [])?;
     let mut stmt =
         conn.prepare("SELECT num, prefix, rest, len FROM chunk WHERE frame IN (SELECT num FROM temp.gone)")?;
     let other = "SELECT num FROM chunk WHERE prefix = ?1 AND rest = ?2 AND len = ?3 AND frame NOT IN (SELECT num FROM temp.gone) \

@@ -181,6 +181,7 @@ fn collection(at: &Attached, name: &str, stated: &Stated) -> Result<Verdict, Rep
             false => Verdict::Stays("a host's word about a collection that the origin does not have", false),
         },
         Some(Named::Lock(_)) => Verdict::Stays("a lock that the origin does not have", true),
+        Some(Named::Lost(_)) => Verdict::Stays("a statement of losses that the origin does not have", true),
         Some(Named::Host(_) | Named::Retired(_)) => {
             Verdict::Stays("a note about a host that the origin does not have", false)
         }

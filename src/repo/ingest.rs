@@ -134,6 +134,14 @@ pub struct Ingest {
     framed: Vec<Framed>,
     stored_bytes: u64,
     avoid: Arc<Avoid>,
+    only: Option<Only>,
+}
+
+/// What is stored, whatever lies where.
+struct Only {
+    wanted: HashSet<Hash>,
+    /// Nothing is stored after all.
+    trial: bool,
 }
 
 /// So much is read at a time, so that whatever rests or ends between two reads does so soon, and the disk serves others meanwhile.
@@ -144,6 +152,8 @@ const READ: usize = 1 << 20;
 pub struct Avoid {
     /// Packs that are gone, or that will be deleted.
     pub packs: HashSet<Id>,
+    /// Whether there are frames that can't be read, which the index knows.
+    pub bad: bool,
     /// All that is stored: the repository does not know yet that this host writes.
     pub all: bool,
 }
@@ -170,12 +180,19 @@ impl Ingest {
             framed: Vec::new(),
             stored_bytes: 0,
             avoid: Arc::default(),
+            only: None,
         })
     }
 
     /// Stores again what lies there.
     pub fn without(mut self, avoid: Arc<Avoid>) -> Ingest {
         self.avoid = avoid;
+        self
+    }
+
+    /// Stores these chunks and no others, wherever they lie already; in a trial, none.
+    pub fn only(mut self, wanted: HashSet<Hash>, trial: bool) -> Ingest {
+        self.only = Some(Only { wanted, trial });
         self
     }
 
@@ -229,9 +246,14 @@ impl Ingest {
         result
     }
 
-    fn chunk(&mut self, bytes: &[u8]) -> Result<Hash, RepoError> {
+    /// Takes in one chunk as it was cut before. Gives its hash.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<Hash, RepoError> {
         let hash = self.repo.keys().chunk_hash(bytes)?;
-        if self.is_stored(&hash)? || !self.claims.claim(&hash) {
+        let stays_out = match &self.only {
+            Some(only) => only.trial || !only.wanted.contains(&hash),
+            None => self.is_stored(&hash)?,
+        };
+        if stays_out || !self.claims.claim(&hash) {
             return Ok(hash);
         }
         if !self.raw.is_empty() && self.raw.len() + bytes.len() > FRAME_TARGET + FRAME_TARGET / 2 {
@@ -252,6 +274,7 @@ impl Ingest {
         }
         match self.index.find_chunk(hash)? {
             None => Ok(false),
+            Some(num) if self.avoid.bad && self.index.is_bad_chunk(num)? => Ok(false),
             Some(_) if self.avoid.packs.is_empty() => Ok(true),
             Some(num) => Ok(!self.avoid.packs.contains(&self.index.location(num)?.pack)),
         }

@@ -272,12 +272,13 @@ impl SourceWriter {
         &self.head
     }
 
-    /// What a capture that begins now is not to be deduplicated against: packs that the index names and the store does not have, and
-    /// those that will be deleted. To be asked for behind [`attend::capturing`].
+    /// What a capture that begins now is not to be deduplicated against: packs that the index names and the store does not have, those
+    /// that will be deleted, and frames that can't be read. To be asked for behind [`attend::capturing`].
     pub fn avoid(&self) -> Result<Arc<Avoid>, RepoError> {
-        let mut packs = self.at.reader()?.marked()?;
+        let reader = self.at.reader()?;
+        let mut packs = reader.marked()?;
         packs.extend(&self.lost);
-        Ok(Arc::new(Avoid { packs, all: !self.known }))
+        Ok(Arc::new(Avoid { packs, bad: reader.has_bad_frames()?, all: !self.known }))
     }
 
     /// The repository and index it writes to.

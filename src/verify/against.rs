@@ -110,7 +110,8 @@ fn candidates((origin, copy): (&Repository, &Repository), report: &Report) -> Re
 
 /// Of what collection states, what it does not clear away itself.
 fn is_for_good(name: &str) -> bool {
-    !name.starts_with(COLLECTION) || matches!(Named::parse(name), Some(Named::Lock(_) | Named::Statement(_)))
+    !name.starts_with(COLLECTION)
+        || matches!(Named::parse(name), Some(Named::Lock(_) | Named::Statement(_) | Named::Lost(_)))
 }
 
 /// What the copy has below a prefix and this repository has not.

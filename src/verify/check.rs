@@ -1,6 +1,6 @@
 //! The check as a whole.
 
-use crate::index::{error::IndexError, tree::Reader};
+use crate::index::{apply::PATIENT, bad::FramePlace, error::IndexError, tree::Reader};
 use crate::progress::{Progress, Total};
 use crate::repo::{
     absent,
@@ -39,7 +39,8 @@ pub enum VerifyError {
 }
 
 /// Checks the repository against itself and against this host's index, which is up to date with the journal. Changes nothing of
-/// either; what the index has of histories and the repository has not any more is noted on this host, for those who can mend it.
+/// either; what the index has of histories and the repository has not any more is noted on this host, for those who can mend it, and so
+/// are frames that can't be read, which nothing is deduplicated against from then on.
 pub fn verify(
     at: &Attached,
     options: &Options,
@@ -52,18 +53,30 @@ pub fn verify(
     let reader = at.reader()?;
     let (mut report, known) = settled(at, &reader, progress, stop)?;
     let mut bad = known.bad;
+    let mut whole = Vec::new();
     if options.read_data && !stop.load(Ordering::Relaxed) {
         let chosen = data::choose(known.frames, options, &mut report);
         let bytes = chosen.iter().map(|f| u64::from(f.frame.sealed_len)).sum();
         progress.start("reading data", Some(Total { files: chosen.len() as u64, bytes }));
-        bad.extend(data::check(at, chosen, progress, stop, &mut report)?);
+        let was_bad = reader.bad_frames()?;
+        let read = chosen.iter().map(|row| (row.pack, row.frame.number)).filter(|place| was_bad.contains_key(place));
+        whole = read.collect();
+        bad.extend(data::check(at, (chosen, &known.stated), progress, stop, &mut report)?);
     }
     progress.start("following contents", None);
     reader.hold(|index| files::check(index, &bad, &mut report))?;
     progress.finish();
     report.stopped = stop.load(Ordering::Relaxed);
     forget_passing(&mut report);
+    for row in bad.keys() {
+        let place = reader.frame_location(*row)?;
+        report.bad_frames.extend(place.map(|at| (at.pack, at.number)));
+    }
     if !report.stopped {
+        // What can't be read is not built on from now on.
+        whole.retain(|place| !report.bad_frames.contains(place));
+        let found: Vec<FramePlace> = report.bad_frames.iter().copied().collect();
+        at.index().note_read(&found, &whole, PATIENT)?;
         for chains in &report.chains {
             let of_it = |object: &str| Merged::parse(object).is_some_and(|merged| merged.source == chains.id);
             let merged = report.problems.iter().any(|problem| of_it(&problem.object));

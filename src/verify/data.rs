@@ -1,6 +1,6 @@
 //! The bytes: every frame read, opened and decompressed, every chunk hashed.
 
-use crate::index::{check::FrameRow, chunks::Location, error::IndexError, tree::Reader};
+use crate::index::{bad::FramePlace, check::FrameRow, chunks::Location, error::IndexError, tree::Reader};
 use crate::progress::{Progress, Quiet};
 use crate::repo::{
     attach::Attached,
@@ -16,7 +16,7 @@ use crate::verify::{
     report::Report,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -54,7 +54,7 @@ fn draw(seed: u64, row: &FrameRow) -> u64 {
 /// What others collect meanwhile is looked for where it is now: only what is wrong there too is told.
 pub(super) fn check(
     at: &Attached,
-    frames: Vec<FrameRow>,
+    (frames, stated): (Vec<FrameRow>, &HashSet<FramePlace>),
     progress: &dyn Progress,
     stop: &AtomicBool,
     report: &mut Report,
@@ -76,9 +76,10 @@ pub(super) fn check(
     }
     let mut bad = HashMap::new();
     for (row, why) in wrong {
-        report.problem(&names::pack(row.pack), part(&row), why).advise(
-            "put back a good copy of the object from another copy of the repository; the rest can be read and restored",
-        );
+        let to_do =
+            "put back a good copy of the object from another copy of the repository; the rest can be read and restored";
+        let known = stated.contains(&(row.pack, row.frame.number));
+        report.problem(&names::pack(row.pack), part(&row), why).advise(to_do).known(known);
         bad.insert(row.num, report.problems.len() - 1);
     }
     Ok(bad)

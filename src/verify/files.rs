@@ -59,6 +59,41 @@ pub(super) fn check(index: &Reader, bad: &HashMap<i64, usize>, report: &mut Repo
     Ok(())
 }
 
+/// A version of a file under one of its names that needs one of some chunks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Needing {
+    /// The source.
+    pub source: SourceNum,
+    /// The file, with its first and last snapshot.
+    pub file: AffectedFile,
+    /// Which of the chunks, by row.
+    pub chunks: Vec<i64>,
+}
+
+/// All versions of files that need one of these chunks, by row, under each of their names.
+pub fn needing(index: &Reader, chunks: &HashSet<i64>) -> Result<Vec<Needing>, IndexError> {
+    let mut hits: Vec<(FileRow, Vec<i64>)> = Vec::new();
+    if chunks.is_empty() {
+        return Ok(Vec::new());
+    }
+    index.each_file(|row, pieces| {
+        // A content that can't be followed is a problem of its own.
+        let mut of_it: Vec<i64> = pieces.iter().flatten().filter_map(chunk_of).filter(|n| chunks.contains(n)).collect();
+        if !of_it.is_empty() {
+            of_it.sort_unstable();
+            of_it.dedup();
+            hits.push((row, of_it));
+        }
+    })?;
+    let sources = index.sources()?;
+    let mut all = Vec::new();
+    for (row, chunks) in hits {
+        all.push(Needing { source: row.source, file: file(index, &sources, &row)?, chunks });
+    }
+    all.sort_by(|a, b| (&a.file.host, &a.file.path, a.file.from).cmp(&(&b.file.host, &b.file.path, b.file.from)));
+    Ok(all)
+}
+
 /// The chunks that there are: rows are numbered densely, so a few runs hold them all.
 #[derive(Default)]
 struct Chunks(Vec<(i64, i64)>);
@@ -105,18 +140,19 @@ fn note((count, some): &mut (u64, Vec<FileRow>), row: &FileRow) {
 }
 
 fn named(index: &Reader, sources: &[Source], count: u64, rows: &[FileRow]) -> Result<Affected, IndexError> {
-    let mut some = Vec::new();
-    for row in rows {
-        let source = sources.iter().find(|s| s.num == row.source);
-        let below = path_below(index, row.source, row.parent, &row.name, row.from)?;
-        some.push(AffectedFile {
-            host: source.map(|s| s.host.clone()).unwrap_or_default(),
-            path: path::join(source.map_or(b"", |s| &s.root), &below),
-            from: row.from.0,
-            to: row.to.map(|to| to.0),
-        });
-    }
+    let some = rows.iter().map(|row| file(index, sources, row)).collect::<Result<_, _>>()?;
     Ok(Affected { count, some })
+}
+
+fn file(index: &Reader, sources: &[Source], row: &FileRow) -> Result<AffectedFile, IndexError> {
+    let source = sources.iter().find(|s| s.num == row.source);
+    let below = path_below(index, row.source, row.parent, &row.name, row.from)?;
+    Ok(AffectedFile {
+        host: source.map(|s| s.host.clone()).unwrap_or_default(),
+        path: path::join(source.map_or(b"", |s| &s.root), &below),
+        from: row.from.0,
+        to: row.to.map(|to| to.0),
+    })
 }
 
 /// The path of a name below the root of its source, as of a snapshot.

@@ -4,7 +4,7 @@ pub mod against;
 pub mod chains;
 pub mod check;
 mod data;
-mod files;
+pub mod files;
 mod journal;
 mod keys;
 mod merged;

@@ -4,7 +4,7 @@ use crate::repo::{
     attach::Attached,
     audit::{self, check::Trail, error::AuditError, witness},
     collect::{
-        attend, locks,
+        attend, locks, losses,
         statement::{self, Named},
     },
     error::RepoError,
@@ -35,6 +35,7 @@ fn collection(at: &Attached, report: &mut Report) -> Result<(), RepoError> {
                 continue;
             }
             Some(Named::Statement(epoch)) => statement::read(repo, &epoch).map(drop),
+            Some(Named::Lost(_)) => losses::read(repo, &object.name).map(drop),
             Some(_) => statement::read_note(repo, &object.name).map(drop),
         };
         match read {

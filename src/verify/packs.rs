@@ -1,7 +1,7 @@
 //! Packs: that each is there, as long as it must be, opens, and holds what the journal says.
 
 use crate::crypto::seal::ObjectKind;
-use crate::index::{check::FrameRow, error::IndexError, tree::Reader};
+use crate::index::{bad::FramePlace, check::FrameRow, error::IndexError, tree::Reader};
 use crate::progress::Progress;
 use crate::repo::{
     error::RepoError,
@@ -12,7 +12,7 @@ use crate::repo::{
 use crate::types::{ids::Id, op::Frame};
 use crate::verify::{check::VerifyError, report::Report};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub(super) frames: Vec<FrameRow>,
     /// Frames that can't be read, by their rows, and the number of the problem that says why.
     pub(super) bad: HashMap<i64, usize>,
+    /// The frames of which a repair has stated that they can't be read.
+    pub(super) stated: HashSet<FramePlace>,
 }
 
 /// Checks every pack that the index names, and lists the others.
@@ -42,10 +44,19 @@ pub(super) fn check(
             None => report.strangers.push(object.name),
         }
     }
+    let free = index.bad_and_free()?;
     let mut packs: Vec<(Id, Vec<FrameRow>)> = Vec::new();
-    index.each_frame(|row| match packs.last_mut() {
-        Some((id, frames)) if *id == row.pack => frames.push(row),
-        _ => packs.push((row.pack, vec![row])),
+    let mut aside: HashSet<Id> = HashSet::new();
+    index.each_frame(|row| {
+        // What can't be read and nothing needs any more is no loss.
+        if free.contains(&row.num) {
+            aside.insert(row.pack);
+            return;
+        }
+        match packs.last_mut() {
+            Some((id, frames)) if *id == row.pack => frames.push(row),
+            _ => packs.push((row.pack, vec![row])),
+        }
     })?;
     // A copy by tiers has promised no more than what their snapshots need. One whose statement does not read is told of elsewhere.
     let promised = match holding::held(repo) {
@@ -54,7 +65,12 @@ pub(super) fn check(
         Err(e) if e.is_damage() => None,
         Err(e) => return Err(e.into()),
     };
-    let mut check = Check { repo, index, known: Known { frames: Vec::new(), bad: HashMap::new() } };
+    aside.retain(|id| !packs.iter().any(|(other, _)| other == id));
+    there.retain(|id, _| !aside.contains(id));
+    report.set_aside = aside.into_iter().collect();
+    report.set_aside.sort();
+    let stated = index.bad_frames()?.into_iter().filter(|(_, stated)| *stated).map(|(place, _)| place).collect();
+    let mut check = Check { repo, index, known: Known { frames: Vec::new(), bad: HashMap::new(), stated } };
     for (id, frames) in packs {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -85,34 +101,44 @@ impl Check<'_> {
     fn pack(&mut self, id: Id, len: Option<u64>, frames: Vec<FrameRow>, report: &mut Report) -> Result<(), IndexError> {
         let name = names::pack(id);
         let Some(len) = len else {
-            report.problem(&name, "object", "it is missing").advise(TO_DO);
+            report.problem(&name, "object", "it is missing").advise(TO_DO).known(self.is_stated(&frames));
             self.bad(frames.iter(), report);
             return Ok(());
         };
+        let known = self.is_stated(&frames);
         let end = |row: &FrameRow| row.frame.offset.saturating_add(u64::from(row.frame.sealed_len));
         let (whole, cut): (Vec<FrameRow>, Vec<FrameRow>) = frames.into_iter().partition(|row| end(row) <= len);
         if let Some(last) = cut.last() {
             let why = format!("it has {len} bytes and must have {} at least: it was cut short", end(last));
-            report.problem(&name, "object", why).advise(TO_DO);
+            report.problem(&name, "object", why).advise(TO_DO).known(self.is_stated(&cut));
             self.bad(cut.iter(), report);
         }
         if let Err(e) = self.header(&name, id) {
+            report.torn_packs.insert(id);
             report
                 .problem(&name, "header", e)
                 .lost("nothing as long as the table is whole: it states the same")
-                .advise(TO_DO);
+                .advise(TO_DO)
+                .known(known);
         }
         match self.table(&name, id, len) {
             Ok(table) => self.compare(&name, whole, table, report)?,
             Err(e) => {
+                report.torn_packs.insert(id);
                 report
                     .problem(&name, "table", e)
                     .lost("nothing as long as the journal is whole: it states the same")
-                    .advise("read the data (`bygone verify --read-data`) to learn whether the frames are damaged too");
+                    .advise("read the data (`bygone verify --read-data`) to learn whether the frames are damaged too")
+                    .known(known);
                 self.known.frames.extend(whole);
             }
         }
         Ok(())
+    }
+
+    /// Whether a repair has stated of all these frames that they can't be read.
+    fn is_stated(&self, frames: &[FrameRow]) -> bool {
+        frames.iter().all(|row| self.known.stated.contains(&(row.pack, row.frame.number)))
     }
 
     fn header(&self, name: &str, id: Id) -> Result<(), String> {

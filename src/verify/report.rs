@@ -1,8 +1,9 @@
 //! What a check found.
 
+use crate::index::bad::FramePlace;
 use crate::types::ids::Id;
 use crate::verify::chains::Chains;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// Something that is not as it must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +20,8 @@ pub struct Problem {
     pub files: Affected,
     /// What to do.
     pub to_do: String,
+    /// Whether a repair has stated it: it is known to be lost.
+    pub known: bool,
 }
 
 /// Where it is, and what.
@@ -79,6 +82,13 @@ pub struct Report {
     pub unreferenced: Vec<Id>,
     /// Objects whose names mean nothing here. No problem.
     pub strangers: Vec<String>,
+    /// Damaged packs, or ones that are gone, that nothing needs any more, since a repair has found or given up what was in them. No
+    /// problem.
+    pub set_aside: Vec<Id>,
+    /// The frames that can't be read.
+    pub bad_frames: BTreeSet<FramePlace>,
+    /// The packs whose header or table is damaged.
+    pub torn_packs: BTreeSet<Id>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
     /// Whether it was told to stop before its end.
@@ -94,6 +104,7 @@ impl Report {
             lost: String::new(),
             files: Affected::default(),
             to_do: String::new(),
+            known: false,
         });
         let last = self.problems.len() - 1;
         &mut self.problems[last]
@@ -101,6 +112,11 @@ impl Report {
 }
 
 impl Problem {
+    pub(super) fn known(&mut self, known: bool) -> &mut Problem {
+        self.known = known;
+        self
+    }
+
     pub(super) fn lost(&mut self, lost: impl Into<String>) -> &mut Problem {
         self.lost = lost.into();
         self

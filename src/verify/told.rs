@@ -58,6 +58,7 @@ pub fn event(options: &Options, report: &Report, ended: Outcome) -> Event {
         .detail("snapshots", report.snapshots)
         .detail("packs", report.packs)
         .detail("problems", report.problems.len())
+        .detail("known_problems", report.problems.iter().filter(|problem| problem.known).count())
         .detail("some_problems", problems)
 }
 
@@ -71,7 +72,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = String::from;
         let (object, part, why) = (text("packs/x"), text("table"), text("it is cut short"));
-        let problem = Problem { object, part, why, lost: text(""), files: Affected::default(), to_do: text("") };
+        let problem =
+            Problem { object, part, why, lost: text(""), files: Affected::default(), to_do: text(""), known: false };
         let found = Report { frames: 7, problems: vec![problem], ..Report::default() };
         let stopped = Report { stopped: true, ..found.clone() };
         note(dir.path(), &stopped).unwrap();

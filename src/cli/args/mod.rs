@@ -9,6 +9,7 @@ pub mod kit;
 pub mod of_host;
 pub mod plan;
 pub mod recovery;
+pub mod repair;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

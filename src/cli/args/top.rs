@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::{
-    disaster, dr, drill, evidence, history, kit, plan, recovery, restore, retention, schedule, service, setup, sites,
-    upkeep, wal, watched,
+    disaster, dr, drill, evidence, history, kit, plan, recovery, repair, restore, retention, schedule, service, setup,
+    sites, upkeep, wal, watched,
 };
 
 /// `bygone`.
@@ -161,6 +161,9 @@ pub enum Command {
     /// Check the repository and name all damage
     #[command(long_about = upkeep::VERIFY)]
     Verify(upkeep::Verify),
+    /// Keep what is whole, store anew what the disk still has, and name what is lost
+    #[command(long_about = repair::REPAIR)]
+    Repair(repair::Repair),
     /// Prove that a directory equals an instant, whatever put it there
     #[command(long_about = recovery::VERIFY_TREE)]
     VerifyTree(recovery::VerifyTree),

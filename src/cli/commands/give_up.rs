@@ -36,13 +36,7 @@ pub(super) fn run(
         return Ok(Outcome::Done);
     }
     let audit = trail::open(context, at.repo());
-    let event = |ended: Ended| {
-        Event::new(Kind::Delete, ended)
-            .source(&source)
-            .detail("given_up", names(&what))
-            .detail("lost", ranges(&what))
-            .detail(GIVEN_UP, named::give_up_value(&what.named))
-    };
+    let event = |ended: Ended| event(&source, &what, ended);
     let authority = "whoever ran `maintain --give-up`: it can't be read";
     audit
         .record_durably(event(Ended::Begun).detail("authority", authority))
@@ -59,6 +53,15 @@ pub(super) fn run(
     }
     out.finish()?;
     Ok(ended)
+}
+
+/// What the audit trail says of it.
+pub(super) fn event(source: &Source, what: &Unreadable, ended: Ended) -> Event {
+    Event::new(Kind::Delete, ended)
+        .source(source)
+        .detail("given_up", names(what))
+        .detail("lost", ranges(what))
+        .detail(GIVEN_UP, named::give_up_value(&what.named))
 }
 
 fn find(at: &Attached, root: &Path, host: &str) -> Result<Source, Failure> {
@@ -84,7 +87,8 @@ fn ranges(what: &Unreadable) -> Vec<String> {
     what.lost.iter().map(|lost| format!("{}-{}", lost.first, lost.last)).collect()
 }
 
-fn tell(context: &Context, source: &Source, what: &Unreadable, dry_run: bool) -> Result<(), Failure> {
+/// Tells what is given up, or would be.
+pub(super) fn tell(context: &Context, source: &Source, what: &Unreadable, dry_run: bool) -> Result<(), Failure> {
     let mut out = context.out();
     if context.json {
         let objects: Vec<_> = what.objects.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();

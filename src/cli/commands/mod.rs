@@ -37,6 +37,8 @@ pub mod protect;
 pub mod recover;
 mod recover_background;
 mod recover_bare;
+pub mod repair;
+mod repair_told;
 pub mod replicate;
 pub mod report;
 pub mod restore;

@@ -89,6 +89,9 @@ fn tell(context: &Context, report: &Report) -> Result<(), Failure> {
 
 fn as_text(p: &Problem) -> String {
     let mut text = p.to_string();
+    if p.known {
+        text.push_str("\n  a repair has found it before, and told what is lost by it");
+    }
     if !p.lost.is_empty() {
         text.push_str(&format!("\n  lost: {}", p.lost));
     }
@@ -122,7 +125,7 @@ fn as_json(p: &Problem) -> Value {
         .collect();
     json!({
         "object": p.object, "part": p.part, "why": p.why, "lost": p.lost, "files_affected": p.files.count, "files": files,
-        "to_do": p.to_do,
+        "to_do": p.to_do, "known": p.known,
     })
 }
 
@@ -155,10 +158,19 @@ fn summary(r: &Report) -> Vec<String> {
             r.unreferenced.len()
         ));
     }
+    if !r.set_aside.is_empty() {
+        lines.push(format!(
+            "{} pack(s) are damaged or gone, and nothing needs them since a repair: `bygone maintain` clears them away",
+            r.set_aside.len()
+        ));
+    }
     lines.extend(r.strangers.iter().map(|name| format!("{name} is no object of this format, and was left alone")));
     lines.push(match r.problems.len() {
         0 => "no problem was found".to_owned(),
-        n => format!("{n} problem(s) were found"),
+        n => match r.problems.iter().filter(|p| p.known).count() {
+            0 => format!("{n} problem(s) were found"),
+            known => format!("{n} problem(s) were found, {known} of them known from a repair, and {} new", n - known),
+        },
     });
     lines
 }
@@ -208,9 +220,10 @@ fn chains_json(c: &Chains) -> Value {
 
 fn summary_json(r: &Report) -> Value {
     let unreferenced: Vec<String> = r.unreferenced.iter().map(ToString::to_string).collect();
+    let set_aside: Vec<String> = r.set_aside.iter().map(ToString::to_string).collect();
     json!({
         "slots": r.slots, "packs": r.packs, "not_held": r.not_held, "frames": r.frames, "segments": r.segments, "snapshots": r.snapshots,
         "files": r.files, "read_frames": r.read_frames, "read_bytes": r.read_bytes, "seed": r.seed,
-        "chains": r.chains.iter().map(chains_json).collect::<Vec<_>>(), "unreferenced": unreferenced, "strangers": r.strangers, "problems": r.problems.len(), "interrupted": r.stopped,
+        "chains": r.chains.iter().map(chains_json).collect::<Vec<_>>(), "unreferenced": unreferenced, "strangers": r.strangers, "problems": r.problems.len(), "known_problems": r.problems.iter().filter(|p| p.known).count(), "set_aside": set_aside, "interrupted": r.stopped,
     })
 }

@@ -9,7 +9,10 @@ use crate::crypto::random;
 use crate::index::{apply::PATIENT, packs::Collection};
 use crate::repo::{
     attach::Attached,
-    collect::statement::{self, Named},
+    collect::{
+        losses,
+        statement::{self, Named},
+    },
     error::RepoError,
     names::{self, COLLECTION, Epoch},
     opener::read_table,
@@ -45,6 +48,8 @@ pub struct Present {
     pub words: Vec<(Epoch, String)>,
     /// Statements that can't be read, as far as they were read.
     pub unread: HashSet<Epoch>,
+    /// The statements of losses.
+    pub losses: Vec<String>,
 }
 
 impl Present {
@@ -60,6 +65,7 @@ impl Present {
                     present.seen.insert((id, epoch));
                 }
                 Named::Retired(id) => drop(present.retired.insert(id)),
+                Named::Lost(_) => present.losses.push(name.clone()),
                 Named::Lock(_) => {}
             }
         }
@@ -173,6 +179,13 @@ pub fn attend(at: &Attached) -> Result<Present, RepoError> {
         // What it captures may rest on what is deleted: it is a new host from now on, and asks before it writes.
         forget_host(at)?;
         return Err(RepoError::Retired { location: at.repo().store().location(), id: id.to_string() });
+    }
+    // First, so that of what collection marks nobody takes a frame for needed that can't be read.
+    for name in &present.losses {
+        match losses::take_in(at, name) {
+            Err(e) if e.is_damage() => tracing::error!("what is known to be lost can't be told: {e}"),
+            other => other?,
+        }
     }
     for epoch in &present.statements {
         match take_in(at, epoch) {

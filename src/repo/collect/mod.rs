@@ -3,6 +3,7 @@
 pub mod attend;
 pub mod give_up;
 pub mod locks;
+pub mod losses;
 pub mod mend;
 pub mod merged;
 pub mod proof;

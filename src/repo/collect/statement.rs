@@ -6,6 +6,7 @@
 //! | `gc/host-<id>-<tag>` | a host that writes: nothing is deleted before it has seen that it will be |
 //! | `gc/seen-<id>-<epoch>-<tag>` | a host that has seen a statement, and has stored all that it captured before |
 //! | `gc/retired-<id>-<tag>` | a host that is not waited for any more |
+//! | `gc/lost-<id>-<tag>` | a statement of losses: frames that can't be read, and packs with what could be stored anew ([`super::losses`]) |
 //! | `gc/lock-<source>-<tag>` | a lock on the history of a source: nothing younger is released, whatever settings say later |
 //!
 //! A tag is random, eight hexadecimal digits, since two processes of a host may say the same at once.
@@ -46,6 +47,8 @@ pub enum Named {
     Retired(Id),
     /// A lock on the history of a source.
     Lock(Id),
+    /// A statement of losses, by a random id.
+    Lost(Id),
 }
 
 impl Named {
@@ -57,6 +60,7 @@ impl Named {
             Named::Seen(id, epoch) => format!("{COLLECTION}seen-{id}-{}", epoch.as_str()),
             Named::Retired(id) => format!("{COLLECTION}retired-{id}"),
             Named::Lock(source) => format!("{COLLECTION}lock-{source}"),
+            Named::Lost(id) => format!("{COLLECTION}lost-{id}"),
         }
     }
 
@@ -75,6 +79,7 @@ impl Named {
             "host" => Some(Named::Host(Id::parse(id)?)),
             "retired" => Some(Named::Retired(Id::parse(id)?)),
             "lock" => Some(Named::Lock(Id::parse(id)?)),
+            "lost" => Some(Named::Lost(Id::parse(id)?)),
             "seen" => {
                 let (id, epoch) = id.split_once('-')?;
                 Some(Named::Seen(Id::parse(id)?, Epoch::parse(epoch)?))
@@ -149,12 +154,12 @@ impl Statement {
     }
 }
 
-fn ids(r: &mut Reader<'_>) -> Result<Vec<Id>, WireError> {
+pub(super) fn ids(r: &mut Reader<'_>) -> Result<Vec<Id>, WireError> {
     let count = r.u64_max((r.len() / 16) as u64, "more ids than its bytes can hold")?;
     (0..count).map(|_| r.id()).collect()
 }
 
-fn text(r: &mut Reader<'_>, max: usize) -> Result<String, WireError> {
+pub(super) fn text(r: &mut Reader<'_>, max: usize) -> Result<String, WireError> {
     String::from_utf8(r.bytes(max)?.to_vec()).map_err(|_| WireError::Invalid("no text"))
 }
 
@@ -180,9 +185,14 @@ pub fn note(repo: &Repository, named: &Named, time: Instant, host: &str) -> Resu
     let mut out = vec![1];
     put_i64(&mut out, time.0);
     put_bytes(&mut out, host.as_bytes());
+    put_tagged(repo, named, &out)
+}
+
+/// Puts an object of collection whose name ends in a tag. Gives that name.
+pub(super) fn put_tagged(repo: &Repository, named: &Named, item: &[u8]) -> Result<String, RepoError> {
     let tag: [u8; TAG_LEN] = random::bytes()?;
     let name = format!("{}-{:08x}", named.stem(), u32::from_be_bytes(tag));
-    put(repo, name.clone(), &out)?;
+    put(repo, name.clone(), item)?;
     Ok(name)
 }
 
@@ -211,7 +221,7 @@ fn put(repo: &Repository, name: String, item: &[u8]) -> Result<(), RepoError> {
     Ok(repo.store().put(&name, &bytes)?)
 }
 
-fn get(repo: &Repository, name: &str) -> Result<Vec<u8>, RepoError> {
+pub(super) fn get(repo: &Repository, name: &str) -> Result<Vec<u8>, RepoError> {
     let bytes = repo.store().get(name, STATEMENT_MAX)?;
     let mut found = None;
     let location = repo.store().location();

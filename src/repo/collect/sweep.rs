@@ -154,9 +154,12 @@ impl<'a> Collector<'a> {
         let there = |u: &&PackUse| listed.contains_key(&u.id) && !marked.contains(&u.id);
         let mut packs: Vec<Id> = uses.iter().filter(there).filter(|u| u.live_frames == 0).map(|u| u.id).collect();
         packs.extend(listed.keys().copied().filter(|id| !known.contains(id) && !marked.contains(id)));
-        let mut chosen = repack::choose(&uses.iter().filter(there).cloned().collect::<Vec<_>>(), thorough);
+        // What can't be read can't be moved: such a pack stays as long as something needs what was lost with it.
+        let lossy = reader.packs_with_loss()?;
+        let movable: Vec<PackUse> = uses.iter().filter(there).filter(|u| !lossy.contains(&u.id)).cloned().collect();
+        let mut chosen = repack::choose(&movable, thorough);
         let rescued = uses.iter().filter(|u| u.live_frames > 0 && marked.contains(&u.id) && listed.contains_key(&u.id));
-        chosen.extend(rescued.map(|u| u.id));
+        chosen.extend(rescued.map(|u| u.id).filter(|id| !lossy.contains(id)));
         let made = match repack::repack(self.at, &chosen, progress)? {
             Some(made) => made,
             None => {
