@@ -18,12 +18,7 @@ use bygone::crypto::{
 };
 use bygone::index::tree::Reader;
 use bygone::progress::Quiet;
-use bygone::repo::{
-    attach::Attached,
-    frames::Frames,
-    open::{Repository, add_slot},
-    replay,
-};
+use bygone::repo::{attach::Attached, frames::Frames, open::Repository, replay};
 use bygone::store::local::LocalStore;
 use bygone::sys::clock::SystemClock;
 use bygone::types::{
@@ -170,7 +165,7 @@ fn bless() {
     for role in [Role::Reader, Role::Writer, Role::Auditor] {
         let new = Secret::generate_key().unwrap();
         let of = (SlotKind::KeyFile, role);
-        add_slot(lab.repo.store(), &lab.secret, &new, of, role.word(), Instant(0)).unwrap();
+        lab.repo.add_slot(&new, of, role.word(), Instant(0)).unwrap();
         let Secret::KeyFile(bytes) = &new else { panic!("it is a key") };
         std::fs::write(to.join(role.word()), paper::key_file(bytes, lab.repo.id(), role).as_bytes()).unwrap();
     }

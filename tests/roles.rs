@@ -9,21 +9,13 @@ use bygone::crypto::{
 };
 use bygone::progress::Quiet;
 use bygone::repo::{
-    attach::Attached,
-    collect::locks,
-    error::RepoError,
-    frames::Frames,
-    header,
-    holds::write as holds,
-    names,
-    open::{self, Repository},
-    opener, replay,
-    write::SourceWriter,
+    attach::Attached, collect::locks, error::RepoError, frames::Frames, header, holds::write as holds, names,
+    open::Repository, opener, replay, write::SourceWriter,
 };
 use bygone::store::local::LocalStore;
 use bygone::sys::clock::{self, SystemClock};
 use bygone::types::{
-    ids::Id,
+    ids::{Generation, Id},
     role::{Need, Role},
     when::window::Window,
 };
@@ -262,6 +254,7 @@ fn every_command_allows_each_role_what_it_says() {
         (Need::Keys, &["key", "add", "--key-file"]),
         (Need::Keys, &["key", "export", "--role", "writer"]),
         (Need::Keys, &["key", "remove", slot]),
+        (Need::Keys, &["key", "rotate"]),
     ];
     for (need, args) in table {
         for role in Role::ALL {
@@ -314,7 +307,7 @@ fn the_library_and_the_cipher_refuse_what_the_commands_do() {
         let frame = &table.frames[0];
         // The key of the frames: from the header, and from the table.
         let head = repo.store().get(&name, 1 << 20).unwrap();
-        let from_header = repo.keys().frames(pack, &name, &head[header::LEN..][..48]);
+        let from_header = repo.keys().frames(Generation::FIRST, pack, &name, &head[header::LEN..][..48]);
         assert_eq!(Some(&head[header::LEN..][..48]), table.key_data.as_ref().map(|data| &data[..]));
         let sealed = || repo.store().get_range(&name, frame.offset, frame.sealed_len as usize).unwrap().to_vec();
         match role.may(Need::Content) {
@@ -325,7 +318,8 @@ fn the_library_and_the_cipher_refuse_what_the_commands_do() {
                     [ObjectKind::Pack, ObjectKind::Journal, ObjectKind::Hold, ObjectKind::Audit, ObjectKind::Collection]
                 {
                     for position in [0, 1, u64::MAX] {
-                        assert!(repo.keys().object(kind, pack, &name).open(position, &mut sealed()).is_err());
+                        let key = repo.keys().object(Generation::FIRST, kind, pack, &name).unwrap();
+                        assert!(key.open(position, &mut sealed()).is_err());
                     }
                 }
                 let source = reader.sources().unwrap()[0].num;
@@ -358,9 +352,7 @@ fn the_library_and_the_cipher_refuse_what_the_commands_do() {
         if role != Role::Admin {
             let set = locks::set(&repo, Id([1; 16]), "1d".parse::<Window>().unwrap(), clock::now());
             assert!(denied(&set.err().unwrap(), role, Need::Collect));
-            let (own, new) = (lab.secret(role.word()), Secret::generate_key().unwrap());
-            let kind = (SlotKind::KeyFile, role);
-            let added = open::add_slot(repo.store(), &own, &new, kind, "", clock::now());
+            let added = repo.add_slot(&Secret::generate_key().unwrap(), (SlotKind::KeyFile, role), "", clock::now());
             assert!(denied(&added.err().unwrap(), role, Need::Keys));
             let released = holds::open_case(&repo, at.dir(), "none");
             assert!(released.is_err());

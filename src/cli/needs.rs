@@ -20,7 +20,7 @@ pub fn of(command: &Command) -> Need {
         Command::Audit(Audit::Verify(args)) if args.accept => Need::Collect,
         Command::Drill(Drill::Run(_)) => Need::Content,
         Command::Kit(args) if args.with_key => Need::Keys,
-        Command::Key(Key::Add(_) | Key::Remove(_) | Key::Export(_)) => Need::Keys,
+        Command::Key(Key::Add(_) | Key::Remove(_) | Key::Rotate | Key::Export(_)) => Need::Keys,
         // They read what the repository says of itself, or no repository at all. The tasks of the service are refused one by one.
         Command::Init(_)
         | Command::Key(Key::List)

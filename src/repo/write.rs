@@ -10,6 +10,7 @@ use crate::repo::{
     attach::Attached,
     collect::{attend, mend, merged, take},
     error::RepoError,
+    generations,
     ingest::{Avoid, Claims},
     moment::Sealing,
     names::{self, Epoch, Segment},
@@ -111,11 +112,14 @@ impl SourceWriter {
                 lock: path.display().to_string(),
                 holder: durable::lock_holder(&path).ok().flatten().map_or("unknown".into(), |pid| pid.to_string()),
             })?;
+        let queues = at.repo().store().waiting()?.is_some();
+        // Where the store is away, what is known of the keys is taken as it is.
+        if_there(queues, generations::refresh(at.repo()))?;
+        generations::check(&at)?;
         let reader = at.reader()?;
         let mut own = Own::load(at.dir(), host, root)?;
         let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
         let (mut head, mut passed) = end_of(&reader, &source)?;
-        let queues = at.repo().store().waiting()?.is_some();
         let mut objects = if_there(queues, absent::look(&at, &source))?;
         let mut others = objects.as_deref().map(absent::epochs);
         let forked = own.is_another(&head.epoch, others.as_ref());
@@ -227,6 +231,7 @@ impl SourceWriter {
         if self.known && (now - self.attended).abs() < ATTEND_NS {
             return Ok(());
         }
+        if_there(self.queues, generations::attend(&self.at))?;
         let host = self.source.host.clone();
         if let Some(known) = if_there(self.queues, attend::register(&self.at, &host))? {
             (self.known, self.attended) = (known, now);
