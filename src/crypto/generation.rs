@@ -288,3 +288,7 @@ fn trusted(
     let shared = slots::binding(&slot, keys, repository).ok_or("no admin of this repository has made it as it is")?;
     Ok((*role, *public, shared))
 }
+
+#[cfg(test)]
+#[path = "generation_tests.rs"]
+mod tests;
