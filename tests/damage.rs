@@ -11,7 +11,7 @@ use bygone::crypto::{
     slots::{Secret, SlotKind},
 };
 use bygone::progress::Quiet;
-use bygone::repo::{frames::Frames, header, names, open, pack, record::Part, segment};
+use bygone::repo::{frames::Frames, header, names, pack, record::Part, segment};
 use bygone::restore::{
     act::act,
     mapping::Mapping,

@@ -213,7 +213,8 @@ fn bless_rotated() {
     for role in [Role::Reader, Role::Writer, Role::Auditor] {
         add(role.word(), role);
     }
-    for (n, what) in [b"of the first generation".as_slice(), b"of the second", b"of the third"].into_iter().enumerate() {
+    for (n, what) in [b"of the first generation".as_slice(), b"of the second", b"of the third"].into_iter().enumerate()
+    {
         if n > 0 {
             generations::rotate(&lab.repo).unwrap();
         }

@@ -13,12 +13,7 @@ use bygone::mount::{
     session::{self, MountOptions},
 };
 use bygone::progress::Quiet;
-use bygone::repo::{
-    generations, header, names,
-    open::Repository,
-    opener, replay,
-    write::SourceWriter,
-};
+use bygone::repo::{generations, header, names, open::Repository, opener, replay, write::SourceWriter};
 use bygone::store::{api::Store as _, local::LocalStore};
 use bygone::types::{ids::Generation, role::Role, when::zone::Zone};
 use keyring::{Lab, noise};
@@ -157,9 +152,15 @@ fn a_removed_writer_is_refused_and_says_why() {
     assert!(status == 1 && told.contains("nothing is written under an old generation of the keys"), "{told}");
     // An admin sees it, and the next generation leaves it out too, and says so.
     let listed = lab.ok("admin", &["key", "list"]);
-    assert!(listed.lines().any(|l| l.starts_with(&stolen[..8]) && l.contains("does not open the generation")), "{listed}");
+    assert!(
+        listed.lines().any(|l| l.starts_with(&stolen[..8]) && l.contains("does not open the generation")),
+        "{listed}"
+    );
     let (status, _, told) = lab.run("admin", &["key", "rotate"]);
-    assert!(status == 3 && told.contains(&stolen) && told.contains("no admin who knew the generation in force"), "{told}");
+    assert!(
+        status == 3 && told.contains(&stolen) && told.contains("no admin who knew the generation in force"),
+        "{told}"
+    );
 }
 
 /// Hosts learn of a generation by themselves, those that go on too; deduplication goes across generations.
@@ -211,7 +212,10 @@ fn lists_and_the_audit_trail_tell_of_it() {
     let site = format!("{settings}[[site]]\nname = \"far\"\nrepository = {:?}\n", lab.at("copy"));
     fs::write(lab.at("admin/bygone.toml"), site).unwrap();
     let told = lab.ok("admin", &["key", "add", "--key-file", text(&lab.at("keys/spare"))]);
-    assert!(told.contains("the copies at far don't have this key until the next replicate: run `bygone replicate`"), "{told}");
+    assert!(
+        told.contains("the copies at far don't have this key until the next replicate: run `bygone replicate`"),
+        "{told}"
+    );
     let rotated = lab.json("admin", &["key", "rotate"]);
     assert_eq!((rotated["number"].as_u64(), rotated["keys"].as_array().unwrap().len()), (Some(1), 5));
     assert_eq!(rotated["copies_without_it"], serde_json::json!(["far"]));
@@ -370,7 +374,9 @@ fn a_generation_that_is_unknown_swapped_or_gone_is_told_with_its_object() {
     let newest = |prefix: &str| all.iter().rfind(|(n, g)| n.starts_with(prefix) && g.number() == 1).unwrap().0.clone();
     for name in [newest(names::JOURNAL), newest(names::PACKS), newest(names::AUDIT)] {
         let whole = fs::read(path(&name)).unwrap();
-        for (generation, told) in [(Generation::FIRST, ""), (Generation::new(9, [1, 2, 3]), "keys/generation-0009010203 is missing")] {
+        for (generation, told) in
+            [(Generation::FIRST, ""), (Generation::new(9, [1, 2, 3]), "keys/generation-0009010203 is missing")]
+        {
             let mut bytes = whole.clone();
             bytes[9..14].copy_from_slice(&generation.0);
             fs::remove_file(path(&name)).unwrap();

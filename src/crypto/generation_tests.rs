@@ -135,7 +135,9 @@ fn who_was_left_out_reads_what_is_old_and_nothing_new() {
     assert!(!opens(&thief, &(Generation::FIRST, new.1.clone())) && !opens(&admin, &(Generation::FIRST, new.1)));
     assert!(!opens(&admin, &(rotated.generation, old.1)));
     thief.meet(rotated.generation);
-    assert!(matches!(thief.in_force(), Err(KeyError::Superseded { generation, .. }) if generation == rotated.generation));
+    assert!(
+        matches!(thief.in_force(), Err(KeyError::Superseded { generation, .. }) if generation == rotated.generation)
+    );
     let told = thief.check_generation(rotated.generation).unwrap_err().to_string();
     assert!(told.contains("it is not for the slot"), "{told}");
 }

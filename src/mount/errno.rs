@@ -133,6 +133,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::Locked { .. }
         | RepoError::SecondWriter { .. }
         | RepoError::RolledBack { .. }
+        | RepoError::Restless
         | RepoError::Uncollectable { .. }
         | RepoError::NotGivenUp { .. }
         | RepoError::Retired { .. }

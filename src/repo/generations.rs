@@ -104,7 +104,7 @@ pub fn rotate(repo: &Repository) -> Result<Rotation, RepoError> {
             return Ok(Rotation { generation: in_force, slots, left_out });
         }
     }
-    Err(RepoError::Full("generations of keys now: keys are removed or rotated by others at the same time; try again"))
+    Err(RepoError::Restless)
 }
 
 /// The next generation, for the slots that are there.
