@@ -266,7 +266,10 @@ pub fn rotate(
     Ok(Rotated { generation: stated.generation, bytes, slots, left_out })
 }
 
-/// The role, the public key and the shared secret of a slot that is to have the next generation, or why it is not to have it.
+/// The role, the public key and the shared secret of a slot.
+type Trusted = (Role, [u8; 32], Zeroizing<[u8; 32]>);
+
+/// What is needed of a slot that is to have the next generation, or why it is not to have it.
 ///
 /// Who knows an older generation only can make slots that look as if an admin had made them, of that generation: so a slot must be of
 /// the one in force, or be among those that this is for.
@@ -276,7 +279,7 @@ fn trusted(
     (id, bytes): (Id, &[u8]),
     in_force: Generation,
     listed: Option<&Stated>,
-) -> Result<(Role, [u8; 32], Zeroizing<[u8; 32]>), String> {
+) -> Result<Trusted, String> {
     let slot = slot_text::read(bytes).map_err(|e| e.to_string())?;
     let Wrap::Keys { role, public, generation, .. } = &slot.wrap else {
         return Err("it is of a repository from before roles".to_owned());

@@ -64,8 +64,11 @@ pub(super) fn meet(repo: &Repository, there: impl Iterator<Item = Generation>) {
     }
 }
 
+/// A generation, and what its object states, or why that can't be read.
+pub type ListedGeneration = (Generation, Result<Stated, String>);
+
 /// What is stated of each generation after the first, in order, without a key; or why that can't be read.
-pub fn list(store: &dyn Store) -> Result<Vec<(Generation, Result<Stated, String>)>, RepoError> {
+pub fn list(store: &dyn Store) -> Result<Vec<ListedGeneration>, RepoError> {
     let mut found = Vec::new();
     for object in store.list(names::KEYS)? {
         let Some(named) = names::parse_generation(&object.name) else { continue };
