@@ -28,7 +28,7 @@ use bygone::store::{
 };
 use bygone::sys::{buffer::Buffer, clock::ManualClock};
 use bygone::types::{
-    ids::{Hash, Id, Snap, SourceNum},
+    ids::{Generation, Hash, Id, Snap, SourceNum},
     snapshot::{Counts, Snapshot, Source, Tier},
     time::Instant,
 };
@@ -165,9 +165,10 @@ fn each_object_that_is_flipped_cut_removed_or_swapped_is_found_and_located() {
 /// Seals another text in the place of an entry, as somebody who has a key could.
 fn forge(repo: &TestRepo, name: &str, text: &str) {
     let id = Id([9; 16]);
-    let mut bytes = header::write(ObjectKind::Audit, id, repo.at.repo().keys().sealing()).to_vec();
+    let mut bytes = header::write(ObjectKind::Audit, id, repo.at.repo().keys().sealing(), Generation::FIRST).to_vec();
     bytes.extend_from_slice(text.as_bytes());
-    repo.at.repo().keys().object(ObjectKind::Audit, id, name).seal(0, &mut bytes, header::LEN);
+    let key = repo.at.repo().keys().object(Generation::FIRST, ObjectKind::Audit, id, name).unwrap();
+    key.seal(0, &mut bytes, header::LEN);
     fs::write(repo.store().join(name), bytes).unwrap();
 }
 

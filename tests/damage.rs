@@ -11,13 +11,19 @@ use bygone::crypto::{
     slots::{Secret, SlotKind},
 };
 use bygone::progress::Quiet;
-use bygone::repo::{frames::Frames, header, names, open, pack, record::Part, segment};
+use bygone::repo::{frames::Frames, header, names, pack, record::Part, segment};
 use bygone::restore::{
     act::act,
     mapping::Mapping,
     plan::{Plan, Request, Target},
 };
-use bygone::types::{ids::Id, path, role::Role, time::Instant, wire::put_u64};
+use bygone::types::{
+    ids::{Generation, Id},
+    path,
+    role::Role,
+    time::Instant,
+    wire::put_u64,
+};
 use bygone::verify::{
     check::{Options, verify},
     report::Report,
@@ -91,15 +97,7 @@ impl Subject {
         let repo = TestRepo::create();
         let other = Secret::KeyFile(zeroize::Zeroizing::new([8; 32]));
         let now = bygone::sys::clock::now();
-        open::add_slot(
-            repo.at.repo().store(),
-            &common::repository::secret(),
-            &other,
-            (SlotKind::KeyFile, Role::Admin),
-            "two",
-            now,
-        )
-        .unwrap();
+        repo.at.repo().add_slot(&other, (SlotKind::KeyFile, Role::Admin), "two", now).unwrap();
         let (mut files, mut history) = (BTreeMap::new(), Vec::new());
         for round in 0..3u64 {
             for n in 0..6 {
@@ -429,8 +427,11 @@ proptest! {
     fn hostile_tables(plain in hostile()) {
         let (repo, id) = shared();
         let mut sealed = plain;
-        repo.at.repo().keys().object(ObjectKind::Pack, *id, &names::pack(*id)).seal(u64::MAX, &mut sealed, 0);
-        let _ = bounded(|| pack::read_table(repo.at.repo().keys(), *id, &mut sealed));
+        let keys = repo.at.repo().keys();
+        let key = keys.object(Generation::FIRST, ObjectKind::Pack, *id, &names::pack(*id)).unwrap();
+        key.seal(u64::MAX, &mut sealed, 0);
+        let _ = bounded(|| pack::read_table(keys, *id, b"PACG", &mut sealed.clone()));
+        let _ = bounded(|| pack::read_table(keys, *id, b"PACK", &mut sealed));
     }
 
     #[test]
@@ -440,7 +441,7 @@ proptest! {
         }
         let mut footer = footer;
         footer.truncate(4);
-        footer.extend_from_slice(b"PACK");
+        footer.extend_from_slice(if len % 2 == 0 { b"PACK" } else { b"PACG" });
         if let Ok(n) = pack::table_len(&footer, len) {
             prop_assert!(n + 40 <= len && n <= 256 << 20);
         }
@@ -450,8 +451,8 @@ proptest! {
     fn hostile_blocks(blocks in prop::collection::vec(hostile(), 1..4), cut: prop::sample::Index) {
         let (repo, id) = shared();
         let (keys, name) = (repo.at.repo().keys(), "journal/x/y");
-        let key = keys.object(ObjectKind::Journal, *id, name);
-        let mut bytes = header::write(ObjectKind::Journal, *id, keys.sealing()).to_vec();
+        let key = keys.object(Generation::FIRST, ObjectKind::Journal, *id, name).unwrap();
+        let mut bytes = header::write(ObjectKind::Journal, *id, keys.sealing(), Generation::FIRST).to_vec();
         for (n, mut block) in blocks.into_iter().enumerate() {
             key.seal(n as u64, &mut block, 0);
             bytes.extend_from_slice(&(block.len() as u32).to_le_bytes());

@@ -1,5 +1,5 @@
-//! Repositories of released formats stay readable for ever. `tests/formats/v1` was written before keys had roles, and `v1-roles`
-//! since; what they show is described beside them.
+//! Repositories of released formats stay readable for ever. `tests/formats/v1` was written before keys had roles, `v1-roles`
+//! since, and `v1-rotated` has three generations of keys; what they show is described beside them.
 //!
 //! `BYGONE_BLESS=1` writes the latter and its description anew (as root: it has devices and owners). That is right only while a
 //! format is not released.
@@ -18,12 +18,7 @@ use bygone::crypto::{
 };
 use bygone::index::tree::Reader;
 use bygone::progress::Quiet;
-use bygone::repo::{
-    attach::Attached,
-    frames::Frames,
-    open::{Repository, add_slot},
-    replay,
-};
+use bygone::repo::{attach::Attached, frames::Frames, generations, open::Repository, replay};
 use bygone::store::local::LocalStore;
 use bygone::sys::clock::SystemClock;
 use bygone::types::{
@@ -66,6 +61,27 @@ fn version_1_with_roles_is_read() {
         let store = Arc::new(LocalStore::open(&kept("v1-roles").join("repo")));
         let repo = Repository::open(store, &Secret::from_key_file(&key).unwrap()).unwrap();
         assert_eq!(repo.role(), role);
+        let state = tempfile::tempdir().unwrap();
+        let at = Attached::open(Arc::new(repo), state.path(), Arc::new(SystemClock)).unwrap();
+        let replayed = replay::catch_up(&at, &Quiet).unwrap();
+        assert!(replayed.problems.is_empty(), "{:?}", replayed.problems);
+    }
+}
+
+/// Keys that were there before a rotation, and one that was added after it.
+#[test]
+fn version_1_with_rotated_keys_is_read() {
+    if std::env::var_os("BYGONE_BLESS_ROTATED").is_some() {
+        bless_rotated();
+    }
+    for key in ["key", "reader", "late"] {
+        reads("v1-rotated", key);
+    }
+    for (key, role) in [("writer", Role::Writer), ("auditor", Role::Auditor)] {
+        let key = std::fs::read_to_string(kept("v1-rotated").join(key)).unwrap();
+        let store = Arc::new(LocalStore::open(&kept("v1-rotated").join("repo")));
+        let repo = Repository::open(store, &Secret::from_key_file(&key).unwrap()).unwrap();
+        assert_eq!((repo.role(), repo.keys().in_force().unwrap().number()), (role, 2));
         let state = tempfile::tempdir().unwrap();
         let at = Attached::open(Arc::new(repo), state.path(), Arc::new(SystemClock)).unwrap();
         let replayed = replay::catch_up(&at, &Quiet).unwrap();
@@ -170,9 +186,44 @@ fn bless() {
     for role in [Role::Reader, Role::Writer, Role::Auditor] {
         let new = Secret::generate_key().unwrap();
         let of = (SlotKind::KeyFile, role);
-        add_slot(lab.repo.store(), &lab.secret, &new, of, role.word(), Instant(0)).unwrap();
+        lab.repo.add_slot(&new, of, role.word(), Instant(0)).unwrap();
         let Secret::KeyFile(bytes) = &new else { panic!("it is a key") };
         std::fs::write(to.join(role.word()), paper::key_file(bytes, lab.repo.id(), role).as_bytes()).unwrap();
+    }
+    let copied = Command::new("cp").arg("-r").arg(lab.dir().join("repo")).arg(&to).status().unwrap();
+    assert!(copied.success());
+    std::fs::write(to.join("description"), description(&lab.rebuilt())).unwrap();
+}
+
+/// Writes a small repository with three generations of keys.
+fn bless_rotated() {
+    let lab = Lab::new();
+    let to = kept("v1-rotated");
+    std::fs::create_dir_all(&to).unwrap();
+    let keep = |name: &str, role: Role, secret: &Secret| {
+        let Secret::KeyFile(bytes) = secret else { panic!("it is a key") };
+        std::fs::write(to.join(name), paper::key_file(bytes, lab.repo.id(), role).as_bytes()).unwrap();
+    };
+    let add = |name: &str, role: Role| {
+        let new = Secret::generate_key().unwrap();
+        lab.repo.add_slot(&new, (SlotKind::KeyFile, role), name, Instant(0)).unwrap();
+        keep(name, role, &new);
+    };
+    keep("key", Role::Admin, &lab.secret);
+    for role in [Role::Reader, Role::Writer, Role::Auditor] {
+        add(role.word(), role);
+    }
+    for (n, what) in [b"of the first generation".as_slice(), b"of the second", b"of the third"].into_iter().enumerate()
+    {
+        if n > 0 {
+            generations::rotate(&lab.repo).unwrap();
+        }
+        write(&lab.root, "file", what);
+        write(&lab.root, &format!("file of {n}"), what);
+        lab.captured();
+        if n == 1 {
+            add("late", Role::Reader);
+        }
     }
     let copied = Command::new("cp").arg("-r").arg(lab.dir().join("repo")).arg(&to).status().unwrap();
     assert!(copied.success());

@@ -2,6 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
 
+#[path = "common/keyring.rs"]
+mod keyring;
+
 use bygone::crypto::{
     keys::KeyError,
     seal::ObjectKind,
@@ -9,133 +12,23 @@ use bygone::crypto::{
 };
 use bygone::progress::Quiet;
 use bygone::repo::{
-    attach::Attached,
-    collect::locks,
-    error::RepoError,
-    frames::Frames,
-    header,
-    holds::write as holds,
-    names,
-    open::{self, Repository},
-    opener, replay,
-    write::SourceWriter,
+    collect::locks, error::RepoError, frames::Frames, header, holds::write as holds, names, opener, write::SourceWriter,
 };
-use bygone::store::local::LocalStore;
-use bygone::sys::clock::{self, SystemClock};
+use bygone::sys::clock;
 use bygone::types::{
-    ids::Id,
+    ids::{Generation, Id},
     role::{Need, Role},
     when::window::Window,
 };
 use bygone::verify::check::{self, Options, VerifyError};
+use keyring::{Lab, noise};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Arc, atomic::AtomicBool},
+    process::Command,
+    sync::atomic::AtomicBool,
 };
-
-/// A repository with a key of each role, and a host for each: settings and state of its own, and a source.
-struct Lab {
-    temp: tempfile::TempDir,
-}
-
-impl Lab {
-    fn new() -> Lab {
-        let lab = Lab { temp: tempfile::tempdir().unwrap() };
-        for role in Role::ALL {
-            lab.host(role.word(), role.word());
-        }
-        lab.ok("admin", &["init"]);
-        for role in [Role::Reader, Role::Writer, Role::Auditor] {
-            let (word, key) = (role.word(), lab.at("keys").join(role.word()));
-            let told = lab.ok("admin", &["key", "add", "--role", word, "--key-file", key.to_str().unwrap()]);
-            assert!(told.contains(&format!("added a key file with the role {word} as slot ")), "{told}");
-        }
-        lab
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.temp.path().canonicalize().unwrap()
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir().join(name)
-    }
-
-    /// Settings of a host that has the key of a role.
-    fn host(&self, name: &str, key: &str) {
-        let (home, source) = (self.at(name), self.source(name));
-        fs::create_dir_all(&home).unwrap();
-        fs::create_dir_all(&source).unwrap();
-        fs::create_dir_all(self.at("keys")).unwrap();
-        fs::write(source.join("note"), format!("of {name}")).unwrap();
-        let text = format!(
-            "repository = {:?}\nstate = {:?}\nhost = {name:?}\n[key]\nfile = {:?}\n[limits]\npressure = false\n[mount]\nzone = \"UTC\"\n\
-             [[source]]\npath = {source:?}\n",
-            self.at("repo"),
-            home.join("state"),
-            self.at("keys").join(key),
-        );
-        fs::write(home.join("bygone.toml"), text).unwrap();
-    }
-
-    fn source(&self, host: &str) -> PathBuf {
-        self.at(&format!("files-{host}"))
-    }
-
-    fn run(&self, host: &str, args: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
-        command.arg("--config").arg(self.at(host).join("bygone.toml")).args(args);
-        let out = command.env_clear().env("HOME", self.at(host)).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
-    }
-
-    fn ok(&self, host: &str, args: &[&str]) -> String {
-        let (status, out, told) = self.run(host, args);
-        assert_eq!(status, 0, "{host} {args:?}: {out}{told}");
-        out
-    }
-
-    fn json(&self, host: &str, args: &[&str]) -> Value {
-        let out = self.ok(host, &[&["--json"], args].concat());
-        serde_json::from_str(out.lines().last().unwrap()).unwrap()
-    }
-
-    fn secret(&self, key: &str) -> Secret {
-        Secret::from_key_file(&fs::read_to_string(self.at("keys").join(key)).unwrap()).unwrap()
-    }
-
-    fn open(&self, role: Role) -> Arc<Repository> {
-        let store = Arc::new(LocalStore::open(&self.at("repo")));
-        Arc::new(Repository::open(store, &self.secret(role.word())).unwrap())
-    }
-
-    fn attached(&self, role: Role) -> Arc<Attached> {
-        let state = self.at(role.word()).join("state");
-        let at = Attached::open(self.open(role), &state, Arc::new(SystemClock)).unwrap();
-        replay::catch_up(&at, &Quiet).unwrap();
-        Arc::new(at)
-    }
-
-    fn packs(&self) -> Vec<(Id, u64)> {
-        let all = self.open(Role::Auditor).store().list(names::PACKS).unwrap();
-        all.into_iter().map(|o| (names::parse_pack(&o.name).unwrap(), o.len)).collect()
-    }
-
-    fn bytes_in_packs(&self) -> u64 {
-        self.packs().iter().map(|(_, len)| len).sum()
-    }
-}
-
-/// Bytes that do not compress.
-fn noise(len: usize, seed: u8) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
-    bytes
-}
 
 #[test]
 fn a_writer_captures_and_deduplicates_and_reads_nothing() {
@@ -262,6 +155,7 @@ fn every_command_allows_each_role_what_it_says() {
         (Need::Keys, &["key", "add", "--key-file"]),
         (Need::Keys, &["key", "export", "--role", "writer"]),
         (Need::Keys, &["key", "remove", slot]),
+        (Need::Keys, &["key", "rotate"]),
     ];
     for (need, args) in table {
         for role in Role::ALL {
@@ -314,7 +208,7 @@ fn the_library_and_the_cipher_refuse_what_the_commands_do() {
         let frame = &table.frames[0];
         // The key of the frames: from the header, and from the table.
         let head = repo.store().get(&name, 1 << 20).unwrap();
-        let from_header = repo.keys().frames(pack, &name, &head[header::LEN..][..48]);
+        let from_header = repo.keys().frames(Generation::FIRST, pack, &name, &head[header::LEN..][..48]);
         assert_eq!(Some(&head[header::LEN..][..48]), table.key_data.as_ref().map(|data| &data[..]));
         let sealed = || repo.store().get_range(&name, frame.offset, frame.sealed_len as usize).unwrap().to_vec();
         match role.may(Need::Content) {
@@ -325,7 +219,8 @@ fn the_library_and_the_cipher_refuse_what_the_commands_do() {
                     [ObjectKind::Pack, ObjectKind::Journal, ObjectKind::Hold, ObjectKind::Audit, ObjectKind::Collection]
                 {
                     for position in [0, 1, u64::MAX] {
-                        assert!(repo.keys().object(kind, pack, &name).open(position, &mut sealed()).is_err());
+                        let key = repo.keys().object(Generation::FIRST, kind, pack, &name).unwrap();
+                        assert!(key.open(position, &mut sealed()).is_err());
                     }
                 }
                 let source = reader.sources().unwrap()[0].num;
@@ -358,9 +253,7 @@ fn the_library_and_the_cipher_refuse_what_the_commands_do() {
         if role != Role::Admin {
             let set = locks::set(&repo, Id([1; 16]), "1d".parse::<Window>().unwrap(), clock::now());
             assert!(denied(&set.err().unwrap(), role, Need::Collect));
-            let (own, new) = (lab.secret(role.word()), Secret::generate_key().unwrap());
-            let kind = (SlotKind::KeyFile, role);
-            let added = open::add_slot(repo.store(), &own, &new, kind, "", clock::now());
+            let added = repo.add_slot(&Secret::generate_key().unwrap(), (SlotKind::KeyFile, role), "", clock::now());
             assert!(denied(&added.err().unwrap(), role, Need::Keys));
             let released = holds::open_case(&repo, at.dir(), "none");
             assert!(released.is_err());

@@ -22,7 +22,7 @@ pub fn of(command: &Command) -> Need {
         Command::Drill(Drill::Run(_)) | Command::Dr(Dr::Test(_)) => Need::Content,
         Command::Dr(Dr::Failover(_) | Dr::Failback(_) | Dr::Rejoin(_)) => Need::Capture,
         Command::Kit(args) if args.with_key => Need::Keys,
-        Command::Key(Key::Add(_) | Key::Remove(_) | Key::Export(_)) => Need::Keys,
+        Command::Key(Key::Add(_) | Key::Remove(_) | Key::Rotate | Key::Export(_)) => Need::Keys,
         // They read what the repository says of itself, or no repository at all. The tasks of the service are refused one by one.
         Command::Init(_)
         | Command::Key(Key::List)

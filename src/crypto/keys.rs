@@ -13,13 +13,15 @@
 
 use crate::crypto::{
     content::{self, ENCAPSULATED_LEN, NotOurs},
+    later::{Later, Opened},
     master::Master,
     seal::{FORMAT, ObjectKey, ObjectKind},
 };
 use crate::types::{
-    ids::{Hash, Id},
+    ids::{Generation, Hash, Id},
     role::{Denied, Need, Role},
 };
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A secret of 256 bits, wiped when dropped.
@@ -43,6 +45,25 @@ pub enum KeyError {
     /// What stands in the object's header does not lead to them.
     #[error("what leads to the key of its frames {0}")]
     NotOurs(#[from] NotOurs),
+    /// It was sealed under a generation that this key does not have.
+    #[error("it is sealed under generation {generation} of the keys, which this key does not open: {why}")]
+    Generation {
+        /// The generation.
+        generation: Generation,
+        /// Why it can't be had.
+        why: String,
+    },
+    /// A later generation is in force than the newest that this key opens.
+    #[error(
+        "nothing is written under an old generation of the keys: {generation} is in force, and this key does not open it: {why}. Use \
+         a key that opens it: `bygone key list` shows them"
+    )]
+    Superseded {
+        /// The generation in force.
+        generation: Generation,
+        /// Why it can't be had.
+        why: String,
+    },
 }
 
 /// What is needed to capture: chunk ids and cut points.
@@ -71,7 +92,7 @@ impl Apart {
 /// What objects are sealed with.
 pub(super) enum Secrets {
     One(Secret32),
-    Apart(Apart),
+    Apart(Arc<Apart>),
 }
 
 /// The keys of one repository that a role has.
@@ -81,7 +102,11 @@ pub struct Keys {
     pub(super) dedup: Option<Dedup>,
     pub(super) secrets: Secrets,
     /// The master secret, with the role admin.
-    pub(super) master: Option<Master>,
+    pub(super) master: Option<Arc<Master>>,
+    /// The generations after the first one.
+    pub(super) later: Later,
+    /// What the slot that was opened has of its own.
+    pub(super) slot: Option<Opened>,
 }
 
 /// The length of what stands behind the header of a pack: the encapsulated key of its frames, and 16 bytes that check it.
@@ -94,6 +119,8 @@ pub struct PackKeys {
     pub frames: ObjectKey,
     /// Its table.
     pub table: ObjectKey,
+    /// The generation that both are of.
+    pub generation: Generation,
     /// What stands behind its header, so that a reader finds the key of its frames.
     pub key_data: Option<[u8; KEY_DATA_LEN]>,
 }
@@ -108,9 +135,11 @@ impl Keys {
             dedup: Some(Dedup { chunk: derive("bygone 1 chunk ids"), gear: derive("bygone 1 cut points") }),
             secrets: match sealing {
                 Sealing::One => Secrets::One(derive("bygone 1 object keys")),
-                Sealing::Apart => Secrets::Apart(Apart::of(&master)),
+                Sealing::Apart => Secrets::Apart(Arc::new(Apart::of(&master))),
             },
-            master: Some(master),
+            master: Some(Arc::new(master)),
+            later: Later::default(),
+            slot: None,
         }
     }
 
@@ -127,36 +156,41 @@ impl Keys {
         }
     }
 
-    /// The key of the object with this kind, id and name in the store; of a pack, that of its table.
-    pub fn object(&self, kind: ObjectKind, id: Id, name: &str) -> ObjectKey {
-        let of = match &self.secrets {
-            Secrets::One(key) => key,
-            Secrets::Apart(apart) => &apart.structure,
+    /// The key of the object of this generation with this kind, id and name in the store; of a pack, that of its table.
+    pub fn object(&self, generation: Generation, kind: ObjectKind, id: Id, name: &str) -> Result<ObjectKey, KeyError> {
+        let key = match &self.secrets {
+            Secrets::One(key) if generation == Generation::FIRST => object_key(key, kind, id),
+            _ => object_key(&self.of(generation)?.structure, kind, id),
         };
-        ObjectKey::new(&object_key(of, kind, id), kind, id, name)
+        Ok(ObjectKey::new(&key, kind, id, name))
     }
 
-    /// What seals a new pack.
+    /// What seals a new pack, under the generation in force.
     pub fn pack(&self, id: Id, name: &str) -> Result<PackKeys, KeyError> {
-        let kind = ObjectKind::Pack;
-        let table = self.object(kind, id, name);
-        let Secrets::Apart(apart) = &self.secrets else {
-            return Ok(PackKeys { frames: self.object(kind, id, name), table, key_data: None });
-        };
+        let (kind, generation) = (ObjectKind::Pack, self.in_force()?);
+        let table = self.object(generation, kind, id, name)?;
+        if self.sealing() == Sealing::One {
+            let frames = self.object(generation, kind, id, name)?;
+            return Ok(PackKeys { frames, table, generation, key_data: None });
+        }
+        let apart = self.of(generation)?;
         let public = apart.public.as_ref().ok_or(Denied { role: self.role, need: Need::Capture })?;
         let of_table = object_key(&apart.structure, kind, id);
         let (encapsulated, key) = content::encapsulate(public, &shared(&of_table), name.as_bytes())?;
         let mut data = [0; KEY_DATA_LEN];
         data[..ENCAPSULATED_LEN].copy_from_slice(&encapsulated);
         data[ENCAPSULATED_LEN..].copy_from_slice(&check(&of_table, &encapsulated).as_bytes()[..CHECK_LEN]);
-        Ok(PackKeys { frames: ObjectKey::new(&key, kind, id, name), table, key_data: Some(data) })
+        Ok(PackKeys { frames: ObjectKey::new(&key, kind, id, name), table, generation, key_data: Some(data) })
     }
 
-    /// The key of the frames of a pack that has this behind its header.
-    pub fn frames(&self, id: Id, name: &str, key_data: &[u8]) -> Result<ObjectKey, KeyError> {
+    /// The key of the frames of a pack of this generation that has this behind its header.
+    pub fn frames(&self, generation: Generation, id: Id, name: &str, key_data: &[u8]) -> Result<ObjectKey, KeyError> {
         let kind = ObjectKind::Pack;
         self.role.check(Need::Content)?;
-        let Secrets::Apart(apart) = &self.secrets else { return Ok(self.object(kind, id, name)) };
+        if self.sealing() == Sealing::One {
+            return self.object(generation, kind, id, name);
+        }
+        let apart = self.of(generation)?;
         let private = apart.private.as_ref().ok_or(Denied { role: self.role, need: Need::Content })?;
         let of_table = object_key(&apart.structure, kind, id);
         let encapsulated = checked(&of_table, key_data)?;
@@ -164,10 +198,10 @@ impl Keys {
         Ok(ObjectKey::new(&key, kind, id, name))
     }
 
-    /// Whether what stands behind the header of a pack is what was written there. Every role can tell.
-    pub fn check_key_data(&self, id: Id, key_data: &[u8]) -> Result<(), KeyError> {
-        if let Secrets::Apart(apart) = &self.secrets {
-            checked(&object_key(&apart.structure, ObjectKind::Pack, id), key_data)?;
+    /// Whether what stands behind the header of a pack of this generation is what was written there. Every role can tell.
+    pub fn check_key_data(&self, generation: Generation, id: Id, key_data: &[u8]) -> Result<(), KeyError> {
+        if self.sealing() == Sealing::Apart {
+            checked(&object_key(&self.of(generation)?.structure, ObjectKind::Pack, id), key_data)?;
         }
         Ok(())
     }

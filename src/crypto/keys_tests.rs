@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::seal::TAG_LEN;
 
+const FIRST: Generation = Generation::FIRST;
 const ALL_KINDS: [ObjectKind; 5] =
     [ObjectKind::Pack, ObjectKind::Journal, ObjectKind::Hold, ObjectKind::Audit, ObjectKind::Collection];
 
@@ -19,7 +20,7 @@ fn of_role(admin: &Keys, role: Role) -> Keys {
 fn a_piece_opens_only_where_it_was_sealed() {
     let keys = keys(Sealing::One);
     let id = Id([1; 16]);
-    let key = keys.object(ObjectKind::Pack, id, "packs/01/x");
+    let key = keys.object(FIRST, ObjectKind::Pack, id, "packs/01/x").unwrap();
     let mut piece = b"content".to_vec();
     key.seal(3, &mut piece, 0);
     assert_eq!(piece.len(), 7 + TAG_LEN);
@@ -27,9 +28,11 @@ fn a_piece_opens_only_where_it_was_sealed() {
     key.open(3, &mut same).unwrap();
     assert_eq!(same, b"content");
     assert!(key.open(4, &mut piece.clone()).is_err());
-    assert!(keys.object(ObjectKind::Journal, id, "packs/01/x").open(3, &mut piece.clone()).is_err());
-    assert!(keys.object(ObjectKind::Pack, id, "packs/01/y").open(3, &mut piece.clone()).is_err());
-    assert!(keys.object(ObjectKind::Pack, Id([2; 16]), "packs/01/x").open(3, &mut piece.clone()).is_err());
+    assert!(keys.object(FIRST, ObjectKind::Journal, id, "packs/01/x").unwrap().open(3, &mut piece.clone()).is_err());
+    assert!(keys.object(FIRST, ObjectKind::Pack, id, "packs/01/y").unwrap().open(3, &mut piece.clone()).is_err());
+    assert!(
+        keys.object(FIRST, ObjectKind::Pack, Id([2; 16]), "packs/01/x").unwrap().open(3, &mut piece.clone()).is_err()
+    );
     for i in 0..piece.len() {
         let mut bad = piece.clone();
         bad[i] ^= 1;
@@ -56,8 +59,8 @@ fn roles_share_what_they_need_and_nothing_else() {
         assert_eq!(of.authenticate(b"x"), admin.authenticate(b"x"));
         // Structure opens for all, whoever sealed it.
         let mut piece = b"structure".to_vec();
-        of.object(ObjectKind::Journal, id, name).seal(0, &mut piece, 0);
-        admin.object(ObjectKind::Journal, id, name).open(0, &mut piece).unwrap();
+        of.object(FIRST, ObjectKind::Journal, id, name).unwrap().seal(0, &mut piece, 0);
+        admin.object(FIRST, ObjectKind::Journal, id, name).unwrap().open(0, &mut piece).unwrap();
         match role {
             Role::Auditor => assert_eq!(of.chunk_hash(b"x"), Err(Denied { role, need: Need::Capture })),
             _ => assert_eq!(of.chunk_hash(b"x"), admin.chunk_hash(b"x")),
@@ -78,15 +81,18 @@ fn content_opens_with_the_private_key_and_with_nothing_else_that_a_role_has() {
     pack.frames.seal(0, &mut frame, 0);
     for role in [Role::Admin, Role::Reader] {
         let mut plain = frame.clone();
-        of_role(&admin, role).frames(id, name, &data).unwrap().open(0, &mut plain).unwrap();
+        of_role(&admin, role).frames(FIRST, id, name, &data).unwrap().open(0, &mut plain).unwrap();
         assert_eq!(plain, b"what is in the file");
     }
     for role in [Role::Writer, Role::Auditor] {
         let of = of_role(&admin, role);
-        assert_eq!(of.frames(id, name, &data).err(), Some(KeyError::Denied(Denied { role, need: Need::Content })));
-        of.check_key_data(id, &data).unwrap();
+        assert_eq!(
+            of.frames(FIRST, id, name, &data).err(),
+            Some(KeyError::Denied(Denied { role, need: Need::Content }))
+        );
+        of.check_key_data(FIRST, id, &data).unwrap();
         for kind in ALL_KINDS {
-            assert!(of.object(kind, id, name).open(0, &mut frame.clone()).is_err());
+            assert!(of.object(FIRST, kind, id, name).unwrap().open(0, &mut frame.clone()).is_err());
         }
         // Every key in the bundle, as it is, as a private key, and as what keys of objects are derived from.
         for key in of.bundle(role).unwrap().chunks_exact(33).map(|item| <&[u8; 32]>::try_from(&item[1..]).unwrap()) {
@@ -121,13 +127,13 @@ fn key_data_is_bound_to_its_pack() {
     let admin = keys(Sealing::Apart);
     let (id, name) = (Id([1; 16]), "packs/01/x");
     let data = admin.pack(id, name).unwrap().key_data.unwrap();
-    assert!(admin.frames(id, name, &data).is_ok());
-    assert_eq!(admin.frames(Id([2; 16]), name, &data).err(), Some(KeyError::NotOurs(NotOurs)));
+    assert!(admin.frames(FIRST, id, name, &data).is_ok());
+    assert_eq!(admin.frames(FIRST, Id([2; 16]), name, &data).err(), Some(KeyError::NotOurs(NotOurs)));
     for at in 0..data.len() {
         let mut bad = data;
         bad[at] ^= 1;
-        assert_eq!(admin.frames(id, name, &bad).err(), Some(KeyError::NotOurs(NotOurs)));
-        assert!(admin.frames(id, name, &data[..at]).is_err());
+        assert_eq!(admin.frames(FIRST, id, name, &bad).err(), Some(KeyError::NotOurs(NotOurs)));
+        assert!(admin.frames(FIRST, id, name, &data[..at]).is_err());
     }
 }
 
@@ -139,7 +145,7 @@ fn where_one_key_seals_all_there_are_two_roles() {
     let (id, name) = (Id([1; 16]), "packs/01/x");
     let mut frame = b"old".to_vec();
     admin.pack(id, name).unwrap().frames.seal(0, &mut frame, 0);
-    reader.frames(id, name, b"").unwrap().open(0, &mut frame).unwrap();
+    reader.frames(FIRST, id, name, b"").unwrap().open(0, &mut frame).unwrap();
     assert!(reader.bundle(Role::Admin).is_none());
 }
 

@@ -3,8 +3,10 @@
 
 mod bundle;
 mod content;
+pub mod generation;
 pub mod keys;
 pub mod keytext;
+mod later;
 pub mod master;
 pub mod paper;
 pub mod random;

@@ -69,7 +69,7 @@ pub enum SlotError {
         why: String,
     },
     /// A slot of a later format.
-    #[error("the key slot has format {format}, and this bygone knows the formats 1 and 2: use a newer bygone")]
+    #[error("the key slot has format {format}, and this bygone knows the formats 1 to 3: use a newer bygone")]
     Newer {
         /// The format it has.
         format: i64,
@@ -114,6 +114,17 @@ pub enum SlotError {
          `bygone init` makes a new repository, whose keys have them"
     )]
     NoRole(Role),
+    /// The keys can't be rotated in this repository.
+    #[error(
+        "the keys of this repository can't be rotated: it was made before keys had roles, and one key opens everything in it. \
+         `bygone init` makes a new repository, whose keys can be"
+    )]
+    NoGenerations,
+    /// There are as many generations as there can be.
+    #[error(
+        "the keys of this repository were rotated {0} times, and can't be again: make a new repository with `bygone init`"
+    )]
+    Generations(usize),
     /// The key that was to make the slot has no right to.
     #[error(transparent)]
     Denied(#[from] Denied),

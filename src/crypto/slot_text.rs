@@ -5,10 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::slot_error::{Cost, LABEL_MAX, SlotError, SlotKind};
 use super::stretch;
-use crate::types::{ids::Id, role::Role};
+use crate::types::{
+    ids::{Generation, Id},
+    role::Role,
+};
 
 /// No slot is longer: a label of control characters takes six bytes a character.
 const BYTES_MAX: usize = 4096;
+/// No slot with keys of later generations is longer.
+const LATER_MAX: usize = 64 << 10;
 const CHECK: &str = "check = \"";
 
 /// A slot, parsed.
@@ -28,9 +33,11 @@ pub(super) struct Slot {
 pub(super) enum Wrap {
     /// Format 1: the master secret, encrypted, and its tag, 48 bytes.
     Master { nonce: [u8; 12], wrapped: Vec<u8> },
-    /// Format 2: the keys of a role, sealed to the public key of the slot.
+    /// Formats 2 and 3: the keys of a role, sealed to the public key of the slot.
     Keys {
         role: Role,
+        /// The generation that was in force: that of its binding. Format 2 where it is the first.
+        generation: Generation,
         /// The slot's public key; the private one follows from what opens it.
         public: [u8; 32],
         /// The secret that the slot shares with whoever has the role admin, sealed for him.
@@ -45,14 +52,18 @@ impl Slot {
         let cost = self.cost.unwrap_or(Cost { memory_kib: 0, passes: 0, lanes: 0 });
         let of = match &self.wrap {
             Wrap::Master { .. } => b"bygone 1 slot",
-            Wrap::Keys { .. } => b"bygone 2 slot",
+            Wrap::Keys { generation: Generation::FIRST, .. } => b"bygone 2 slot",
+            Wrap::Keys { .. } => b"bygone 3 slot",
         };
         let mut out = of.to_vec();
         out.extend(repository.0);
         out.extend(self.id.0);
         out.push(kind_number(self.kind));
-        if let Wrap::Keys { role, public, .. } = &self.wrap {
+        if let Wrap::Keys { role, generation, public, .. } = &self.wrap {
             out.push(role.number());
+            if *generation != Generation::FIRST {
+                out.extend(generation.0);
+            }
             out.extend(public);
         }
         for n in [cost.memory_kib, cost.passes, cost.lanes] {
@@ -81,6 +92,8 @@ struct Fields {
     kind: SlotKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<String>,
     label: String,
     created: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,10 +121,15 @@ struct Probe {
 /// The bytes of a slot.
 pub(super) fn write(slot: &Slot) -> Vec<u8> {
     let base64 = |bytes: &[u8]| BASE64.encode(bytes);
-    let (format, role, nonce, public, binding, wrapped) = match &slot.wrap {
-        Wrap::Master { nonce, wrapped } => (1, None, Some(base64(nonce)), None, None, wrapped),
-        Wrap::Keys { role, public, binding, wrapped } => {
-            (2, Some(*role), None, Some(base64(public)), Some(base64(binding)), wrapped)
+    let (format, generation) = match &slot.wrap {
+        Wrap::Master { .. } => (1, None),
+        Wrap::Keys { generation: Generation::FIRST, .. } => (2, None),
+        Wrap::Keys { generation, .. } => (3, Some(generation.to_string())),
+    };
+    let (role, nonce, public, binding, wrapped) = match &slot.wrap {
+        Wrap::Master { nonce, wrapped } => (None, Some(base64(nonce)), None, None, wrapped),
+        Wrap::Keys { role, public, binding, wrapped, .. } => {
+            (Some(*role), None, Some(base64(public)), Some(base64(binding)), wrapped)
         }
     };
     let fields = Fields {
@@ -119,6 +137,7 @@ pub(super) fn write(slot: &Slot) -> Vec<u8> {
         id: slot.id.to_string(),
         kind: slot.kind,
         role,
+        generation,
         label: slot.label.clone(),
         created: slot.created_s,
         argon2_memory_kib: slot.cost.map(|c| c.memory_kib),
@@ -143,8 +162,11 @@ fn check_of(body: &str) -> String {
 pub(super) fn read(bytes: &[u8]) -> Result<Slot, SlotError> {
     let body = checked(bytes)?;
     let probe: Probe = toml::from_str(body).map_err(|e| damaged(e.message()))?;
-    if !matches!(probe.format, 1 | 2) {
+    if !matches!(probe.format, 1..=3) {
         return Err(SlotError::Newer { format: probe.format });
+    }
+    if probe.format < 3 && bytes.len() > BYTES_MAX {
+        return Err(damaged(&format!("it has {} bytes and can have {BYTES_MAX}", bytes.len())));
     }
     let fields: Fields = toml::from_str(body).map_err(|e| damaged(e.message()))?;
     if fields.label.len() > LABEL_MAX {
@@ -164,12 +186,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Slot, SlotError> {
 /// What it wraps: a format has its own fields and no others.
 fn wrap(fields: &Fields) -> Result<Wrap, SlotError> {
     let wrapped = &fields.wrapped;
+    let generation = match (fields.format, &fields.generation) {
+        (3, Some(text)) => Generation::parse(text).filter(|g| g.number() > 0).ok_or_else(|| damaged("generation"))?,
+        (1 | 2, None) => Generation::FIRST,
+        _ => return Err(damaged("its fields do not fit its format")),
+    };
     match (fields.format, fields.role, &fields.nonce, &fields.public, &fields.binding) {
         (1, None, Some(nonce), None, None) => {
             Ok(Wrap::Master { nonce: fixed(nonce, "nonce")?, wrapped: fixed::<48>(wrapped, "wrapped")?.to_vec() })
         }
-        (2, Some(role), None, Some(public), Some(binding)) => Ok(Wrap::Keys {
+        (2 | 3, Some(role), None, Some(public), Some(binding)) => Ok(Wrap::Keys {
             role,
+            generation,
             public: fixed(public, "public")?,
             binding: fixed::<48>(binding, "binding")?.to_vec(),
             wrapped: BASE64.decode(wrapped.as_bytes()).map_err(|e| damaged(&format!("wrapped: {e}")))?,
@@ -180,8 +208,8 @@ fn wrap(fields: &Fields) -> Result<Wrap, SlotError> {
 
 /// The text before the check line, if the check fits.
 fn checked(bytes: &[u8]) -> Result<&str, SlotError> {
-    if bytes.len() > BYTES_MAX {
-        return Err(damaged(&format!("it has {} bytes and can have {BYTES_MAX}", bytes.len())));
+    if bytes.len() > LATER_MAX {
+        return Err(damaged(&format!("it has {} bytes and can have {LATER_MAX}", bytes.len())));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
     let split = text.rfind(CHECK).ok_or_else(|| damaged("its check is missing"))?;

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::content;
 use super::keys::{Keys, Sealing};
 use super::keytext::{self, KeyTextError};
+use super::later::Opened;
 use super::master::Master;
 use super::random::{self, RandomError};
 use super::seal::TAG_LEN;
@@ -24,7 +25,7 @@ use super::slot_error::LABEL_MAX;
 use super::slot_text::{self, Slot, Wrap};
 use super::stretch;
 use crate::types::{
-    ids::Id,
+    ids::{Generation, Id},
     role::{Denied, Need, Role},
     time::Instant,
 };
@@ -69,6 +70,8 @@ pub struct SlotInfo {
     pub kind: SlotKind,
     /// What its holder may do.
     pub role: Role,
+    /// The generation of the keys that was in force when it was made: it has all up to that one.
+    pub generation: Generation,
     /// What its maker called it: any text, show it with care.
     pub label: String,
     /// When it was made, to the second.
@@ -88,6 +91,22 @@ pub fn seal_slot(
     now: Instant,
 ) -> Result<(Id, Vec<u8>), SlotError> {
     seal_with((keys, role), secret, (kind, Cost::DEFAULT), label, repo_id, now)
+        .map(|(opened, bytes)| (opened.id, bytes))
+}
+
+/// The same for the first slot of a repository, with the role admin: `keys`, as if that slot had been opened, and its id and bytes.
+pub fn first_slot(
+    mut keys: Keys,
+    secret: &Secret,
+    kind: SlotKind,
+    label: &str,
+    repo_id: Id,
+    now: Instant,
+) -> Result<(Keys, Id, Vec<u8>), SlotError> {
+    let (opened, bytes) = seal_with((&keys, Role::Admin), secret, (kind, Cost::DEFAULT), label, repo_id, now)?;
+    let id = opened.id;
+    keys.slot = Some(opened);
+    Ok((keys, id, bytes))
 }
 
 fn seal_with(
@@ -97,8 +116,14 @@ fn seal_with(
     label: &str,
     repo_id: Id,
     now: Instant,
-) -> Result<(Id, Vec<u8>), SlotError> {
-    let master = keys.master.as_ref().ok_or(Denied { role: keys.role, need: Need::Keys })?;
+) -> Result<(Opened, Vec<u8>), SlotError> {
+    // A slot has the keys in force, or none: whoever is to have a key can use it.
+    let generation = keys.in_force().map_err(|e| SlotError::Damaged { why: e.to_string() })?;
+    let master = match keys.sealing() {
+        Sealing::One => keys.master.clone(),
+        Sealing::Apart => keys.present(generation).and_then(|known| known.master),
+    };
+    let master = master.ok_or(Denied { role: keys.role, need: Need::Keys })?;
     let id = random::id()?;
     if label.len() > LABEL_MAX {
         return Err(SlotError::Label(label.len()));
@@ -120,14 +145,14 @@ fn seal_with(
     let stretched = stretched(&slot, secret)?;
     // Where all is sealed by one key, the master secret is wrapped as it ever was: programs from before roles open it too.
     match keys.sealing() {
-        Sealing::One if role == Role::Admin => wrap_master(&mut slot, master, &stretched, repo_id)?,
+        Sealing::One if role == Role::Admin => wrap_master(&mut slot, &master, &stretched, repo_id)?,
         _ => {
             let (_, public) = content::pair(&derived(PAIR, &stretched));
-            let new = Wrapping { role, public, shared: derived(SHARED, &stretched) };
-            wrap_keys(&mut slot, keys, master, &new, repo_id)?;
+            let new = Wrapping { role, generation, public, shared: derived(SHARED, &stretched) };
+            wrap_keys(&mut slot, keys, &master, &new, repo_id)?;
         }
     }
-    Ok((id, slot_text::write(&slot)))
+    Ok((opened(id, repo_id, &stretched), slot_text::write(&slot)))
 }
 
 /// What the private key of a slot is derived with, and the secret that it shares with the role admin.
@@ -138,6 +163,7 @@ const BINDING: &str = "bygone 2 slot bindings";
 /// What is wrapped in format 2, and for whom.
 struct Wrapping {
     role: Role,
+    generation: Generation,
     public: [u8; 32],
     shared: Zeroizing<[u8; 32]>,
 }
@@ -154,15 +180,15 @@ fn wrap_master(slot: &mut Slot, master: &Master, stretched: &[u8; 32], repo_id: 
 
 fn wrap_keys(slot: &mut Slot, keys: &Keys, master: &Master, new: &Wrapping, repo_id: Id) -> Result<(), SlotError> {
     let bundle = keys.bundle(new.role).ok_or(SlotError::NoRole(new.role))?;
-    let (role, public) = (new.role, new.public);
-    slot.wrap = Wrap::Keys { role, public, binding: Vec::new(), wrapped: Vec::new() };
+    let (role, generation, public) = (new.role, new.generation, new.public);
+    slot.wrap = Wrap::Keys { role, generation, public, binding: Vec::new(), wrapped: Vec::new() };
     let associated = slot.associated(repo_id);
     // With room for the tag: it is not moved, and no copy stays behind.
     let mut binding = Vec::with_capacity(new.shared.len() + TAG_LEN);
     binding.extend_from_slice(&*new.shared);
     bindings(master, slot.id).encrypt_in_place(&NO_NONCE.into(), &associated, &mut binding).map_err(|_| refused())?;
     let wrapped = content::seal(&public, &new.shared, &associated, &bundle).map_err(|_| refused())?;
-    slot.wrap = Wrap::Keys { role, public, binding, wrapped };
+    slot.wrap = Wrap::Keys { role, generation, public, binding, wrapped };
     Ok(())
 }
 
@@ -193,7 +219,7 @@ pub fn open_slot(bytes: &[u8], secret: &Secret, repo_id: Id, sealing: Sealing) -
     }
     let stretched = stretched(&slot, secret)?;
     let associated = slot.associated(repo_id);
-    let opened = match &slot.wrap {
+    let keys = match &slot.wrap {
         Wrap::Master { nonce, wrapped } if sealing == Sealing::One => {
             let mut buffer = Zeroizing::new(wrapped.clone());
             let opened = Aes256Gcm::new((&*stretched).into()).decrypt_in_place(nonce.into(), &associated, &mut *buffer);
@@ -210,27 +236,50 @@ pub fn open_slot(bytes: &[u8], secret: &Secret, repo_id: Id, sealing: Sealing) -
             bundle.and_then(|bundle| Keys::of_bundle(&bundle, *role, sealing))
         }
     };
-    opened.ok_or(SlotError::WrongKey { id: slot.id, kind: slot.kind, label: slot.label })
+    let mut keys = keys.ok_or(SlotError::WrongKey { id: slot.id, kind: slot.kind, label: slot.label })?;
+    keys.slot = Some(opened(slot.id, repo_id, &stretched));
+    Ok(keys)
+}
+
+/// What of a slot is kept as long as its keys are: what later generations are sealed to.
+fn opened(id: Id, repository: Id, stretched: &[u8; 32]) -> Opened {
+    let (private, public) = content::pair(&derived(PAIR, stretched));
+    Opened { repository, id, private, public, shared: derived(SHARED, stretched) }
 }
 
 /// What a slot says about itself.
 pub fn describe_slot(bytes: &[u8]) -> Result<SlotInfo, SlotError> {
     let slot = slot_text::read(bytes)?;
     let created = Instant(slot.created_s.saturating_mul(1_000_000_000));
-    let role = match slot.wrap {
-        Wrap::Master { .. } => Role::Admin,
-        Wrap::Keys { role, .. } => role,
+    let (role, generation) = match slot.wrap {
+        Wrap::Master { .. } => (Role::Admin, Generation::FIRST),
+        Wrap::Keys { role, generation, .. } => (role, generation),
     };
-    Ok(SlotInfo { id: slot.id, kind: slot.kind, role, label: slot.label, created, cost: slot.cost })
+    Ok(SlotInfo { id: slot.id, kind: slot.kind, role, generation, label: slot.label, created, cost: slot.cost })
 }
 
 /// Whether an admin has made this slot as it is; `None` where these keys can't tell: they are no admin's, or it has no binding.
 pub fn is_genuine(bytes: &[u8], keys: &Keys, repo_id: Id) -> Result<Option<bool>, SlotError> {
     let slot = slot_text::read(bytes)?;
-    let (Some(master), Wrap::Keys { binding, .. }) = (&keys.master, &slot.wrap) else { return Ok(None) };
+    match (&keys.master, &slot.wrap) {
+        (Some(_), Wrap::Keys { .. }) => Ok(Some(binding(&slot, keys, repo_id).is_some())),
+        _ => Ok(None),
+    }
+}
+
+/// The secret that a slot shares with the role admin, if an admin has made it as it is and knew the generation that it names.
+pub(super) fn binding(slot: &Slot, keys: &Keys, repo_id: Id) -> Option<Zeroizing<[u8; 32]>> {
+    let Wrap::Keys { generation, binding, .. } = &slot.wrap else { return None };
+    let master = match keys.sealing() {
+        Sealing::One => keys.master.clone()?,
+        Sealing::Apart => keys.known(*generation).ok()?.master?,
+    };
     let mut binding = Zeroizing::new(binding.clone());
-    let opened = bindings(master, slot.id).decrypt_in_place(&NO_NONCE.into(), &slot.associated(repo_id), &mut *binding);
-    Ok(Some(opened.is_ok()))
+    bindings(&master, slot.id)
+        .decrypt_in_place(&NO_NONCE.into(), &slot.associated(repo_id), &mut *binding)
+        .ok()
+        .and_then(|()| <[u8; 32]>::try_from(&binding[..]).ok())
+        .map(Zeroizing::new)
 }
 
 /// What the keys that open a slot are derived from.

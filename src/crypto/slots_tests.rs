@@ -68,7 +68,8 @@ fn every_kind_opens_again() {
             assert!(same(&opened, &keys) && opened.role() == Role::Admin && opened.sealing() == sealing);
             let cost = (kind == SlotKind::Passphrase).then_some(Cost::DEFAULT);
             let label = "a \"label\"\n".into();
-            let info = SlotInfo { id, kind, role: Role::Admin, label, created: NOW, cost };
+            let generation = Generation::FIRST;
+            let info = SlotInfo { id, kind, role: Role::Admin, generation, label, created: NOW, cost };
             assert_eq!(describe_slot(&bytes).unwrap(), info);
         }
     }
@@ -212,8 +213,8 @@ fn costs_above_the_ceiling_are_refused_before_they_are_paid() {
 #[test]
 fn a_later_format_is_named() {
     let slot = passphrase_slot();
-    let later = forged(&slot, "format = 1", "format = 3\nnew = true");
-    assert!(matches!(describe_slot(&later), Err(SlotError::Newer { format: 3 })));
+    let later = forged(&slot, "format = 1", "format = 4\nnew = true");
+    assert!(matches!(describe_slot(&later), Err(SlotError::Newer { format: 4 })));
     // Fields of one format are damage in the other.
     assert!(matches!(describe_slot(&forged(&slot, "format = 1", "format = 2")), Err(SlotError::Damaged { .. })));
     assert!(matches!(describe_slot(&forged(&role_slot(), "format = 2", "format = 1")), Err(SlotError::Damaged { .. })));

@@ -134,6 +134,7 @@ fn of_repo(e: &RepoError) -> i32 {
         | RepoError::SecondWriter { .. }
         | RepoError::Fenced { .. }
         | RepoError::RolledBack { .. }
+        | RepoError::Restless
         | RepoError::Uncollectable { .. }
         | RepoError::NotGivenUp { .. }
         | RepoError::Retired { .. }

@@ -73,6 +73,7 @@ pub(super) fn sort_out(
             Sort::Collection => collection(at, name, &stated)?,
             Sort::Slot if removed_keys.contains(name) => Verdict::Goes,
             Sort::Slot => Verdict::Stays("a key slot of which the audit trail does not say that it was removed", true),
+            Sort::Generation => Verdict::Stays("a generation of the keys that the origin does not have", true),
             Sort::Hold => Verdict::Stays("a legal hold that the origin does not have", true),
             // They speak of the copy.
             Sort::Holding | Sort::Promotion => continue,

@@ -2,6 +2,7 @@
 //! another.
 
 use crate::crypto::{
+    generation,
     keys::{Keys, Sealing},
     seal::{ObjectKind, TAG_LEN},
     slots,
@@ -28,6 +29,8 @@ const EIO: i32 = 5;
 pub enum Sort {
     /// A key slot.
     Slot,
+    /// A generation of the keys.
+    Generation,
     /// The description of the repository.
     Description,
     /// A pack.
@@ -63,6 +66,7 @@ impl Sort {
             _ if Segment::parse(name).is_some() => Some(Sort::Segment),
             _ if Named::parse(name).is_some() => Some(Sort::Collection),
             _ if name.strip_prefix(names::KEYS).and_then(Id::parse).is_some() => Some(Sort::Slot),
+            _ if names::parse_generation(name).is_some() => Some(Sort::Generation),
             _ if holding::parse(name).is_some() => Some(Sort::Holding),
             _ if promotion::Named::parse(name).is_some() => Some(Sort::Promotion),
             _ if is(names::HOLDS) => Some(Sort::Hold),
@@ -75,6 +79,7 @@ impl Sort {
     pub fn max(self) -> u64 {
         match self {
             Sort::Slot => open::SLOT_MAX,
+            Sort::Generation => generation::BYTES_MAX,
             Sort::Description => open::DESCRIPTION_MAX,
             Sort::Pack => PACK_MAX,
             Sort::Collection => statement::STATEMENT_MAX,
@@ -106,7 +111,8 @@ pub fn read(repo: &Repository, name: &str) -> Result<Vec<u8>, RepoError> {
 }
 
 /// Fails unless these bytes, all of them, are what was put under this name: every sealed piece opens in its place, and nothing stands
-/// between or behind them. A key slot is checked against damage; that nobody has put another in its place only its key can tell.
+/// between or behind them. Key slots and generations of keys are checked against damage; that nobody has put another in its place only
+/// the key of a slot can tell.
 pub fn check(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoError> {
     let damaged = |what: &str, why: Damage| repo.damaged(name, what, why);
     let sort = Sort::of(name).ok_or_else(|| damaged("name", Damage::other("it is no object's")))?;
@@ -120,6 +126,11 @@ pub fn check(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoErro
             Ok(info) if names::slot(info.id) == name => Ok(()),
             Ok(info) => Err(damaged("slot", Damage::other(format!("it is the slot {}", info.id)))),
             Err(e) => Err(damaged("slot", Damage::other(e.to_string()))),
+        },
+        Sort::Generation => match generation::describe(bytes) {
+            Ok(stated) if names::generation(stated.generation) == name => Ok(()),
+            Ok(stated) => Err(damaged("generation", Damage::other(format!("it states {}", stated.generation)))),
+            Err(why) => Err(damaged("generation", Damage::other(why))),
         },
         Sort::Pack => {
             let id = names::parse_pack(name).ok_or_else(|| damaged("name", Damage::other("it has no id")))?;
@@ -139,7 +150,8 @@ pub fn check(repo: &Repository, name: &str, bytes: &[u8]) -> Result<(), RepoErro
 fn check_pack(keys: &Keys, id: Id, bytes: &[u8]) -> Result<(), (String, Damage)> {
     let of = |what: &str| what.to_owned();
     let (name, head) = (names::pack(id), header::pack_len(keys.sealing()));
-    let found = header::read(bytes, ObjectKind::Pack, keys.sealing()).map_err(|why| (of("header"), why))?;
+    let (found, generation) =
+        header::read(bytes, ObjectKind::Pack, keys.sealing()).map_err(|why| (of("header"), why))?;
     if found != id {
         return Err((of("header"), Damage::other(format!("it is the pack {found} under another name"))));
     }
@@ -147,17 +159,22 @@ fn check_pack(keys: &Keys, id: Id, bytes: &[u8]) -> Result<(), (String, Damage)>
     let end = bytes.len().checked_sub(FOOTER_LEN).filter(|end| *end >= head).ok_or_else(cut)?;
     let key_data = &bytes[header::LEN..head];
     let key = match keys.sealing() {
-        Sealing::One => Some(keys.object(ObjectKind::Pack, id, &name)),
+        Sealing::One => {
+            Some(keys.object(generation, ObjectKind::Pack, id, &name).map_err(|e| (of("header"), e.into()))?)
+        }
         Sealing::Apart => {
-            keys.check_key_data(id, key_data).map_err(|e| (of("header"), e.into()))?;
+            keys.check_key_data(generation, id, key_data).map_err(|e| (of("header"), e.into()))?;
             let may = keys.role().check(Need::Content).is_ok();
-            may.then(|| keys.frames(id, &name, key_data)).transpose().map_err(|e| (of("header"), e.into()))?
+            may.then(|| keys.frames(generation, id, &name, key_data))
+                .transpose()
+                .map_err(|e| (of("header"), e.into()))?
         }
     };
     let table = pack::table_len(&bytes[end..], bytes.len() as u64).map_err(|why| (of("table"), why))? as usize;
     let start = end.checked_sub(table).ok_or_else(cut)?;
-    let table = pack::read_table(keys, id, &mut bytes[start..end].to_vec()).map_err(|why| (of("table"), why))?;
-    if table.key_data.is_some_and(|data| data.as_slice() != key_data) {
+    let table =
+        pack::read_table(keys, id, &bytes[end..], &mut bytes[start..end].to_vec()).map_err(|why| (of("table"), why))?;
+    if table.generation != generation || table.key_data.is_some_and(|data| data.as_slice() != key_data) {
         return Err((of("table"), Damage::other("it states another key than the header")));
     }
     let mut at = head;

@@ -129,6 +129,11 @@ pub enum RepoError {
         /// The host's id.
         id: String,
     },
+    /// Keys were rotated again and again, and each time others changed them meanwhile.
+    #[error(
+        "the keys were rotated, and a key that was removed meanwhile opens the generation in force: run `bygone key rotate` again"
+    )]
+    Restless,
     /// Somebody else began to write this source.
     #[error("the source {path} on {host} has another writer since this one began: it begins again")]
     SecondWriter {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod fetch;
 mod follow;
 pub mod frames;
+pub mod generations;
 pub mod header;
 pub mod holding;
 pub mod holds;

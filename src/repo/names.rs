@@ -1,6 +1,6 @@
 //! The names of objects.
 
-use crate::types::ids::Id;
+use crate::types::ids::{Generation, Id};
 
 /// The description of the repository.
 pub const REPOSITORY: &str = "bygone.toml";
@@ -37,6 +37,19 @@ pub fn parse_pack(name: &str) -> Option<Id> {
 /// A key slot.
 pub fn slot(id: Id) -> String {
     format!("{KEYS}{id}")
+}
+
+/// What the names of generations of keys begin with.
+const GENERATION: &str = "keys/generation-";
+
+/// A generation of the keys.
+pub fn generation(generation: Generation) -> String {
+    format!("{GENERATION}{generation}")
+}
+
+/// The generation that an object with this name states.
+pub fn parse_generation(name: &str) -> Option<Generation> {
+    Generation::parse(name.strip_prefix(GENERATION)?).filter(|generation| generation.number() > 0)
 }
 
 /// The journal of a source.

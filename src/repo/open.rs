@@ -10,12 +10,12 @@ use crate::crypto::{
 };
 use crate::repo::{
     error::{Damage, RepoError},
-    names,
+    generations, names,
     opener::Opener,
 };
 use crate::store::api::{Object, Store};
 use crate::types::{
-    ids::Id,
+    ids::{Generation, Id},
     role::{Need, Role},
     time::Instant,
 };
@@ -109,7 +109,7 @@ impl Repository {
             Err(e) => return Err(e),
         }
         let keys = Keys::derive(Master::generate()?, Sealing::Apart);
-        let (slot, bytes) = slots::seal_slot((&keys, Role::Admin), secret, kind, label, id, now)?;
+        let (keys, slot, bytes) = slots::first_slot(keys, secret, kind, label, id, now)?;
         store.put(&names::slot(slot), &bytes)?;
         let description = Description::new(id, Sizes::DEFAULT, &keys);
         let body = toml::to_string(&description).map_err(|e| damaged(&*store, Damage::other(e.to_string())))?;
@@ -117,6 +117,7 @@ impl Repository {
             "# A repository of bygone. This file is authenticated: a change makes the repository unreadable.\n{body}"
         );
         store.put(names::REPOSITORY, text.as_bytes())?;
+        keys.find_with(generations::finder(store.clone()));
         Ok(Repository { store, id, sizes: Sizes::DEFAULT, keys: Arc::new(keys), opener: Opener::new() })
     }
 
@@ -128,12 +129,15 @@ impl Repository {
     /// Opens a repository with whatever slot `secret` fits.
     pub fn open(store: Arc<dyn Store>, secret: &Secret) -> Result<Repository, RepoError> {
         let (description, id) = description(&*store)?;
-        let keys = open_slots(&*store, secret, id, &description)?;
+        let (keys, later) = open_slots(&*store, secret, id, &description)?;
         if keys.authenticate(description.text().as_bytes()).to_string() != description.authentication {
             return Err(damaged(&*store, Damage::other("its authentication does not match: it was altered")));
         }
         let sizes = description.sizes().ok_or_else(|| damaged(&*store, Damage::other("its chunk sizes can't be")))?;
-        Ok(Repository { store, id, sizes, keys: Arc::new(keys), opener: Opener::new() })
+        keys.find_with(generations::finder(store.clone()));
+        let repo = Repository { store, id, sizes, keys: Arc::new(keys), opener: Opener::new() };
+        generations::meet(&repo, later.into_iter());
+        Ok(repo)
     }
 
     /// The same repository, with the same keys, in another store: a copy of it, or where one is to be. Nothing is read.
@@ -195,21 +199,29 @@ pub fn repository_id(store: &dyn Store) -> Result<Id, RepoError> {
     Ok(description(store)?.1)
 }
 
-/// Adds a slot for `new`, of this kind and role; `secret` opens the repository with the role admin.
-pub fn add_slot(
-    store: &dyn Store,
-    secret: &Secret,
-    new: &Secret,
-    (kind, role): (SlotKind, Role),
-    label: &str,
-    now: Instant,
-) -> Result<Id, RepoError> {
-    let (description, id) = description(store)?;
-    let keys = open_slots(store, secret, id, &description)?;
-    keys.role().check(Need::Keys)?;
-    let (slot, bytes) = slots::seal_slot((&keys, role), new, kind, label, id, now)?;
-    store.put(&names::slot(slot), &bytes)?;
-    Ok(slot)
+impl Repository {
+    /// Adds a slot for `new`, of this kind and role. It opens the generation of the keys that is in force when this returns, and all before.
+    pub fn add_slot(
+        &self,
+        new: &Secret,
+        (kind, role): (SlotKind, Role),
+        label: &str,
+        now: Instant,
+    ) -> Result<Id, RepoError> {
+        self.check(Need::Keys)?;
+        loop {
+            generations::refresh(self)?;
+            let generation = self.keys.in_force()?;
+            let (slot, bytes) = slots::seal_slot((&self.keys, role), new, kind, label, self.id, now)?;
+            self.store.put(&names::slot(slot), &bytes)?;
+            generations::refresh(self)?;
+            if matches!(self.keys.in_force(), Ok(in_force) if in_force == generation) {
+                return Ok(slot);
+            }
+            // The keys were rotated meanwhile, and this slot may have been seen by nobody who did.
+            self.store.delete(&names::slot(slot))?;
+        }
+    }
 }
 
 /// A slot by its id, and what it says of itself, if that can be read.
@@ -303,17 +315,28 @@ fn sealing(store: &dyn Store, description: &Description) -> Result<Sealing, Repo
     })
 }
 
-/// The keys in the first slot that `secret` opens.
-fn open_slots(store: &dyn Store, secret: &Secret, id: Id, description: &Description) -> Result<Keys, RepoError> {
+/// The keys in the first slot that `secret` opens, and the generations that are there after the first.
+fn open_slots(
+    store: &dyn Store,
+    secret: &Secret,
+    id: Id,
+    description: &Description,
+) -> Result<(Keys, Vec<Generation>), RepoError> {
     let sealing = sealing(store, description)?;
     let mut tried = Vec::new();
-    for object in store.list(names::KEYS)?.into_iter().take(SLOTS_MAX) {
+    let listed = store.list(names::KEYS)?;
+    let later: Vec<Generation> = match sealing {
+        Sealing::One => Vec::new(),
+        Sealing::Apart => listed.iter().filter_map(|object| names::parse_generation(&object.name)).collect(),
+    };
+    let slots = listed.into_iter().filter(|object| names::parse_generation(&object.name).is_none());
+    for object in slots.take(SLOTS_MAX) {
         match store
             .get(&object.name, SLOT_MAX)
             .map_err(RepoError::from)
             .and_then(|bytes| slots::open_slot(&bytes, secret, id, sealing).map_err(RepoError::from))
         {
-            Ok(keys) => return Ok(keys),
+            Ok(keys) => return Ok((keys, later)),
             // These two name the slot themselves.
             Err(e @ RepoError::Slot(SlotError::WrongKey { .. } | SlotError::WrongKind { .. })) => {
                 tried.push(e.to_string());

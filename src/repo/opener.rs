@@ -11,7 +11,10 @@ use crate::repo::{
     pack::{self, FOOTER_LEN, Table},
 };
 use crate::sys::buffer::Buffer;
-use crate::types::{ids::Id, role::Need};
+use crate::types::{
+    ids::{Generation, Id},
+    role::Need,
+};
 use lru::LruCache;
 use std::{
     num::NonZeroUsize,
@@ -51,7 +54,8 @@ pub fn frames(
     let (name, store, keys) = (names::pack(pack), repo.store(), repo.keys());
     keys.role().check(Need::Content)?;
     if keys.sealing() == Sealing::One {
-        return Ok((Arc::new(keys.object(ObjectKind::Pack, pack, &name)), store.get_ranges(&name, ranges)?));
+        let key = keys.object(Generation::FIRST, ObjectKind::Pack, pack, &name)?;
+        return Ok((Arc::new(key), store.get_ranges(&name, ranges)?));
     }
     let slot = repo.opener().slot(pack);
     let (mut known, read) = match slot.try_lock() {
@@ -111,17 +115,17 @@ fn with_header(repo: &Repository, name: &str, ranges: &[(u64, usize)]) -> Result
 }
 
 fn from_header(repo: &Repository, pack: Id, name: &str, bytes: &[u8]) -> Result<ObjectKey, Damage> {
-    let id = header::read(bytes, ObjectKind::Pack, Sealing::Apart)?;
+    let (id, generation) = header::read(bytes, ObjectKind::Pack, Sealing::Apart)?;
     match id == pack {
-        true => Ok(repo.keys().frames(pack, name, &bytes[header::LEN..])?),
+        true => Ok(repo.keys().frames(generation, pack, name, &bytes[header::LEN..])?),
         false => Err(Damage::other(format!("it is the pack {id} under another name"))),
     }
 }
 
 /// The header is damaged: what stands behind it stands in the table too. Where that is no better, the header is to be told.
 fn from_table(repo: &Repository, pack: Id, name: &str, why: Damage) -> Result<ObjectKey, RepoError> {
-    let data = read_table(repo, pack).ok().and_then(|table| table.key_data);
-    let key = data.and_then(|data| repo.keys().frames(pack, name, &data).ok());
+    let data = read_table(repo, pack).ok().and_then(|table| Some((table.generation, table.key_data?)));
+    let key = data.and_then(|(generation, data)| repo.keys().frames(generation, pack, name, &data).ok());
     key.ok_or_else(|| repo.damaged(name, "header", why))
 }
 
@@ -134,5 +138,5 @@ pub fn read_table(repo: &Repository, id: Id) -> Result<Table, RepoError> {
     let footer = repo.store().get_range(&name, end, FOOTER_LEN)?;
     let table = pack::table_len(&footer, len).map_err(damaged)?;
     let mut sealed = repo.store().get_range(&name, end - table, table as usize)?;
-    pack::read_table(repo.keys(), id, &mut sealed).map_err(damaged)
+    pack::read_table(repo.keys(), id, &footer, &mut sealed).map_err(damaged)
 }

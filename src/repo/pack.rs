@@ -2,7 +2,8 @@
 //!
 //! Frame `n` is sealed at position `n`, the table at position 2^64 - 1. The table lists each frame: sealed length, raw length, method,
 //! and its chunks (count, then hash and length each). The last eight bytes are the sealed length of the table (4 bytes, little-endian)
-//! and `PACK`.
+//! and `PACK`; or, under a later generation of the keys, that length with the five bytes of the generation that stand before the table
+//! then, and `PACG`.
 
 use crate::chunk::compress::{Compressor, Method};
 use crate::crypto::{
@@ -16,7 +17,7 @@ use crate::repo::{
 };
 use crate::sys::buffer::Buffer;
 use crate::types::{
-    ids::{Hash, Id},
+    ids::{Generation, Hash, Id},
     op::{FRAME_MAX, Frame, decode_chunks, encode_chunks},
     wire::{Reader, WireError, put_u64},
 };
@@ -25,6 +26,12 @@ use crate::types::{
 const TABLE: u64 = u64::MAX;
 /// The length of what follows the table.
 pub const FOOTER_LEN: usize = 8;
+/// What a pack ends with.
+const FIRST_END: &[u8; 4] = b"PACK";
+/// The same under a later generation of the keys: that stands before the table.
+const LATER_END: &[u8; 4] = b"PACG";
+/// So much longer is a pack under a later generation.
+pub const GENERATION_LEN: usize = 5;
 /// The longest table that a reader accepts, in bytes.
 const TABLE_MAX: u64 = 256 << 20;
 /// The longest pack that a reader accepts, in bytes.
@@ -45,7 +52,7 @@ impl PackBuilder {
         let id = random::id()?;
         let sealing = keys.pack(id, &names::pack(id))?;
         let mut bytes = Buffer::with_capacity(room);
-        bytes.extend_from_slice(&header::write(ObjectKind::Pack, id, keys.sealing()));
+        bytes.extend_from_slice(&header::write(ObjectKind::Pack, id, keys.sealing(), sealing.generation));
         bytes.extend_from_slice(sealing.key_data.as_ref().map_or(&[][..], |data| data));
         Ok(PackBuilder { id, keys: sealing, bytes, table: Vec::new(), frames: 0 })
     }
@@ -100,22 +107,27 @@ impl PackBuilder {
 
     /// Its name and bytes, complete.
     pub fn finish(mut self) -> (String, Buffer) {
+        let begin = self.bytes.len();
+        let is_first = self.keys.generation == Generation::FIRST;
+        if !is_first {
+            self.bytes.extend_from_slice(&self.keys.generation.0);
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(self.keys.key_data.as_ref().map_or(&[][..], |data| data));
         put_u64(&mut self.bytes, u64::from(self.frames));
         self.bytes.extend_from_slice(&self.table);
         self.keys.table.seal(TABLE, &mut self.bytes, start);
-        let len = (self.bytes.len() - start) as u32;
+        let len = (self.bytes.len() - begin) as u32;
         self.bytes.extend_from_slice(&len.to_le_bytes());
-        self.bytes.extend_from_slice(b"PACK");
+        self.bytes.extend_from_slice(if is_first { FIRST_END } else { LATER_END });
         (names::pack(self.id), self.bytes)
     }
 }
 
-/// The length of the sealed table, from the last [`FOOTER_LEN`] bytes of a pack of `len` bytes.
+/// The length of the sealed table and of what stands before it, from the last [`FOOTER_LEN`] bytes of a pack of `len` bytes.
 pub fn table_len(footer: &[u8], len: u64) -> Result<u64, Damage> {
     match footer {
-        [a, b, c, d, b'P', b'A', b'C', b'K'] => {
+        [a, b, c, d, end @ ..] if end == FIRST_END || end == LATER_END => {
             let n = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
             let room = len.saturating_sub((header::LEN + FOOTER_LEN) as u64).min(TABLE_MAX);
             if n <= room { Ok(n) } else { Err(Damage::other("it states a table that is longer than itself")) }
@@ -131,11 +143,21 @@ pub struct Table {
     pub frames: Vec<Frame>,
     /// What stands behind the header, once more: where that is damaged, the frames still open.
     pub key_data: Option<[u8; KEY_DATA_LEN]>,
+    /// The generation of the keys that it is sealed under.
+    pub generation: Generation,
 }
 
-/// Opens and decodes the table of a pack.
-pub fn read_table(keys: &Keys, id: Id, sealed: &mut [u8]) -> Result<Table, Damage> {
-    let key = keys.object(ObjectKind::Pack, id, &names::pack(id));
+/// Opens and decodes the table of a pack that ends with this: so many bytes before that as [`table_len`] says.
+pub fn read_table(keys: &Keys, id: Id, footer: &[u8], sealed: &mut [u8]) -> Result<Table, Damage> {
+    let (generation, sealed) = match footer.ends_with(LATER_END) {
+        false => (Generation::FIRST, sealed),
+        true => {
+            let short = || Damage::other("it is too short to say which generation of the keys it is sealed under");
+            let (generation, sealed) = sealed.split_first_chunk_mut::<GENERATION_LEN>().ok_or_else(short)?;
+            (Generation(*generation), sealed)
+        }
+    };
+    let key = keys.object(generation, ObjectKind::Pack, id, &names::pack(id))?;
     let mut r = Reader::new(key.open_part(TABLE, sealed)?);
     let key_data = match keys.sealing() {
         Sealing::One => None,
@@ -155,5 +177,5 @@ pub fn read_table(keys: &Keys, id: Id, sealed: &mut [u8]) -> Result<Table, Damag
     if !r.is_empty() {
         return Err(WireError::Invalid("bytes behind its table").into());
     }
-    Ok(Table { frames, key_data })
+    Ok(Table { frames, key_data, generation })
 }

@@ -9,9 +9,10 @@ pub(super) const MAX: u64 = 4 << 20;
 /// The bytes of an object of this name that holds `plain`.
 pub(super) fn seal(repo: &Repository, kind: ObjectKind, name: &str, plain: &[u8]) -> Result<Vec<u8>, RepoError> {
     let id = random::id()?;
-    let mut bytes = header::write(kind, id, repo.keys().sealing()).to_vec();
+    let generation = repo.keys().in_force()?;
+    let mut bytes = header::write(kind, id, repo.keys().sealing(), generation).to_vec();
     bytes.extend_from_slice(plain);
-    repo.keys().object(kind, id, name).seal(0, &mut bytes, header::LEN);
+    repo.keys().object(generation, kind, id, name)?.seal(0, &mut bytes, header::LEN);
     Ok(bytes)
 }
 
@@ -22,8 +23,10 @@ pub(super) fn read(repo: &Repository, kind: ObjectKind, name: &str) -> Result<Ve
 
 /// What an object of this name and these bytes holds.
 pub(super) fn open(repo: &Repository, kind: ObjectKind, name: &str, bytes: &[u8]) -> Result<Vec<u8>, RepoError> {
-    let id = header::read(bytes, kind, repo.keys().sealing()).map_err(|why| repo.damaged(name, "header", why))?;
+    let damaged = |why| repo.damaged(name, "header", why);
+    let (id, generation) = header::read(bytes, kind, repo.keys().sealing()).map_err(damaged)?;
+    let key = repo.keys().object(generation, kind, id, name).map_err(|e| repo.damaged(name, "header", e.into()))?;
     let mut piece = bytes[header::LEN..].to_vec();
-    repo.keys().object(kind, id, name).open(0, &mut piece).map_err(|e| repo.damaged(name, "content", e.into()))?;
+    key.open(0, &mut piece).map_err(|e| repo.damaged(name, "content", e.into()))?;
     Ok(piece)
 }

@@ -38,8 +38,9 @@ impl SegmentBuilder {
     /// An empty object of another kind, in the same form.
     pub fn of(kind: ObjectKind, keys: &Keys, name: String) -> Result<SegmentBuilder, RepoError> {
         let id = random::id()?;
-        let key = keys.object(kind, id, &name);
-        let bytes = header::write(kind, id, keys.sealing()).to_vec();
+        let generation = keys.in_force()?;
+        let key = keys.object(generation, kind, id, &name)?;
+        let bytes = header::write(kind, id, keys.sealing(), generation).to_vec();
         Ok(SegmentBuilder { name, key, bytes, blocks: 0, pending: Vec::new() })
     }
 
@@ -105,8 +106,8 @@ pub fn read_kind<E: From<RepoError>>(
     let damaged = |what: String, why: Damage| {
         E::from(RepoError::Damaged { location: location.to_owned(), object: name.to_owned(), what, why })
     };
-    let id = header::read(bytes, kind, keys.sealing()).map_err(|why| damaged("header".into(), why))?;
-    let key = keys.object(kind, id, name);
+    let (id, generation) = header::read(bytes, kind, keys.sealing()).map_err(|why| damaged("header".into(), why))?;
+    let key = keys.object(generation, kind, id, name).map_err(|e| damaged("header".into(), e.into()))?;
     let mut decompressor =
         Decompressor::new().map_err(|e| damaged("decompression".into(), Damage::other(e.to_string())))?;
     let mut rest = &bytes[header::LEN..];

@@ -10,6 +10,7 @@ use crate::repo::{
     attach::Attached,
     collect::{attend, mend, merged, take},
     error::RepoError,
+    generations,
     ingest::{Avoid, Claims},
     moment::Sealing,
     names::{self, Epoch, Segment},
@@ -114,6 +115,9 @@ impl SourceWriter {
             })?;
         let queues = at.repo().store().waiting()?.is_some();
         if_there(queues, promotion::goes_on(at.repo()))?;
+        // Where the store is away, what is known of the keys is taken as it is.
+        if_there(queues, generations::refresh(at.repo()))?;
+        generations::check(&at)?;
         let reader = at.reader()?;
         let mut own = Own::load(at.dir(), host, root)?;
         let mut source = known_or_new(&at, own.host.as_deref().unwrap_or(host), root)?;
@@ -234,6 +238,7 @@ impl SourceWriter {
         if self.known && (now - self.attended).abs() < ATTEND_NS {
             return Ok(());
         }
+        if_there(self.queues, generations::attend(&self.at))?;
         let host = self.source.host.clone();
         if let Some(known) = if_there(self.queues, attend::register(&self.at, &host))? {
             (self.known, self.attended) = (known, now);

@@ -90,7 +90,7 @@ pub fn gather(ask: &Ask<'_>) -> Result<Compliance, ReportError> {
         hold_events: rows(&[Kind::HoldPlace, Kind::HoldLengthen, Kind::HoldRelease]),
         deletions: rows(&[Kind::Delete]),
         restores: rows(&[Kind::Restore, Kind::HoldExport, Kind::AuditExport, Kind::Mount, Kind::Unmount]),
-        changes: rows(&[Kind::KeyAdd, Kind::KeyRemove, Kind::Policy, Kind::AuditAccept]),
+        changes: rows(&[Kind::KeyAdd, Kind::KeyRemove, Kind::KeyRotate, Kind::Policy, Kind::AuditAccept]),
         failures: trail::rows(&checked, (ask.from, to), trail::has_failed),
         refused: trail::rows(&checked, (ask.from, to), trail::is_refused),
         trail: TrailState {

@@ -114,6 +114,10 @@ fn what(entry: &Entry) -> String {
             format!("added the key {} ({}{role})", about("key").unwrap_or_default(), detail("kind").unwrap_or_default())
         }
         Some(Kind::KeyRemove) => format!("removed the key {}", about("key").unwrap_or_default()),
+        Some(Kind::KeyRotate) => format!(
+            "rotated the keys{}",
+            detail("generation").map(|generation| format!(": generation {generation} is in force")).unwrap_or_default()
+        ),
         Some(Kind::Policy) => format!("the rules of retention are: {}", detail("text").unwrap_or_default()),
         Some(Kind::Snapshot) => snapshot(entry),
         Some(Kind::Failure) => {

@@ -26,6 +26,45 @@ impl fmt::Debug for Id {
     }
 }
 
+/// A generation of the keys of a repository: its number, the highest byte first, and three random bytes, since two admins may make the
+/// next one at the same time. Written as ten lower-case hexadecimal digits; in the order of these, the last one is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(pub [u8; 5]);
+
+impl Generation {
+    /// The one that a repository begins with.
+    pub const FIRST: Generation = Generation([0; 5]);
+
+    /// The generation with this number and random part.
+    pub fn new(number: u16, random: [u8; 3]) -> Generation {
+        let ([a, b], [c, d, e]) = (number.to_be_bytes(), random);
+        Generation([a, b, c, d, e])
+    }
+
+    /// Its number: 0 for the first, and one more than that of the one before.
+    pub fn number(self) -> u16 {
+        u16::from_be_bytes([self.0[0], self.0[1]])
+    }
+
+    /// Parses ten hexadecimal digits; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Generation> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+        Some(Generation(bytes.try_into().ok()?))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A keyed BLAKE3 hash of 32 bytes: the name of a chunk, or a link of the journal's chain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash(pub [u8; 32]);

@@ -27,7 +27,7 @@ pub enum Need {
     Capture,
     /// The content of files.
     Content,
-    /// To add and remove keys.
+    /// To add, remove and rotate keys.
     Keys,
     /// To place, lengthen and release holds, and to export under them.
     Holds,
@@ -85,6 +85,13 @@ impl Role {
     }
 }
 
+impl Role {
+    /// The role with this number in stored bytes.
+    pub fn of_number(number: u8) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.number() == number)
+    }
+}
+
 impl Need {
     fn roles(self) -> String {
         let roles: Vec<&str> = Role::ALL.into_iter().rev().filter(|r| r.may(self)).map(Role::word).collect();
@@ -104,7 +111,7 @@ impl fmt::Display for Need {
             Need::Structure => "read what the repository says of itself",
             Need::Capture => "capture",
             Need::Content => "read content",
-            Need::Keys => "add or remove keys",
+            Need::Keys => "add, remove or rotate keys",
             Need::Holds => "place or release holds",
             Need::Collect => "release, delete or mend what is stored",
         })

@@ -1,12 +1,16 @@
 //! The description and the key slots.
 
-use crate::crypto::slots;
+use crate::crypto::{keys::Sealing, slots};
 use crate::repo::{
+    authentic,
     error::RepoError,
     names,
     open::{self, Repository},
 };
-use crate::types::{ids::Id, path};
+use crate::types::{
+    ids::{Generation, Id},
+    path,
+};
 use crate::verify::report::Report;
 
 /// The longest slot that is read.
@@ -21,6 +25,10 @@ pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoEr
             .advise("put back a good copy of bygone.toml, from another copy of the repository");
     }
     for object in repo.store().list(names::KEYS)? {
+        if let Some(generation) = names::parse_generation(&object.name) {
+            check_generation(repo, generation, report);
+            continue;
+        }
         let Some(id) = object.name.strip_prefix(names::KEYS).and_then(Id::parse) else {
             report.strangers.push(object.name);
             continue;
@@ -50,4 +58,23 @@ pub(super) fn check(repo: &Repository, report: &mut Report) -> Result<(), RepoEr
             .advise("put back the key slots from another copy of the repository before this process ends");
     }
     Ok(())
+}
+
+/// That it is what was stored, and that the key in use opens it.
+fn check_generation(repo: &Repository, generation: Generation, report: &mut Report) {
+    let name = names::generation(generation);
+    let read = authentic::read(repo, &name).map_err(|e| e.why_of(&name, "generation"));
+    let opened = read.and_then(|_| match repo.keys().sealing() {
+        Sealing::Apart => repo.keys().check_generation(generation).map_err(|e| e.to_string()),
+        Sealing::One => Err("a repository from before roles has none".to_owned()),
+    });
+    if let Err(why) = opened {
+        report
+            .problem(&name, "generation", why)
+            .lost("what was stored under this generation of the keys, to those who have no later key")
+            .advise(
+                "put back a good copy of it from another copy of the repository; where only this key does not open it, add the key again: \
+                 `bygone key remove`, `bygone key add`",
+            );
+    }
 }

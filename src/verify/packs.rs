@@ -146,8 +146,10 @@ impl Check<'_> {
         let len = header::pack_len(keys.sealing());
         let bytes = self.repo.store().get_range(name, 0, len).map_err(|e| e.why_of(name))?;
         match header::read(&bytes, ObjectKind::Pack, keys.sealing()) {
-            Ok(found) if found == id => keys.check_key_data(id, &bytes[header::LEN..]).map_err(|e| e.to_string()),
-            Ok(found) => Err(format!("it is the pack {found} under another name")),
+            Ok((found, generation)) if found == id => {
+                keys.check_key_data(generation, id, &bytes[header::LEN..]).map_err(|e| e.to_string())
+            }
+            Ok((found, _)) => Err(format!("it is the pack {found} under another name")),
             Err(e) => Err(e.to_string()),
         }
     }
@@ -158,7 +160,7 @@ impl Check<'_> {
         let footer = store.get_range(name, start, FOOTER_LEN).map_err(|e| e.why_of(name))?;
         let table_len = pack::table_len(&footer, len).map_err(|e| e.to_string())?;
         let mut sealed = store.get_range(name, start - table_len, table_len as usize).map_err(|e| e.why_of(name))?;
-        let table = pack::read_table(self.repo.keys(), id, &mut sealed).map_err(|e| e.to_string())?;
+        let table = pack::read_table(self.repo.keys(), id, &footer, &mut sealed).map_err(|e| e.to_string())?;
         Ok(table.frames)
     }
 

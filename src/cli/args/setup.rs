@@ -80,8 +80,18 @@ pub enum Key {
     /// Remove a key: it will not open the repository any more
     #[command(long_about = "Remove a key: it will not open the repository any more.\n\n\
                       The last key is not removed. Whoever has opened the repository with the key before may have kept the \
-                      secret that it gave.")]
+                      secrets that it gave: `bygone key rotate` keeps him from reading what is stored from then on.")]
     Remove(KeyRemove),
+    /// Seal everything that is new under new keys, which removed keys do not open
+    #[command(long_about = "Seal everything that is new under new keys, which removed keys do not open.\n\n\
+                      The passphrases and key files stay as they are: what changes are the keys that they lead to, a new generation of \
+                      them. Every key that is there opens it. A stolen key is to be removed first: whoever has kept what it gave \
+                      still reads what was stored before, and nothing that is stored from then on. What was stored before is not sealed anew: it stays under \
+                      the generation that it has, which all keys that are there open too, until retention releases it.\n\n\
+                      Other hosts learn of it by themselves: when they open the repository next, and within some minutes where they go on. Copies at other \
+                      sites have the new keys from the next `bygone replicate` on.\n\n\
+                      When it is interrupted, either the old generation or the new one is in force; it can always be run again.")]
+    Rotate,
     /// List the keys
     List,
     /// Make a key for paper and print it as a page

@@ -1,50 +1,47 @@
-//! `bygone key add`, `remove`, `list` and `export`.
+//! `bygone key add`, `remove`, `list` and `export`; `rotate` is in `key_rotate.rs`.
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::{key_list, key_rotate};
 
 use crate::cli::args::setup::{Key, KeyAdd, KeyExport, KeyRemove};
 use crate::cli::context::{Context, absolute};
 use crate::cli::open;
+use crate::cli::out::Out;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::secret::{self, Purpose};
 use crate::cli::trail;
 use crate::config::model::KeyFrom;
 use crate::crypto::{
+    keys::Sealing,
     paper,
     slots::{Secret, SlotError, SlotInfo, SlotKind},
 };
 use crate::repo::{
     audit::event::{Event, Kind, Outcome as Ended},
-    open::{Repository, add_slot, list_slots, remove_slot, slots_opened_by},
+    open::{Repository, list_slots, remove_slot, slots_opened_by},
 };
 use crate::sys::{clock, durable};
-use crate::types::{
-    ids::Id,
-    path,
-    role::Role,
-    when::{show, zone::Zone},
-};
+use crate::types::{ids::Id, role::Role, when::show};
 
-/// Ids are shown by so many digits at least.
-const SHOWN: usize = 8;
-
-type Slots = Vec<(Id, Result<SlotInfo, SlotError>)>;
+pub(super) type Slots = Vec<(Id, Result<SlotInfo, SlotError>)>;
 
 /// Runs one of them.
 pub fn run(context: &Context, command: &Key) -> Result<Outcome, Failure> {
     match command {
         Key::Add(args) => add(context, args),
         Key::Remove(args) => remove(context, args),
-        Key::List => list(context),
+        Key::Rotate => key_rotate::run(context),
+        Key::List => key_list::run(context),
         Key::Export(args) => export(context, args),
     }
 }
 
 fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
     // Before anything new is asked for or made: the repository has to open.
-    let (repo, secret) = open::repository_and_secret(context)?;
+    let repo = open::repository(context)?;
     repo.grants(args.role).into_failure()?;
     let from = secret::given(&args.key)?.unwrap_or(KeyFrom::Prompt);
     let made = matches!(&from, KeyFrom::File(path) if !path.exists());
@@ -67,7 +64,7 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
         Secret::Passphrase(_) => SlotKind::Passphrase,
         Secret::KeyFile(_) => SlotKind::KeyFile,
     };
-    let slot = add_slot(repo.store(), &secret, &new, (kind, args.role), &args.label, clock::now()).explain(what)?;
+    let slot = repo.add_slot(&new, (kind, args.role), &args.label, clock::now()).explain(what)?;
     repo.store().settle().explain(what)?;
     let event = added(slot, kind, args.role, &args.label);
     let recorded = trail::told(trail::open(context, &repo).record(event));
@@ -75,6 +72,7 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
     if context.json {
         out.json(&json!({
             "id": slot.to_string(), "kind": kind.to_string(), "role": args.role, "label": args.label, "key": from, "key_file_made": made,
+            "copies_without_it": sites(context),
         }))?;
     } else if !context.quiet {
         match &from {
@@ -88,9 +86,26 @@ fn add(context: &Context, args: &KeyAdd) -> Result<Outcome, Failure> {
             role => format!(" with the role {role}"),
         };
         out.line(format_args!("added a {kind}{role} as slot {slot}"))?;
+        tell_copies(context, &mut out, "this key")?;
     }
     out.finish()?;
     Ok(recorded)
+}
+
+/// The sites of the settings, whose copies do not have a new key yet.
+pub(super) fn sites(context: &Context) -> Vec<&str> {
+    context.config.sites.iter().map(|site| site.name.as_str()).collect()
+}
+
+/// Says that copies at other sites do not have a key yet.
+pub(super) fn tell_copies(context: &Context, out: &mut Out, what: &str) -> Result<(), Failure> {
+    match context.config.sites.is_empty() {
+        true => Ok(()),
+        false => out.line(format_args!(
+            "the copies at {} don't have {what} until the next replicate: run `bygone replicate`",
+            sites(context).join(", ")
+        )),
+    }
 }
 
 /// What the audit trail tells of a new key.
@@ -138,8 +153,16 @@ fn remove(context: &Context, args: &KeyRemove) -> Result<Outcome, Failure> {
     let mut out = context.out();
     match context.json {
         true => out.json(&json!({ "removed": id.to_string() }))?,
-        false if !context.quiet => out.line(format_args!("removed the slot {id}: its key opens nothing any more"))?,
-        false => {}
+        false if context.quiet => {}
+        false => {
+            out.line(format_args!("removed the slot {id}: its key opens nothing any more"))?;
+            if repo.keys().sealing() == Sealing::Apart {
+                out.line(
+                    "where somebody else may have used it, run `bygone key rotate`: what it gave may have been kept, and would open what is \
+                     stored from now on too",
+                )?;
+            }
+        }
     }
     out.finish()?;
     Ok(outcome)
@@ -163,59 +186,13 @@ fn chosen(slots: &Slots, given: &str) -> Result<Id, Failure> {
     }
 }
 
-fn list(context: &Context) -> Result<Outcome, Failure> {
-    let store = open::store_of_repository(context)?;
-    let slots = list_slots(&*store).explain(|| format!("cannot list the keys of {}", store.location()))?;
-    let digits = shown_digits(&slots);
-    let (mut out, zone) = (context.out(), context.zone()?);
-    for (id, slot) in &slots {
-        match context.json {
-            true => out.json(&as_json(*id, slot))?,
-            false => out.line(describe(&id.to_string()[..digits], slot, &zone))?,
-        }
-    }
-    out.finish()?;
-    Ok(if slots.iter().all(|(_, slot)| slot.is_ok()) { Outcome::Done } else { Outcome::Partial })
-}
-
-/// So many digits tell all ids apart.
-fn shown_digits(slots: &Slots) -> usize {
-    let mut ids: Vec<String> = slots.iter().map(|(id, _)| id.to_string()).collect();
-    ids.sort();
-    let common = |(a, b): (&String, &String)| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    ids.iter().zip(ids.iter().skip(1)).map(common).max().map_or(SHOWN, |n| (n + 1).max(SHOWN))
-}
-
-fn describe(id: &str, slot: &Result<SlotInfo, SlotError>, zone: &Zone) -> String {
-    match slot {
-        Ok(slot) => {
-            // Anybody who can write to the store can write a label.
-            let label = path::show(slot.label.as_bytes());
-            let made = show::show_second(slot.created, zone);
-            format!("{id}  {:<12}  {:<7}  {made}  {label}", slot.kind.to_string(), slot.role).trim_end().to_owned()
-        }
-        Err(why) => format!("{id}  cannot be used: {why}"),
-    }
-}
-
-fn as_json(id: Id, slot: &Result<SlotInfo, SlotError>) -> Value {
-    match slot {
-        Ok(slot) => json!({
-            "id": id.to_string(), "kind": slot.kind.to_string(), "role": slot.role, "label": slot.label,
-            "created_ns": slot.created.0,
-            "argon2": slot.cost.map(|c| json!({ "memory_kib": c.memory_kib, "passes": c.passes, "lanes": c.lanes })),
-        }),
-        Err(why) => json!({ "id": id.to_string(), "problem": why.to_string() }),
-    }
-}
-
 fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
     let output = args.output.as_deref().map(absolute).transpose()?;
     if let Some(path) = output.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
         return Err(Failure::new(format!("{} is there already, and is not replaced", path.display()))
             .hint("name a new file with --output"));
     }
-    let (repo, secret) = open::repository_and_secret(context)?;
+    let repo = open::repository(context)?;
     repo.grants(args.role).into_failure()?;
     let what = || format!("cannot make a key on paper for the repository {}", repo.store().location());
     let new = Secret::generate_key().explain(what)?;
@@ -223,7 +200,7 @@ fn export(context: &Context, args: &KeyExport) -> Result<Outcome, Failure> {
     let now = clock::now();
     let page = paper::page(bytes, repo.id(), args.role, &show::day(now, &context.zone()?));
     // The slot comes first: a page that opens nothing would be worse than a slot without a page.
-    let slot = add_slot(repo.store(), &secret, &new, (SlotKind::Paper, args.role), &args.label, now).explain(what)?;
+    let slot = repo.add_slot(&new, (SlotKind::Paper, args.role), &args.label, now).explain(what)?;
     repo.store().settle().explain(what)?;
     let handed_over = match &output {
         Some(path) => to_file(context, path, &page, slot),
@@ -241,6 +218,7 @@ fn to_file(context: &Context, path: &Path, page: &str, slot: Id) -> Result<(), F
         out.json(&json!({ "id": slot.to_string(), "output": path }))?;
     } else if !context.quiet {
         out.line(format_args!("wrote a key to {} (slot {slot}): print it, then delete the file", path.display()))?;
+        tell_copies(context, &mut out, "this key")?;
     }
     out.finish()
 }

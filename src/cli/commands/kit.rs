@@ -88,6 +88,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Outcome, Failure> {
             out.line(format_args!("made the kit in {}: print kit.html, and keep both away from here", to.display()))?;
             if args.with_key {
                 out.line("it has a key in it: whoever has the kit can read everything")?;
+                key::tell_copies(context, &mut out, "the key in it")?;
             }
         }
     }

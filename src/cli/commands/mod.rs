@@ -23,6 +23,8 @@ pub mod index;
 pub mod init;
 pub mod jobs;
 pub mod key;
+pub mod key_list;
+pub mod key_rotate;
 pub mod kit;
 pub mod list;
 pub mod log;

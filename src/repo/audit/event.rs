@@ -34,6 +34,8 @@ pub enum Kind {
     KeyAdd,
     /// A key was removed.
     KeyRemove,
+    /// The keys were rotated: a new generation of them is in force.
+    KeyRotate,
     /// The rules of retention are others than were recorded last.
     Policy,
     /// Something failed that was not asked for by a command.
@@ -74,7 +76,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 32] = [
+    pub const ALL: [Kind; 33] = [
         Kind::Snapshot,
         Kind::Captures,
         Kind::Restore,
@@ -89,6 +91,7 @@ impl Kind {
         Kind::Delete,
         Kind::KeyAdd,
         Kind::KeyRemove,
+        Kind::KeyRotate,
         Kind::Policy,
         Kind::Failure,
         Kind::Maintain,
@@ -126,6 +129,7 @@ impl Kind {
             Kind::Delete => "delete",
             Kind::KeyAdd => "key-add",
             Kind::KeyRemove => "key-remove",
+            Kind::KeyRotate => "key-rotate",
             Kind::Policy => "policy",
             Kind::Failure => "failure",
             Kind::Maintain => "maintain",
