@@ -152,7 +152,7 @@ pub fn plans(config: &Config) -> Result<Vec<DrillFacts>, DrillError> {
     }
     // One that never ran is waited for from when the settings were written.
     let written = std::fs::metadata(&config.path).and_then(|meta| meta.modified()).ok();
-    let written = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| nanos(age));
+    let written = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, nanos);
     for drill in &config.drills {
         let plan = stem(Path::new(&drill.plan));
         let new = || DrillFacts { plan: plan.clone(), first_ns: written, ..DrillFacts::default() };
