@@ -148,6 +148,8 @@ impl Worker<'_> {
                 let files = files.by_ref().take(FILES_TOGETHER).collect();
                 tasks.push(Task::Files { dir: dir.clone(), files });
             }
+            // What has ended at these names, or leads to them now, is told before another thread can tell what is there.
+            self.flush()?;
         }
         tasks.extend(dirs);
         if !tasks.is_empty() {

@@ -199,7 +199,8 @@ impl<'a> Worker<'a> {
         if self.out.len() >= BATCH { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> Result<(), CaptureError> {
+    /// Hands on what was found so far; what any thread finds afterwards comes behind it.
+    pub(super) fn flush(&mut self) -> Result<(), CaptureError> {
         // The other side is gone only where the capture has failed already.
         self.to.send(std::mem::take(&mut self.out)).map_err(|_| CaptureError::Stopped)
     }

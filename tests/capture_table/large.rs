@@ -47,6 +47,24 @@ fn a_directory_of_200_000_entries() {
     assert_eq!(list(second.number), 199_999);
 }
 
+/// As editors save: each file is another one at the same name. While one thread reads what is large, the other is done with names of
+/// which the first has found that they ended.
+#[test]
+fn many_replaced_files_are_read_by_several_threads() {
+    let mut lab = Lab::new();
+    lab.capture.threads = 2;
+    for round in 0..8u8 {
+        for n in 0..400u16 {
+            let content = if n < 128 { vec![round ^ n as u8; 300_000 + usize::from(n)] } else { Vec::new() };
+            let (new, name) = (lab.root.join("new"), lab.root.join(format!("{n:03}")));
+            std::fs::write(&new, content).unwrap();
+            std::fs::rename(&new, name).unwrap();
+        }
+        assert_eq!(lab.snapshot(Tier::Incremental).problems.len(), 0);
+    }
+    assert_eq!(describe::differences(&describe::of_disk(&lab.root), &lab.captured(), Depth::All), "");
+}
+
 #[test]
 fn a_sparse_file_of_20_gib_costs_its_data() {
     let lab = Lab::new();
