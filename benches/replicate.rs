@@ -41,7 +41,8 @@ fn main() {
     for what in ["first", "again"] {
         let begun = Instant::now();
         let replayed = replay::catch_up(&at, &Quiet).unwrap();
-        let to = Site { name: "far", copy: at.repo().in_store(copy.clone()), sources: Vec::new(), anew: false };
+        let copy = at.repo().in_store(copy.clone());
+        let to = Site { name: "far", copy, sources: Vec::new(), tiers: Vec::new(), anew: false, hands_over: false };
         let done = replicate(&at, &to, &replayed, &Quiet, &AtomicBool::new(false)).unwrap();
         let seconds = begun.elapsed().as_secs_f64();
         assert!(done.is_whole() && done.done.copied == 0);
