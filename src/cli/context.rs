@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::top::Global;
+use super::elsewhere;
 use super::out::Out;
 use super::outcome::{Explain as _, Failure, Outcome};
 use crate::config::check::{self, Problem};
