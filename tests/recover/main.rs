@@ -97,9 +97,10 @@ fn a_mount_of_a_part_of_it_is_use() {
     // The same where it swaps by itself: not as long as it is bound.
     world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "idle"]);
     mount(&["mount", "--bind", world.data().join("dir").to_str().unwrap(), other.to_str().unwrap()]);
-    while !world.log().contains("the swap waits: it is mounted at") && world.is_overlay() {
+    while !text(&world.run(&["recover", "--status"])).contains("the plain directory is filled") && world.is_overlay() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+    std::thread::sleep(std::time::Duration::from_secs(2));
     let waits = world.is_overlay();
     mount(&["umount", other.to_str().unwrap()]);
     assert!(waits, "it was swapped under a mount");
