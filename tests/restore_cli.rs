@@ -379,14 +379,20 @@ fn a_stage_makes_a_whole_tree_atomic() {
     assert!(told.contains("is mounted in it"), "{told}");
 }
 
-/// Runs it until it is killed at a call.
-fn killed(case: &Case, call: &str, when: usize, args: &[&str]) {
-    let mut command = Command::new("strace");
-    let inject = format!("inject={call}:signal=SIGKILL:when={when}");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
-    command.arg(env!("CARGO_BIN_EXE_bygone"));
-    case.prepare(&mut command, args);
-    assert!(!command.output().unwrap().status.success(), "{args:?} was killed");
+/// Runs it until it is killed while the tree is made.
+fn killed(case: &Case, args: &[&str]) {
+    for when in 1..100 {
+        let mut command = Command::new("strace");
+        let inject = format!("inject=fchown,fchownat:signal=SIGKILL:when={when}");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fchown,fchownat", "-e", &inject]);
+        command.arg(env!("CARGO_BIN_EXE_bygone"));
+        case.prepare(&mut command, args);
+        assert!(!command.output().unwrap().status.success(), "{args:?} was killed");
+        if !stages(case).is_empty() {
+            return;
+        }
+    }
+    panic!("it was never killed while the tree was made");
 }
 
 /// The directories in which trees are made, beside the source.
@@ -409,7 +415,7 @@ fn a_stage_is_made_in_no_directory_but_its_own() {
     fs::create_dir_all(victim.join("src/dir")).unwrap();
     fs::write(victim.join("src/dir/file-1"), "not to be touched").unwrap();
     let untouched = describe(&victim);
-    killed(&case, "fchown,fchownat", 3, &args);
+    killed(&case, &args);
     let [leftover] = &stages(&case)[..] else { panic!("{:?}", stages(&case)) };
     assert_eq!(fs::metadata(leftover).unwrap().mode() & 0o7777, 0o700);
     // Whoever owns the directory around it puts something else in its place: a link, or another directory.
@@ -434,7 +440,7 @@ fn a_stage_is_made_in_no_directory_but_its_own() {
         case.ok(&["aside", "drop", "--all"]);
         if plant == "link" {
             case.write("dir/file-1", "changed");
-            killed(&case, "fchown,fchownat", 3, &args);
+            killed(&case, &args);
         }
     }
     // A link on the way to it is not followed.
@@ -459,7 +465,7 @@ fn what_is_left_in_a_stage_is_named_and_what_was_done_too() {
     let before = describe(&case.src);
     case.write("dir/file", "two, longer");
     let args = ["restore", s(&case.src), "--at", &first, "--in-place", "--stage"];
-    killed(&case, "fchown,fchownat", 2, &args);
+    killed(&case, &args);
     let stage = stages(&case).pop().unwrap();
     fs::write(stage.join("mine"), "of a user").unwrap();
     let told = case.ended(3, &args);
