@@ -686,3 +686,116 @@ fn where_there_is_nothing_to_do_no_object_is_read_and_a_limit_holds() {
     assert!(all.is_whole() && all.plan.is_empty() && all.done.copied == 0);
     assert_eq!((here.1.load(Ordering::SeqCst), there.1.load(Ordering::SeqCst)), (0, 0));
 }
+
+/// A copy made by hand, as `cp -a` does it.
+fn copy_by_hand(from: &Path, to: &Path) {
+    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+#[test]
+fn what_is_seen_of_a_copy_is_not_asked_of_the_repository() {
+    let mut at = Sited::new("");
+    at.write("a", "one");
+    at.snapshot();
+    let copy = at.program.repo.with_file_name("by-hand");
+    copy_by_hand(&at.program.repo, &copy);
+    let before = objects(&copy);
+    let repo = copy.to_str().unwrap();
+    run(&at.program, &["--repo", repo, "verify"], 0);
+    run(&at.program, &["--repo", repo, "list"], 0);
+    let told = run(&at.program, &["--repo", repo, "snapshot"], 1);
+    assert!(told.contains("is a copy of the repository") && told.contains("dr failover"), "{told}");
+    run(&at.program, &["--repo", repo, "maintain"], 1);
+    assert_eq!(objects(&copy), before, "nothing was written into it");
+    let told = run(&at.program, &["audit", "verify"], 0);
+    assert!(told.contains("nothing is altered or missing"), "{told}");
+    run(&at.program, &["verify"], 0);
+    at.write("a", "two");
+    at.snapshot();
+    // The copy lacks what was captured since, which is said of neither.
+    run(&at.program, &["--repo", repo, "verify"], 0);
+    run(&at.program, &["verify"], 0);
+    // By another name it is the repository still, and one that was moved goes on where it is.
+    let link = copy.with_file_name("link");
+    std::os::unix::fs::symlink(&at.program.repo, &link).unwrap();
+    run(&at.program, &["--repo", link.to_str().unwrap(), "snapshot"], 0);
+    fs::remove_dir_all(&copy).unwrap();
+    fs::rename(&at.program.repo, &copy).unwrap();
+    fs::remove_file(&link).unwrap();
+    run(&at.program, &["--repo", repo, "snapshot"], 0);
+    run(&at.program, &["--repo", repo, "audit", "verify"], 0);
+}
+
+#[test]
+fn what_is_no_file_in_a_store_is_named_by_verify_and_not_waited_for() {
+    let mut at = Sited::new("");
+    at.write("a", noise(3, 100_000));
+    at.snapshot();
+    let pack = objects(&at.program.repo).into_keys().find(|name| name.starts_with("packs/")).unwrap();
+    let path = at.program.repo.join(&pack);
+    fs::remove_file(&path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    let out = at.program.command(&["verify", "--read-data"]).output().unwrap();
+    let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(3), "{told}");
+    assert!(told.contains(&pack) && told.contains("a named pipe, and no regular file"), "{told}");
+}
+
+#[test]
+fn a_site_that_is_the_repository_by_another_name_is_none() {
+    let mut at = Sited::new("");
+    at.write("a", "a");
+    at.snapshot();
+    std::os::unix::fs::symlink(&at.program.repo, &at.site).unwrap();
+    let check = || {
+        let out = at.program.run(&["config", "check"]);
+        (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    };
+    for how in ["link", "mount"] {
+        if how == "mount" {
+            if !rustix::process::geteuid().is_root() {
+                continue;
+            }
+            fs::remove_file(&at.site).unwrap();
+            fs::create_dir(&at.site).unwrap();
+            let mut mount = std::process::Command::new("mount");
+            assert!(mount.arg("--bind").arg(&at.program.repo).arg(&at.site).status().unwrap().success());
+        }
+        let (status, told) = check();
+        let replicated = at.program.run(&["replicate"]);
+        let sites = at.program.run(&["sites"]);
+        if how == "mount" {
+            assert!(std::process::Command::new("umount").arg("-l").arg(&at.site).status().unwrap().success());
+        }
+        assert!(status != Some(0) && told.contains("is in the same place as the repository"), "{how}: {told}");
+        for out in [replicated, sites] {
+            let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            assert!(out.status.code() == Some(1) && told.contains("itself, by another name"), "{how}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_was_set_back_is_told_and_filled_again() {
+    let mut at = Sited::new("");
+    at.write("a", "one");
+    at.snapshot();
+    at.replicate();
+    let old = at.site.with_file_name("old");
+    copy_by_hand(&at.site, &old);
+    for n in 0..3 {
+        at.write("a", format!("more {n}"));
+        at.snapshot();
+    }
+    assert_eq!(at.replicate()["gone_back"], serde_json::json!([]));
+    fs::remove_dir_all(&at.site).unwrap();
+    fs::rename(&old, &at.site).unwrap();
+    let told = run(&at.program, &["replicate"], 3);
+    assert!(told.contains("the copy had gone back") && told.contains("from snapshot 4 to 1"), "{told}");
+    assert!(run(&at.program, &["audit", "show", "--json"], 0).contains("gone_back"));
+    assert!(run(&at.program, &["sites"], 0).contains("gone back"));
+    // It was filled again, and is told once.
+    run(&at.program, &["replicate"], 0);
+    assert_eq!(seen_anew(&at.program, &at.site), (Vec::new(), 4));
+    assert!(run(&at.program, &["health"], 3).contains("had gone back"));
+}

@@ -379,6 +379,151 @@ fn a_stage_makes_a_whole_tree_atomic() {
     assert!(told.contains("is mounted in it"), "{told}");
 }
 
+/// Runs it until it is killed while the tree is made.
+fn killed(case: &Case, args: &[&str]) {
+    for when in 1..100 {
+        let mut command = Command::new("strace");
+        let inject = format!("inject=fchown,fchownat:signal=SIGKILL:when={when}");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fchown,fchownat", "-e", &inject]);
+        command.arg(env!("CARGO_BIN_EXE_bygone"));
+        case.prepare(&mut command, args);
+        assert!(!command.output().unwrap().status.success(), "{args:?} was killed");
+        if !stages(case).is_empty() {
+            return;
+        }
+    }
+    panic!("it was never killed while the tree was made");
+}
+
+/// The directories in which trees are made, beside the source.
+fn stages(case: &Case) -> Vec<PathBuf> {
+    let all = fs::read_dir(&case.dir).unwrap().map(|e| e.unwrap().path());
+    all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(".bygone-stage-")).collect()
+}
+
+#[test]
+fn a_stage_is_made_in_no_directory_but_its_own() {
+    let case = Case::new();
+    for n in 0..6 {
+        case.write(&format!("dir/file-{n}"), &format!("content {n}"));
+    }
+    let first = case.snapshot();
+    let before = describe(&case.src);
+    case.write("dir/file-1", "changed");
+    let args = ["restore", s(&case.src), "--at", &first, "--in-place", "--stage"];
+    let victim = case.to("victim");
+    fs::create_dir_all(victim.join("src/dir")).unwrap();
+    fs::write(victim.join("src/dir/file-1"), "not to be touched").unwrap();
+    let untouched = describe(&victim);
+    killed(&case, &args);
+    let [leftover] = &stages(&case)[..] else { panic!("{:?}", stages(&case)) };
+    assert_eq!(fs::metadata(leftover).unwrap().mode() & 0o7777, 0o700);
+    // Whoever owns the directory around it puts something else in its place: a link, or another directory.
+    for plant in ["link", "dir"] {
+        let leftover = stages(&case).into_iter().next().unwrap_or_else(|| panic!("{plant}: it is there"));
+        fs::rename(&leftover, case.to("moved-away")).unwrap();
+        match plant {
+            "link" => symlink(&victim, &leftover).unwrap(),
+            _ => fs::rename(&victim, &leftover).unwrap(),
+        }
+        case.write("dir/file-1", "changed");
+        let told = case.ok(&args);
+        assert!(plant == "link" || told.contains("is not what an earlier try had made"), "{told}");
+        assert_eq!(describe(&case.src), before, "{plant}");
+        match plant {
+            "link" => fs::remove_file(&leftover).unwrap(),
+            _ => fs::rename(&leftover, &victim).unwrap(),
+        }
+        assert_eq!(describe(&victim), untouched, "{plant}");
+        fs::remove_dir_all(case.to("moved-away")).unwrap();
+        assert_eq!(stages(&case), [PathBuf::new(); 0], "{plant}");
+        case.ok(&["aside", "drop", "--all"]);
+        if plant == "link" {
+            case.write("dir/file-1", "changed");
+            killed(&case, &args);
+        }
+    }
+    // A link on the way to it is not followed.
+    let (dir, other) = (case.src.clone(), case.to("other"));
+    fs::rename(&dir, &other).unwrap();
+    fs::create_dir(&dir).unwrap();
+    fs::write(other.join("dir/file-2"), "elsewhere").unwrap();
+    symlink(other.join("dir"), dir.join("dir")).unwrap();
+    let below = dir.join("dir/file-2");
+    let told = case.ended(1, &["restore", s(&below), "--at", &first, "--in-place", "--stage"]);
+    assert!(told.contains("a symbolic link is not followed"), "{told}");
+    assert_eq!(text(&other.join("dir/file-2")), "elsewhere");
+    assert!(case.ok(&["aside", "list"]).contains("nothing is kept aside"));
+}
+
+#[test]
+fn what_is_left_in_a_stage_is_named_and_what_was_done_too() {
+    let case = Case::new();
+    case.write("dir/file", "one");
+    case.write("dir/more", "more");
+    let first = case.snapshot();
+    let before = describe(&case.src);
+    case.write("dir/file", "two, longer");
+    let args = ["restore", s(&case.src), "--at", &first, "--in-place", "--stage"];
+    killed(&case, &args);
+    let stage = stages(&case).pop().unwrap();
+    fs::write(stage.join("mine"), "of a user").unwrap();
+    let told = case.ended(3, &args);
+    assert!(told.contains(s(&stage)) && told.contains(&format!("{} is in place", case.src.display())), "{told}");
+    assert!(told.contains("what was replaced is kept in"), "{told}");
+    assert_eq!(describe(&case.src), before);
+    assert_eq!(text(&stage.join("mine")), "of a user");
+    assert_eq!(case.ok(&["--json", "aside", "list"]).lines().count(), 1);
+    // A try that fails notes nothing that is not there.
+    case.ok(&["aside", "drop", "--all"]);
+    let status = Command::new("chattr").arg("+i").arg(&case.src).status().unwrap();
+    if status.success() {
+        let told = case.ended(1, &args);
+        assert!(Command::new("chattr").arg("-i").arg(&case.src).status().unwrap().success());
+        assert!(told.contains("cannot restore"), "{told}");
+        assert!(case.ok(&["aside", "list"]).contains("nothing is kept aside"));
+        case.ok(&args);
+        assert_eq!(describe(&case.src), before);
+    }
+}
+
+#[test]
+fn what_is_in_another_directory_is_not_replaced_unasked() {
+    let case = Case::new();
+    case.write("dir/file", "captured");
+    case.write("dir/same", "the same");
+    let first = case.snapshot();
+    let out = case.to("out");
+    let args = [s(&case.src), "--at", &first, "--to", s(&out)];
+    case.restore(0, &args);
+    // What it has restored itself is no obstacle, nor is what lies beside.
+    fs::write(out.join("src/dir/mine"), "mine").unwrap();
+    fs::remove_file(out.join("src/dir/same")).unwrap();
+    case.restore(0, &args);
+    fs::write(out.join("src/dir/file"), "written since").unwrap();
+    fs::remove_file(out.join("src/dir/same")).unwrap();
+    let told = case.restore(1, &[&args[..], &["--anyway"]].concat());
+    assert!(told.contains("1 file(s) there would be replaced") && told.contains("--overwrite"), "{told}");
+    assert!(told.contains("out/src/dir/file: ") && told.contains("nothing was written"), "{told}");
+    assert_eq!(text(&out.join("src/dir/file")), "written since");
+    assert!(!out.join("src/dir/same").exists(), "nothing was written");
+    let json = case.ended(1, &[&["--json", "restore"], &args[..]].concat());
+    assert!(json.contains("\"unmet\":\"free\""), "{json}");
+    let told = case.restore(0, &[&args[..], &["--dry-run"]].concat());
+    assert!(told.contains("replace") && told.contains("out/src/dir/file"), "{told}");
+    let told = case.restore(0, &[&args[..], &["--aside"]].concat());
+    assert!(told.contains("what was replaced is kept in"), "{told}");
+    assert_eq!(text(&out.join("src/dir/file")), "captured");
+    let list = case.ok(&["--json", "aside", "list"]);
+    let kept: serde_json::Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
+    assert_eq!(text(&Path::new(kept["dirs"][0].as_str().unwrap()).join("src/dir/file")), "written since");
+    fs::write(out.join("src/dir/file"), "written again").unwrap();
+    case.restore(0, &[&args[..], &["--overwrite"]].concat());
+    assert_eq!(text(&out.join("src/dir/file")), "captured");
+    assert_eq!(text(&out.join("src/dir/mine")), "mine");
+    case.restore(2, &[s(&case.src), "--at", &first, "--in-place", "--overwrite"]);
+}
+
 #[test]
 fn killed_at_any_point_the_same_command_goes_on_and_leaves_nothing_behind() {
     let case = Case::new();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::top::Global;
+use super::elsewhere;
 use super::out::Out;
 use super::outcome::{Explain as _, Failure, Outcome};
 use crate::config::check::{self, Problem};
@@ -24,6 +25,8 @@ pub struct Context {
     pub config: Config,
     /// The repository as `--repo` names it.
     pub repository_named: Option<String>,
+    /// Where this host knows the repository, if `--repo` names another copy of it: that is read, and nothing is written into it.
+    pub known_at: Option<String>,
     /// The places that hold when the settings are silent.
     pub places: Places,
     /// Whether results are printed as JSON.
@@ -129,14 +132,19 @@ impl Context {
             return Err(Failure::new(format!("there is no configuration {}", config.path.display()))
                 .hint("give --config a file that is there, or make one with `bygone init`"));
         }
+        let mut known_at = None;
         if let Some(repo) = &global.repo {
             let settings = std::mem::replace(&mut config.repository, location(repo)?);
-            at_site(&mut config, settings);
+            at_site(&mut config, settings.clone());
+            known_at = elsewhere::known(&config, &settings);
+            if known_at.is_some() {
+                elsewhere::apart(&mut config);
+            }
         }
         let repository_named = global.repo.as_ref().map(|_| config.repository.to_string());
         let (json, quiet, need) = (global.json, global.quiet, Need::Structure);
         Ok((
-            Context { config, repository_named, places, json, quiet, need, broken: None },
+            Context { config, repository_named, known_at, places, json, quiet, need, broken: None },
             Problems { problems, whole },
         ))
     }

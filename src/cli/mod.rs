@@ -6,6 +6,7 @@ pub mod bar;
 pub mod commands;
 pub mod config_file;
 pub mod context;
+mod elsewhere;
 pub mod logging;
 pub mod man;
 pub mod needs;

@@ -64,3 +64,13 @@ pub fn of(command: &Command) -> Need {
         | Command::Completions(_) => Need::Structure,
     }
 }
+
+/// Whether it writes into the repository more than an entry of the audit trail.
+pub fn writes(command: &Command) -> bool {
+    match command {
+        Command::Key(Key::Export(_)) | Command::Kit(_) => false,
+        Command::Replicate(_) | Command::Daemon(_) | Command::Wal(Wal::Push(_)) => true,
+        Command::Verify(args) if args.repair => true,
+        _ => matches!(of(command), Need::Capture | Need::Keys | Need::Holds | Need::Collect),
+    }
+}

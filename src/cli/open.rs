@@ -87,6 +87,9 @@ pub fn copy_by_key(context: &Context, site: &Site) -> Result<Repository, Failure
 }
 
 fn store_of(config: &Config, site: &Site) -> Result<Arc<dyn Store>, Failure> {
+    if let Some(why) = site.no_copy(&config.repository) {
+        return Err(Failure::new(why).hint("name another place for the copy in the settings"));
+    }
     let store: Arc<dyn Store> = match &site.repository {
         Location::Dir(dir) => Arc::new(LocalStore::anchored(dir, REPOSITORY)),
         Location::Bucket(url) => {

@@ -13,6 +13,7 @@ use super::commands::{
     restore_kept, retention, schedule, sites, snapshot, source, status, umount, verify, verify_tree, wal, watch,
 };
 use super::context::{Context, Missing};
+use super::elsewhere;
 use super::logging;
 use super::needs;
 use super::outcome::{Failure, Outcome};
@@ -79,7 +80,13 @@ fn in_words(e: &clap::Error) -> Failure {
 fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
     process::bound_heap();
     let need = needs::of(&cli.command);
-    let load = |missing| Context::load(&cli.global, missing).map(|context| Context { need, ..context });
+    let load = |missing| {
+        let context = Context { need, ..Context::load(&cli.global, missing)? };
+        match &context.known_at {
+            Some(known) if needs::writes(&cli.command) => Err(elsewhere::refused(&context.config.repository, known)),
+            _ => Ok(context),
+        }
+    };
     let look = || Context::load_to_look(&cli.global);
     match &cli.command {
         Command::Completions(args) => completions::run(args),

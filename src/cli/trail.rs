@@ -37,10 +37,14 @@ fn name(uid: u32) -> String {
     account::user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
-/// The trail of a repository.
+/// The trail of a repository. Into a copy of one that this host knows at another place, nothing is written.
 pub fn open(context: &Context, repo: &Arc<Repository>) -> Audit {
     let dir = state_dir_of(&context.config.state, repo.id());
-    Audit::open(repo.clone(), &dir, who(context), Arc::new(SystemClock))
+    let audit = Audit::open(repo.clone(), &dir, who(context), Arc::new(SystemClock));
+    match &context.known_at {
+        None => audit,
+        Some(_) => audit.silent(),
+    }
 }
 
 /// Tells where an entry could not be written. The command has then not done all that it should, except where the store is

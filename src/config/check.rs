@@ -8,6 +8,7 @@ use super::error::Place;
 use super::model::{Config, KeyFrom, Source};
 use super::patterns;
 use super::roles::{Role, Who};
+use super::site::{Site, is_one_place};
 use crate::sys::users;
 use crate::types::path::{is_within, relation};
 use crate::types::when::zone::Zone;
@@ -43,7 +44,30 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems.extend(names(&config.sources));
     problems.extend(own(config));
     problems.extend(mount(config));
+    problems.extend(sites(config));
     problems
+}
+
+/// The sites that are the repository by another name, or another site: what is lost with one is lost with the other.
+fn sites(config: &Config) -> Vec<Problem> {
+    let problem = |(n, site): (usize, &Site)| {
+        let other = match is_one_place(&site.repository, &config.repository) {
+            true => "the repository".to_owned(),
+            false => {
+                let found = config.sites[..n].iter().find(|o| is_one_place(&o.repository, &site.repository))?;
+                format!("the site {:?}", found.name)
+            }
+        };
+        Some(Problem {
+            place: site.at.clone(),
+            what: format!(
+                "the site {:?}, {}, is in the same place as {other}, by a link or a mount",
+                site.name, site.repository
+            ),
+            cure: "name another place for the copy: this one would be lost with it".into(),
+        })
+    };
+    config.sites.iter().enumerate().filter_map(problem).collect()
 }
 
 /// The directory of the mount where it would hide a source, or is no place apart from bygone's own directories. It may lie inside of

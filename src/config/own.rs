@@ -24,6 +24,13 @@ impl Config {
     }
 }
 
+/// Where `path` really is, with what is not there yet of it.
+pub fn real_whole(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, real)) = there else { return path.to_owned() };
+    path.strip_prefix(above).map_or_else(|_| real.clone(), |rest| real.join(rest))
+}
+
 /// Where `path` really is. What is not there yet lies in the nearest directory that is.
 pub fn real(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|path| path.canonicalize().ok())

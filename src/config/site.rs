@@ -1,8 +1,8 @@
 //! A `[[site]]` table: another place that is to have a copy of the repository.
 
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::Place;
+use super::own;
 use super::values::{self, Absolute, RepositoryAt};
 use crate::schedule::{blackout::Blackout, model::Schedule};
 use crate::types::{
@@ -81,6 +82,16 @@ impl Site {
     pub fn wants(&self, host: &str, source: &Source) -> bool {
         let is_named = |path: &PathBuf| path.as_os_str().as_bytes() == source.root && source.is_of(host);
         self.sources.is_empty() || self.sources.iter().any(is_named)
+    }
+
+    /// Why it is no copy of what is at `repository`: it is that itself, by another name.
+    pub fn no_copy(&self, repository: &Location) -> Option<String> {
+        is_one_place(&self.repository, repository).then(|| {
+            format!(
+                "the site {:?}, {}, is the repository {repository} itself, by another name, and no copy of it",
+                self.name, self.repository
+            )
+        })
     }
 
     /// The sources that it is to have, by `host` and their paths; none where it has all.
@@ -155,6 +166,17 @@ pub(super) fn sites(
         }
     }
     sites
+}
+
+/// Whether two places are one whatever they are called, or one lies in the other: by links and mounts too.
+pub fn is_one_place(one: &Location, other: &Location) -> bool {
+    let (Location::Dir(one), Location::Dir(other)) = (one, other) else { return one == other };
+    let (real, real_other) = (own::real_whole(one), own::real_whole(other));
+    if real.starts_with(&real_other) || real_other.starts_with(&real) {
+        return true;
+    }
+    let place = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    place(one).is_some_and(|found| place(other) == Some(found))
 }
 
 fn is_within(one: &Location, other: &Location) -> bool {

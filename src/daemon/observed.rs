@@ -176,7 +176,15 @@ pub fn drilled(config: &Config, facts: &mut Facts) {
 pub fn recovering(at: &Attached, facts: &mut Facts) {
     let told = || -> Result<Vec<RecoveryFacts>, Trouble> {
         let now = time::Instant(facts.at_ns);
-        let live = state::all(at.dir())?.into_iter().filter(|s| !matches!(s.phase, Phase::Abandoned | Phase::Swapped));
+        let noted = state::noted(at.dir())?;
+        let broken = noted.broken.into_iter().map(|of| {
+            Ok(RecoveryFacts {
+                path: of.path.map_or(of.id, |path| path::show(path.as_os_str().as_encoded_bytes())),
+                problems: vec![of.why],
+                ..RecoveryFacts::default()
+            })
+        });
+        let live = noted.states.into_iter().filter(|s| !matches!(s.phase, Phase::Abandoned | Phase::Swapped));
         live.map(|of| {
             Ok(RecoveryFacts {
                 path: path::show(of.path().as_os_str().as_encoded_bytes()),
@@ -187,6 +195,7 @@ pub fn recovering(at: &Attached, facts: &mut Facts) {
                 held_until_ns: lease::until(at, &of, now)?.map(|until| until.0),
             })
         })
+        .chain(broken)
         .collect()
     };
     match told() {

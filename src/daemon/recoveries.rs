@@ -38,7 +38,14 @@ pub(super) fn planned(current: &Current, place: &str) -> Option<Planned> {
 }
 
 fn unfinished(current: &Current) -> Result<Vec<State>, Trouble> {
-    let mut left = state::all(current.at.dir())?;
+    let noted = state::noted(current.at.dir())?;
+    for broken in &noted.broken {
+        tracing::error!(
+            "what is noted of a directory that was to be given back can't be read, and is left: {}; `bygone recover --status` tells more",
+            broken.why
+        );
+    }
+    let mut left = noted.states;
     left.retain(|state| state.phase != Phase::Abandoned);
     Ok(left)
 }

@@ -50,7 +50,7 @@ impl Keeping<'_> {
             self.trail.replicated(event, by);
         }
         let all = ended?;
-        match run::why_not(&all) {
+        match run::why_not(&all).or_else(|| run::gone_back(&all)) {
             Some(why) => Err(why.into()),
             None => Ok(format!(
                 "{} object(s) with {} bytes copied, {} deleted, {} were there already",

@@ -260,6 +260,9 @@ pub struct SiteFacts {
     /// So many objects of histories it had, when they were compared last, that the repository lacks: both sides wrote.
     #[serde(default)]
     pub diverged: u64,
+    /// That it was found to have gone back, in the last day.
+    #[serde(default)]
+    pub gone_back: Option<String>,
 }
 
 /// The room that something of bygone has.

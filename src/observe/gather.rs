@@ -69,6 +69,9 @@ pub fn quick(config: &Config, at: &Attached, mut sources: Vec<SourceFacts>, now:
     }
 }
 
+/// A copy that has gone back is told for so long, in nanoseconds: a day.
+const GONE_BACK_NS: i64 = 86_400_000_000_000;
+
 /// How copies stand, by what this host noted of them and by its index.
 fn sites_now(config: &Config, at: &Attached, now: Instant) -> Result<Vec<SiteFacts>, RepoError> {
     if config.sites.is_empty() {
@@ -85,9 +88,10 @@ fn sites_now(config: &Config, at: &Attached, now: Instant) -> Result<Vec<SiteFac
             behind_ns: points.iter().map(|point| point.behind_ns(now)).max().unwrap_or(0),
             succeeded_ns: noted.succeeded_ns,
             ended_ns: Some(noted.last.ended_ns).filter(|ns| *ns != 0),
-            error: noted.last.error,
+            error: site.no_copy(&config.repository).or(noted.last.error),
             failures: noted.failures,
             diverged: noted.diverged,
+            gone_back: noted.gone_back.filter(|g| now.0.saturating_sub(g.at_ns) < GONE_BACK_NS).map(|g| g.how),
         });
     }
     Ok(all)

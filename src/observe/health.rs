@@ -292,6 +292,11 @@ impl Findings {
             let to_do = "`bygone dr status` says which place goes on; `bygone dr rejoin`, there, keeps both histories";
             self.fail(&format!("{about} diverged"), &about, why, to_do);
         }
+        if let Some(how) = site.gone_back.as_ref().filter(|how| site.error.as_ref() != Some(how)) {
+            let to_do =
+                "find out who or what set it back, or took objects from it: `bygone audit show` has it for good";
+            self.degrade(&format!("{about} gone back"), &about, how.clone(), to_do);
+        }
         if let Some(why) = &site.error {
             let ago = site.ended_ns.map(|ns| format!(", {}", self.ago(ns))).unwrap_or_default();
             let times = if site.failures > 1 { format!(" ({} times)", site.failures) } else { String::new() };

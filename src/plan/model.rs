@@ -217,6 +217,8 @@ pub struct Restore {
     pub to: Option<Template>,
     /// Whether what was not there is removed, in place.
     pub delete: bool,
+    /// Whether files in another directory that are not what is restored are replaced.
+    pub overwrite: bool,
     /// Whose history; that of this host if none.
     pub host: Option<Template>,
     /// As of when.

@@ -213,11 +213,20 @@ impl Reading<'_> {
                 "leave it out: `to` gets what is not there yet",
             );
         }
+        let overwrite = raw.overwrite.as_ref().is_some_and(|yes| *yes.get_ref());
+        if let Some(place) = raw.overwrite.as_ref().filter(|_| overwrite && in_place) {
+            self.wrong(
+                place.span(),
+                "`overwrite` is for a restore with `to`",
+                "leave it out: in place, what differs is captured and then replaced",
+            );
+        }
         Restore {
             paths: self.texts(&raw.paths),
             source: self.text_if_any(&raw.source),
             to: self.text_if_any(&raw.to),
             delete,
+            overwrite,
             host: self.text_if_any(&raw.host),
             at: self.instant(&raw.at),
         }

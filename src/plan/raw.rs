@@ -95,6 +95,7 @@ pub(super) struct RawStep {
     pub(super) to: Option<Text>,
     pub(super) in_place: Option<Spanned<bool>>,
     pub(super) delete: Option<Spanned<bool>>,
+    pub(super) overwrite: Option<Spanned<bool>>,
     pub(super) host: Option<Text>,
     pub(super) at: Option<Text>,
 
@@ -145,6 +146,7 @@ impl RawStep {
             ("to", self.to.is_some()),
             ("in-place", self.in_place.is_some()),
             ("delete", self.delete.is_some()),
+            ("overwrite", self.overwrite.is_some()),
             ("host", self.host.is_some()),
             ("at", self.at.is_some()),
             ("data", self.data.is_some()),
@@ -186,7 +188,7 @@ impl KindWord {
     /// The settings that a step of this kind can have beside those of all.
     pub(super) fn knows(self) -> &'static [&'static str] {
         match self {
-            KindWord::Restore => &["paths", "source", "to", "in-place", "delete", "host", "at"],
+            KindWord::Restore => &["paths", "source", "to", "in-place", "delete", "overwrite", "host", "at"],
             KindWord::Postgres => &["source", "data", "at", "then", "user", "bin"],
             KindWord::Command => &["run", "shell", "env", "user", "dir", "sets"],
             KindWord::Check => &[

@@ -136,6 +136,9 @@ fn restore(what: &Restore) -> String {
     if what.delete {
         words.push("--delete".into());
     }
+    if what.overwrite {
+        words.push("--overwrite".into());
+    }
     words.extend(what.host.iter().map(|host| format!("--host {}", w(host))));
     words.join(" ")
 }

@@ -110,6 +110,14 @@ pub enum RecoverError {
         /// Why not.
         why: String,
     },
+    /// What is noted of it leads to nothing that can be read.
+    #[error("what is noted of giving {path} back can't be read: {why}")]
+    Broken {
+        /// The directory.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// Another writer holds the instant up.
     #[error("a snapshot of this host is just being made, and may still show in that instant: try again in a moment")]
     Unsettled,

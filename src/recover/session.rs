@@ -417,6 +417,11 @@ impl Live<'_, '_> {
                 self.told.once(&format!("the swap waits: {} use it", users_text(&users)));
                 return Ok(false);
             }
+            let also = swap::also_at(self.state, &mount)?;
+            if !also.is_empty() {
+                self.told.once(&format!("the swap waits: it is mounted at {} too", also.join(", ")));
+                return Ok(false);
+            }
         }
         if let Held::By(users) = swap::hold_writers(self.state, &mount)? {
             self.told.once(&format!("the swap waits: a file is open for writing, by {}", users_text(&users)));

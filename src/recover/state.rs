@@ -5,9 +5,12 @@
 
 use crate::recover::error::{RecoverError, io};
 use crate::repo::audit::event::{bytes_value, value_bytes};
-use crate::sys::durable::{self, LockGuard};
+use crate::sys::{
+    durable::{self, LockGuard},
+    make, read,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     ffi::OsString,
     io::{ErrorKind, Read as _},
@@ -25,6 +28,8 @@ const LOCK: &str = "lock";
 const REQUEST: &str = "request";
 /// The version of the file.
 const VERSION: u32 = 1;
+/// Names are no longer, in bytes.
+const NAME_MAX: usize = 255;
 /// States are no larger, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -137,11 +142,15 @@ impl State {
         self.beside(".bygone-before-")
     }
 
+    /// A name beside the directory, which begins as that of the directory does; of one that would be too long, less of that.
     fn beside(&self, mark: &str) -> PathBuf {
-        let mut name = self.path().into_os_string();
-        name.push(mark);
-        name.push(&self.id);
-        PathBuf::from(name)
+        let path = self.path();
+        let own = path.file_name().unwrap_or_default().as_bytes();
+        let room = NAME_MAX.saturating_sub(mark.len() + self.id.len());
+        let mut name = own[..own.len().min(room)].to_vec();
+        name.extend_from_slice(mark.as_bytes());
+        name.extend_from_slice(self.id.as_bytes());
+        path.with_file_name(OsString::from_vec(name))
     }
 
     /// Writes it, durably.
@@ -155,11 +164,16 @@ impl State {
     pub fn create(&self, dir: &Path) -> Result<(), RecoverError> {
         let notes = dir.join(NOTES);
         durable::create_dirs(&notes, 0o700)?;
-        let text = serde_json::to_vec(&bytes_value(self.work_dir().as_os_str().as_bytes()))
-            .map_err(|e| unusable(&notes, e))?;
+        let bytes = |path: PathBuf| bytes_value(path.as_os_str().as_bytes());
+        let note = json!({ "work_dir": bytes(self.work_dir()), "path": bytes(self.path()) });
+        let text = serde_json::to_vec(&note).map_err(|e| unusable(&notes, e))?;
         durable::replace(&notes.join(&self.id), &text, 0o600)?;
-        durable::create_dirs(&self.work_dir(), 0o700)?;
-        self.save()
+        let made = durable::create_dirs(&self.work_dir(), 0o700).map_err(RecoverError::from).and_then(|()| self.save());
+        if made.is_err() {
+            // Nothing was begun. What can't be forgotten now is told by the status, and given up there.
+            let _ = self.forget(dir);
+        }
+        made
     }
 
     /// Forgets it: the note of the state directory, when nothing else is left.
@@ -217,8 +231,8 @@ pub enum Request {
 pub fn load(work_dir: &Path) -> Result<Option<State>, RecoverError> {
     let path = work_dir.join(FILE);
     let mut text = Vec::new();
-    match std::fs::File::open(&path) {
-        Ok(file) => file.take(MAX_BYTES).read_to_end(&mut text).map_err(io("read", &path))?,
+    match read::open_regular(&path) {
+        Ok((file, _)) => file.take(MAX_BYTES).read_to_end(&mut text).map_err(io("read", &path))?,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io("read", &path)(e)),
     };
@@ -237,34 +251,139 @@ fn unusable(path: &Path, why: impl ToString) -> RecoverError {
     RecoverError::State { path: path.display().to_string(), why: why.to_string() }
 }
 
-/// All that is noted in the directory `dir` of the repository's state, in the order of their beginning. A note that leads to
-/// nothing counts for nothing: its recovery ended, or never began, or its file system is not mounted now.
-pub fn all(dir: &Path) -> Result<Vec<State>, RecoverError> {
+/// A note that leads to something which can't be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// What it is called.
+    pub id: String,
+    /// The directory that was to be given back, where that is known.
+    pub path: Option<PathBuf>,
+    /// Its work directory, where that is known.
+    pub work_dir: Option<PathBuf>,
+    /// Why it can't be read.
+    pub why: String,
+}
+
+impl Broken {
+    /// Forgets it: the note in the directory `dir` of the repository's state. What is left on the disk stays there.
+    pub fn forget(&self, dir: &Path) -> Result<(), RecoverError> {
+        durable::remove(&dir.join(NOTES).join(&self.id))?;
+        Ok(())
+    }
+}
+
+/// All that is noted.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Noted {
+    /// In the order of their beginning.
+    pub states: Vec<State>,
+    /// What can't be read.
+    pub broken: Vec<Broken>,
+}
+
+/// All that is noted in the directory `dir` of the repository's state. A note that leads to nothing counts for nothing: its recovery
+/// ended, or never began, or its file system is not mounted now. One that can't be followed does not keep others from being.
+pub fn noted(dir: &Path) -> Result<Noted, RecoverError> {
     let notes = dir.join(NOTES);
     let listed = match std::fs::read_dir(&notes) {
         Ok(listed) => listed,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Noted::default()),
         Err(e) => return Err(io("list", &notes)(e)),
     };
-    let mut states = Vec::new();
+    let mut all = Noted::default();
     for entry in listed {
         let note = entry.map_err(io("list", &notes))?.path();
-        let text = match std::fs::read(&note) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            Err(e) => return Err(io("read", &note)(e)),
-        };
-        let Ok(value) = serde_json::from_slice::<Value>(&text) else { continue };
-        let Some(bytes) = value_bytes(&value) else { continue };
-        let work_dir = PathBuf::from(OsString::from_vec(bytes));
-        states.extend(load(&work_dir)?);
+        let id = note.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if make::is_temp_name(id.as_bytes()) {
+            continue;
+        }
+        match read_note(&note) {
+            Err(why) => all.broken.push(Broken { id, path: None, work_dir: None, why }),
+            Ok(None) => {}
+            Ok(Some((work_dir, path))) => match load(&work_dir) {
+                Ok(state) => all.states.extend(state),
+                Err(e) => {
+                    let path = path.or_else(|| place_of(&work_dir, &id));
+                    all.broken.push(Broken { id, path, work_dir: Some(work_dir), why: e.to_string() });
+                }
+            },
+        }
     }
-    states.sort_by_key(|s| s.begun_ns);
-    Ok(states)
+    all.states.sort_by_key(|s| s.begun_ns);
+    all.broken.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(all)
+}
+
+/// The work directory that a note names, and the directory, where it says that too; `None` where the note is gone.
+fn read_note(note: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, String> {
+    let mut text = Vec::new();
+    match read::open_regular(note).and_then(|(file, _)| file.take(MAX_BYTES).read_to_end(&mut text)) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(format!("cannot read {}: {e}", note.display())),
+        Ok(_) => {}
+    }
+    let value: Value = serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", note.display()))?;
+    let path = |value: &Value| value_bytes(value).map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    // Notes once were the work directory alone.
+    let found = match value.get("work_dir") {
+        Some(work_dir) => path(work_dir).map(|work_dir| (work_dir, value.get("path").and_then(path))),
+        None => path(&value).map(|work_dir| (work_dir, None)),
+    };
+    found.map(Some).ok_or_else(|| format!("{} names no directory", note.display()))
+}
+
+/// The directory by the name of its work directory.
+fn place_of(work_dir: &Path, id: &str) -> Option<PathBuf> {
+    let name = work_dir.file_name()?.as_bytes();
+    let own = name.strip_suffix(id.as_bytes())?.strip_suffix(crate::capture::scope::RECOVERY_MARK.as_bytes())?;
+    Some(work_dir.with_file_name(OsString::from_vec(own.to_vec())))
 }
 
 /// The one of this directory that is under way.
 pub fn of(dir: &Path, path: &Path) -> Result<Option<State>, RecoverError> {
     let live = |s: &State| s.path() == path && s.phase != Phase::Abandoned;
-    Ok(all(dir)?.into_iter().rev().find(live))
+    Ok(noted(dir)?.states.into_iter().rev().find(live))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test makes and changes files as any program does")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_can_not_be_read_keeps_no_other_from_being() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, base) = (temp.path().join("state"), temp.path().join("p"));
+        std::fs::create_dir_all(base.join("sub")).unwrap();
+        let new = |id: &str, path: &Path| State::new(id.to_owned(), path, b"/x", 1);
+        let good = new("00000001", &base.join("good"));
+        good.create(&dir).unwrap();
+        // The longest name that a directory can have has names beside it too.
+        let long = new("00000002", &base.join("n".repeat(255)));
+        long.create(&dir).unwrap();
+        assert!(crate::capture::scope::is_recovery(long.work_dir().file_name().unwrap().as_bytes()));
+        assert_eq!(long.work_dir().file_name().unwrap().len(), 255);
+        let lost = new("00000003", &base.join("sub/lost"));
+        lost.create(&dir).unwrap();
+        std::fs::remove_dir_all(base.join("sub")).unwrap();
+        std::fs::write(base.join("sub"), "a file").unwrap();
+        // As earlier versions noted it.
+        std::fs::write(
+            dir.join(NOTES).join("00000004"),
+            serde_json::to_vec(&json!(base.join("sub/x.bygone-recover-00000004"))).unwrap(),
+        )
+        .unwrap();
+        std::fs::write(dir.join(NOTES).join("00000005"), "nothing that reads").unwrap();
+        // What can't be begun leaves nothing behind.
+        new("00000006", &base.join("sub/y")).create(&dir).unwrap_err();
+        let all = noted(&dir).unwrap();
+        assert_eq!(all.states, [good.clone(), long]);
+        let broken: Vec<_> = all.broken.iter().map(|b| (b.id.as_str(), b.path.clone())).collect();
+        let in_sub = |name: &str| Some(base.join("sub").join(name));
+        assert_eq!(broken, [("00000003", in_sub("lost")), ("00000004", in_sub("x")), ("00000005", None)]);
+        assert_eq!(of(&dir, &base.join("good")).unwrap(), Some(good.clone()));
+        all.broken.iter().for_each(|b| b.forget(&dir).unwrap());
+        assert_eq!(noted(&dir).unwrap().broken, []);
+        assert_eq!(of(&dir, &good.path()).unwrap(), Some(good));
+    }
 }

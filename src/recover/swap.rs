@@ -14,6 +14,7 @@ use crate::sys::{
     open_files::{self, User},
     overlay, space,
 };
+use crate::types::path;
 use rustix::fd::OwnedFd;
 use std::{io::ErrorKind, os::unix::ffi::OsStrExt as _};
 
@@ -28,6 +29,12 @@ pub(super) enum Held {
 /// Who has anything open in the overlay.
 pub(super) fn users(state: &State, mount: &Mount) -> Result<Vec<User>, RecoverError> {
     open_files::users_of(mount.id, Some(&mount.point)).map_err(io("tell who uses", &state.path()))
+}
+
+/// Where else the overlay can be used: what is bound from it, and what is mounted in it.
+pub(super) fn also_at(state: &State, mount: &Mount) -> Result<Vec<String>, RecoverError> {
+    let points = overlay::also_at(mount).map_err(io("tell what else is mounted of", &state.path()))?;
+    Ok(points.iter().map(|point| path::show(point)).collect())
 }
 
 /// Lets nobody write any more, unless somebody has a file open for writing.

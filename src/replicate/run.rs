@@ -15,7 +15,7 @@ use crate::repo::{
     open::Repository,
     promotion,
     replay::Replayed,
-    sites::{self, Now, Run},
+    sites::{self, Found, Now, Run},
 };
 use crate::sys::clock;
 use crate::types::{ids::Id, path, snapshot::Tier};
@@ -49,6 +49,8 @@ pub struct Replicated {
     pub plan: Plan,
     /// What was done, all together.
     pub done: Done,
+    /// Where the site had more of a history than when this run began: it was set back, or has lost objects.
+    pub gone_back: Vec<String>,
 }
 
 impl Replicated {
@@ -89,7 +91,8 @@ pub fn replicate(
     stop: &AtomicBool,
 ) -> Result<Replicated, ReplicateError> {
     let begun = clock::now();
-    let ended = run(at, site, replayed, progress, stop);
+    let known = sites::all(at.dir()).remove(site.name).unwrap_or_default();
+    let ended = run(at, site, &known, replayed, progress, stop);
     let diverged = match &ended {
         // Whichever goes on, the other one is told.
         Err(ReplicateError::Promoted { .. }) => {
@@ -115,22 +118,29 @@ pub fn replicate(
                 true => all.plan.holding.clone(),
                 false => all.plan.held.on_the_way_to(&all.plan.holding),
             };
-            Some(Now { held, tiers: holding.tiers })
+            let tips = sites::tips(at, &|name| there.contains(name))?;
+            Some(Now { held, tiers: holding.tiers, tips })
         }
         _ => None,
     };
-    sites::note(at.dir(), site.name, run, held, diverged)?;
+    let gone_back = ended.as_ref().ok().and_then(gone_back);
+    sites::note(at.dir(), site.name, run, held, Found { diverged, gone_back })?;
     ended
 }
 
 fn run(
     at: &Attached,
     site: &Site<'_>,
+    known: &sites::Site,
     replayed: &Replayed,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Replicated, ReplicateError> {
     let mut all = Replicated { plan: look(at, site, replayed)?, ..Replicated::default() };
+    // A copy that is made anew was told to be lost.
+    if !all.plan.is_new {
+        all.gone_back = sites::gone_back(at, known, &|name| all.plan.journals.contains(name))?;
+    }
     for again in 0..TRIES {
         if again > 0 {
             all.plan = planned(at, site, replayed)?;
@@ -198,11 +208,21 @@ fn of(ended: &Result<Replicated, ReplicateError>) -> Run {
             copied: all.done.copied,
             bytes: all.done.bytes,
             removed: all.done.removed,
-            error: why_not(all),
+            error: why_not(all).or_else(|| gone_back(all)),
             ..Run::default()
         },
         Err(e) => Run { error: Some(e.to_string()), ..Run::default() },
     }
+}
+
+/// That the site had more before the run, if it had.
+pub fn gone_back(all: &Replicated) -> Option<String> {
+    (!all.gone_back.is_empty()).then(|| {
+        format!(
+            "the copy had gone back: it was set back, or has lost objects ({}); what it lacked was copied again",
+            all.gone_back.join("; ")
+        )
+    })
 }
 
 /// Why a run that came to its end did not do all, if it did not.
@@ -240,10 +260,10 @@ pub fn event(site: &str, location: &str, ended: &Result<Replicated, String>) -> 
         Err(why) => return Some(about(Outcome::Failed).detail("why", why.as_str())),
     };
     let done = &all.done;
-    if all.is_whole() && done.of_histories + done.removed + done.mended == 0 {
+    if all.is_whole() && all.gone_back.is_empty() && done.of_histories + done.removed + done.mended == 0 {
         return None;
     }
-    let outcome = match (all.is_whole(), done.stopped) {
+    let outcome = match (all.is_whole() && all.gone_back.is_empty(), done.stopped) {
         (true, _) => Outcome::Done,
         (false, true) => Outcome::Failed,
         (false, false) => Outcome::Partial,
@@ -258,5 +278,9 @@ pub fn event(site: &str, location: &str, ended: &Result<Replicated, String>) -> 
         .detail("mended", done.mended)
         .detail("problems", done.problems.len())
         .detail("some_problems", problems);
+    let event = match all.gone_back.is_empty() {
+        true => event,
+        false => event.detail("gone_back", all.gone_back.clone()),
+    };
     Some(event.detail("origin_lacks", lost))
 }

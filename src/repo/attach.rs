@@ -173,6 +173,11 @@ fn note_location(dir: &Path, location: &str) -> Result<(), RepoError> {
     }
 }
 
+/// Where the repository with this id was when this host opened it last, by its state below `state`.
+pub fn location_of(state: &Path, id: Id) -> Option<String> {
+    std::fs::read_to_string(state_dir_of(state, id).join(LOCATION)).ok()
+}
+
 /// The repository that this host opened last at `location`, by its state below `state`.
 pub fn known_at(state: &Path, location: &str) -> Option<Id> {
     // A state that can't be looked at is one of which nothing is known.

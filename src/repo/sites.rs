@@ -6,6 +6,7 @@ use crate::repo::{attach::Attached, error::RepoError, holding::Holding};
 use crate::sys::durable;
 use crate::types::{
     ids::Snap,
+    path,
     snapshot::{Snapshot, Source, Tier},
     time::Instant,
 };
@@ -55,6 +56,21 @@ pub struct Site {
     /// So many objects of histories it had, when they were compared last, that the repository lacks: both sides wrote.
     #[serde(default)]
     pub diverged: u64,
+    /// The newest part of each history that it had after the last run, by the source's id: what tells that it was set back.
+    #[serde(default)]
+    pub tips: BTreeMap<String, String>,
+    /// When it was found last that it had gone back, and how.
+    #[serde(default)]
+    pub gone_back: Option<GoneBack>,
+}
+
+/// A copy that had more once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneBack {
+    /// When that was found (ns).
+    pub at_ns: i64,
+    /// How far, in words.
+    pub how: String,
 }
 
 impl Site {
@@ -108,10 +124,21 @@ pub struct Now {
     pub held: BTreeMap<String, u64>,
     /// The tiers whose snapshots are whole; all if none.
     pub tiers: Option<Vec<Tier>>,
+    /// As in [`Site::tips`].
+    pub tips: BTreeMap<String, String>,
 }
 
-/// Notes a run, what the site has now, and how much of it the repository lacks, where that was found out.
-pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>, diverged: Option<u64>) -> Result<(), RepoError> {
+/// What was found out about a site.
+#[derive(Default)]
+pub struct Found {
+    /// How much of it the repository lacks.
+    pub diverged: Option<u64>,
+    /// That it had more once, and how much.
+    pub gone_back: Option<String>,
+}
+
+/// Notes a run, what the site has now, and what was found out about it.
+pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>, found: Found) -> Result<(), RepoError> {
     let (path, lock) = (file(dir), dir.join(LOCK));
     let failed = |doing: &'static str, path: &Path, source: io::Error| RepoError::State {
         doing,
@@ -126,10 +153,13 @@ pub fn note(dir: &Path, name: &str, run: Run, now: Option<Now>, diverged: Option
         Some(_) => site.failures = site.failures.saturating_add(1),
     }
     if let Some(now) = now {
-        site.held = now.held;
+        (site.held, site.tips) = (now.held, now.tips);
         site.tiers = now.tiers.map(|tiers| tiers.into_iter().map(|tier| tier.word().to_owned()).collect());
     }
-    site.diverged = diverged.unwrap_or(site.diverged);
+    site.diverged = found.diverged.unwrap_or(site.diverged);
+    if let Some(how) = found.gone_back {
+        site.gone_back = Some(GoneBack { at_ns: run.ended_ns, how });
+    }
     site.last = run;
     let bytes = serde_json::to_vec(&known).map_err(|e| failed("write", &path, e.into()))?;
     durable::replace(&path, &bytes, 0o600).map_err(|e| failed("write", &path, e.into()))
@@ -146,6 +176,37 @@ pub fn held(at: &Attached, is_there: &dyn Fn(&str) -> bool) -> Result<BTreeMap<S
         held.extend(upto.map(|upto| (source.id.to_string(), upto)));
     }
     Ok(held)
+}
+
+/// The newest part of each history that the site has up to what it holds, by the source's id.
+pub fn tips(at: &Attached, is_there: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, String>, RepoError> {
+    let reader = at.reader()?;
+    let mut tips = BTreeMap::new();
+    for source in reader.sources()? {
+        let rows = reader.segments(source.num)?;
+        let newest = rows.into_iter().filter(|row| is_there(&row.name)).max_by_key(|row| row.last.0);
+        tips.extend(newest.map(|row| (source.id.to_string(), row.name)));
+    }
+    Ok(tips)
+}
+
+/// Where a site had more of a history than it has now: the newest part that it had is gone there, and the repository has it. In words,
+/// the first one of each source.
+pub fn gone_back(at: &Attached, known: &Site, is_there: &dyn Fn(&str) -> bool) -> Result<Vec<String>, RepoError> {
+    let (reader, now) = (at.reader()?, held(at, is_there)?);
+    let mut all = Vec::new();
+    for source in reader.sources()? {
+        let id = source.id.to_string();
+        let Some(tip) = known.tips.get(&id).filter(|tip| !is_there(tip)) else { continue };
+        // What was merged meanwhile is in another part now, and says nothing.
+        if !reader.segments(source.num)?.iter().any(|row| row.name == *tip) {
+            continue;
+        }
+        let had = known.held.get(&id).map_or_else(|| "some".to_owned(), u64::to_string);
+        let has = now.get(&id).map_or_else(|| "none".to_owned(), u64::to_string);
+        all.push(format!("{}: from snapshot {had} to {has}", path::show(&source.root)));
+    }
+    Ok(all)
 }
 
 /// Where a site stands with each source that it has something of, or is to have, by this host's index.

@@ -89,8 +89,10 @@ fn refuse_final(at: &Attached, plan: &Plan) -> Result<(), RestoreError> {
 
 fn open_base(plan: &Plan) -> Result<OwnedFd, RestoreError> {
     let failed = |source| RestoreError::Target { path: plan.base.display().to_string(), source };
-    durable::create_dirs(&plan.base, 0o777).map_err(|e| failed(e.into()))?;
-    dir::open_root(&plan.base).map_err(failed)
+    if plan.opened.is_none() {
+        durable::create_dirs(&plan.base, 0o777).map_err(|e| failed(e.into()))?;
+    }
+    plan.open_base().map_err(failed)
 }
 
 struct Act<'a> {

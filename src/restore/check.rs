@@ -42,6 +42,8 @@ pub enum Missing {
     Right,
     /// A file system that can hold something.
     Support,
+    /// A free name: another file has it.
+    Free,
 }
 
 impl Missing {
@@ -52,6 +54,7 @@ impl Missing {
             Missing::Writable => "writable",
             Missing::Right => "right",
             Missing::Support => "support",
+            Missing::Free => "free",
         }
     }
 
@@ -88,6 +91,16 @@ pub fn check(index: &Reader, plan: &Plan) -> Result<Checked, RestoreError> {
     }
     unknown(owners, &mut checked).map_err(|source| RestoreError::Users { source })?;
     Ok(checked)
+}
+
+/// What stands where the plan puts something else, and would be lost: one for each.
+pub fn taken(plan: &Plan) -> Vec<Unmet> {
+    let cure = "--aside keeps it beside, --overwrite replaces it";
+    let one = |below: Vec<u8>| {
+        let (path, text) = (plan.from_root(&below), "it is there, and is not what is restored".to_owned());
+        Unmet { path, what: Missing::Free, text, cure }
+    };
+    plan.replaced().map(one).collect()
 }
 
 /// Looks for room only, and whether the file systems can be written to; makes nothing.
@@ -161,7 +174,8 @@ impl One<'_> {
         let first = self.needs.places.first().copied().unwrap_or(self.needs.first);
         let mut at: &Path = &self.plan.base;
         let base = loop {
-            match (dir::open_root(at), at.parent()) {
+            let opened = if at == self.plan.base { self.plan.open_base() } else { dir::open_root(at) };
+            match (opened, at.parent()) {
                 (Ok(fd), _) => break fd,
                 (Err(e), Some(above)) if e.kind() == io::ErrorKind::NotFound => at = above,
                 (Err(source), _) => return Err(RestoreError::Target { path: at.display().to_string(), source }),
@@ -214,7 +228,7 @@ impl One<'_> {
                 unmet.push(Unmet { path: path.to_vec(), what: Missing::Right, text, cure });
             }
         };
-        let base = match dir::open_root(&self.plan.base) {
+        let base = match self.plan.open_base() {
             Ok(base) => Some(base),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(RestoreError::Target { path: self.plan.base.display().to_string(), source }),

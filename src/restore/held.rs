@@ -23,7 +23,7 @@ use std::{cell::RefCell, io};
 ///
 /// Costs what is replaced and removed, whatever the size of the tree. What can't be looked at is not held.
 pub fn holds_all(index: &Reader, plan: &Plan, newest: &Newest<'_>) -> Result<bool, IndexError> {
-    let Ok(base) = dir::open_root(&plan.base) else { return Ok(false) };
+    let Ok(base) = plan.open_base() else { return Ok(false) };
     let held = Held::new(index, Some(newest));
     let holds = |below: &[u8]| -> Result<bool, IndexError> {
         let looked =

@@ -11,6 +11,7 @@ use crate::restore::{
     report::{Counts, Problem},
     walk,
 };
+use crate::sys::dir;
 use crate::types::{
     attr::{Attr, Place},
     ids::{Node, SourceNum, Ver},
@@ -18,14 +19,25 @@ use crate::types::{
     time::Time,
 };
 use crate::view::instant::View;
+use rustix::fd::OwnedFd;
 use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where to restore to.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// Into this directory, which is made if it is missing.
     To(PathBuf),
+    /// Into a directory that a [`Stage`](crate::restore::stage::Stage) makes: by its descriptor where it is there already, whatever is found
+    /// under its name.
+    Beside {
+        /// What it is called.
+        dir: PathBuf,
+        /// It, open.
+        opened: Option<Arc<OwnedFd>>,
+    },
     /// Where it was.
     InPlace {
         /// Whether what was not there at the time is removed.
@@ -159,6 +171,8 @@ pub struct Removal {
 pub struct Plan {
     /// The directory below which everything happens.
     pub base: PathBuf,
+    /// That directory, where it has to be just this one whatever is found under its name.
+    pub opened: Option<Arc<OwnedFd>>,
     /// What is made different from what was captured.
     pub mapping: Mapping,
     /// Directories below the base in which something can be kept aside for what is below them: there, and on its file system.
@@ -198,6 +212,14 @@ impl Plan {
     /// Compares the view with what is there. Writes nothing.
     pub fn make(index: &Reader, request: &Request<'_>) -> Result<Plan, RestoreError> {
         index.hold(|index| walk::plan(index, request))
+    }
+
+    /// Opens the base.
+    pub(super) fn open_base(&self) -> io::Result<OwnedFd> {
+        match &self.opened {
+            Some(fd) => fd.try_clone(),
+            None => dir::open_root(&self.base),
+        }
     }
 
     /// The path of a directory below the base.

@@ -18,7 +18,7 @@ pub(super) fn roots(request: &Request<'_>) -> Result<Vec<Vec<u8>>, RestoreError>
     let mut all: Vec<Vec<u8>> = request.paths.iter().map(clean).collect();
     all.sort();
     all.dedup();
-    let last_names = matches!(request.target, Target::To(_)) && !request.mapping.full_paths;
+    let last_names = matches!(request.target, Target::To(_) | Target::Beside { .. }) && !request.mapping.full_paths;
     if !last_names {
         let whole = all.clone();
         all.retain(|p| !whole.iter().any(|other| other != p && path::is_within(p, other)));

@@ -28,11 +28,12 @@ use std::{
 /// Makes the plan.
 pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, RestoreError> {
     let roots = roots(request)?;
-    let (base, delete) = match &request.target {
-        Target::To(dir) => (dir.as_path(), false),
-        Target::InPlace { delete } => (Path::new("/"), *delete),
+    let (base, delete, opened) = match &request.target {
+        Target::To(dir) => (dir.as_path(), false, None),
+        Target::Beside { dir, opened } => (dir.as_path(), false, opened.clone()),
+        Target::InPlace { delete } => (Path::new("/"), *delete, None),
     };
-    let base_fd = match dir::open_root(base) {
+    let base_fd = match opened.as_ref().map_or_else(|| dir::open_root(base), |fd| fd.try_clone()) {
         Ok(fd) => Some(fd),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(RestoreError::Target { path: base.display().to_string(), source }),
@@ -50,6 +51,7 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
     };
     let plan = Plan {
         base: base.to_owned(),
+        opened,
         mapping: request.mapping.clone(),
         anchors: HashSet::new(),
         roots: Vec::new(),
@@ -144,7 +146,7 @@ impl Walk<'_> {
             .look_up(self.index, absolute)?
             .ok_or_else(|| RestoreError::NotThere { path: path::show(absolute) })?;
         let way = match target {
-            Target::To(_) if !self.mapping.full_paths => {
+            Target::To(_) | Target::Beside { .. } if !self.mapping.full_paths => {
                 path::components(absolute).last().map(|name| (name.to_vec(), None)).into_iter().collect()
             }
             _ => self.mapping.way(absolute),

@@ -1,14 +1,17 @@
 //! A store in a local directory.
 
 use crate::store::api::{Object, Store, StoreError, is_object_name};
-use crate::sys::{buffer::Buffer, durable};
+use crate::sys::{buffer::Buffer, durable, read};
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs,
+    io::{self, Read as _},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+
+/// So many bytes of an anchor are looked at.
+const ANCHOR_MAX: u64 = 1 << 20;
 
 /// A directory whose files are the objects. A put writes a temporary file beside its target, syncs it, renames it
 /// without replacing, and syncs the directory.
@@ -53,6 +56,13 @@ impl LocalStore {
         Ok(self.root.join(name))
     }
 
+    /// The bytes of the anchor, which may be anything before it was seen first.
+    fn anchor(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        read::open_regular(&self.root.join(name))?.0.take(ANCHOR_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// An error unless this is the store that it was.
     fn is_there(&self) -> io::Result<()> {
         let Some(Anchor { name, seen }) = &self.anchor else { return Ok(()) };
@@ -64,7 +74,7 @@ impl LocalStore {
         let is_none = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
         match (&mut *seen, place) {
             (Some(seen), Ok(place)) if place == seen.place => Ok(()),
-            (Some(seen), Ok(place)) => match fs::read(self.root.join(name)) {
+            (Some(seen), Ok(place)) => match self.anchor(name) {
                 // It is back, and its disk may have another number.
                 Ok(bytes) if bytes == seen.bytes => {
                     seen.place = place;
@@ -78,7 +88,7 @@ impl LocalStore {
             (Some(_), Err(e)) => Err(e),
             // Before it was seen first, whoever reads it is told what is wrong with it.
             (none, place) => {
-                if let (Ok(place), Ok(bytes)) = (place, fs::read(self.root.join(name))) {
+                if let (Ok(place), Ok(bytes)) = (place, self.anchor(name)) {
                     *none = Some(Seen { place, bytes });
                 }
                 Ok(())
@@ -110,8 +120,9 @@ impl LocalStore {
             if entry.file_type()?.is_dir() {
                 self.walk(&entry.path(), &format!("{name}/"), out)?;
             } else {
-                match entry.metadata() {
-                    Ok(meta) => out.push(Object { name, len: meta.len() }),
+                // A link to a file is an object, as where packs were moved to another disk. What is no file is told by who reads it.
+                match fs::metadata(entry.path()) {
+                    Ok(meta) => out.push(Object { name, len: if meta.is_file() { meta.len() } else { 0 } }),
                     // Deleted since the directory was read: a list need not have it.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(e),
@@ -151,13 +162,12 @@ impl Store for LocalStore {
 
     fn get(&self, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
         let read = |path: PathBuf| {
-            let mut file = File::open(path)?;
-            let len = file.metadata()?.len();
+            let (file, len) = read::open_regular(&path)?;
             if len > max {
                 return Err(io::Error::other(format!("it has {len} bytes, more than the {max} it may have")));
             }
             let mut bytes = Vec::with_capacity(len as usize);
-            file.by_ref().take(max).read_to_end(&mut bytes)?;
+            file.take(max).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         read(self.path("read", name)?).map_err(|e| self.error("read", name, e))
@@ -165,7 +175,7 @@ impl Store for LocalStore {
 
     fn get_range(&self, name: &str, offset: u64, len: usize) -> Result<Buffer, StoreError> {
         let read = |path: PathBuf| {
-            let file = File::open(path)?;
+            let (file, _) = read::open_regular(&path)?;
             let mut bytes = Buffer::with_capacity(len);
             bytes.resize(len, 0);
             file.read_exact_at(&mut bytes, offset)?;
@@ -206,8 +216,9 @@ impl Store for LocalStore {
     }
 
     fn size(&self, name: &str) -> Result<u64, StoreError> {
-        let meta = fs::metadata(self.path("read", name)?).map_err(|e| self.error("read", name, e))?;
-        Ok(meta.len())
+        let path = self.path("read", name)?;
+        let (_, len) = read::open_regular(&path).map_err(|e| self.error("read", name, e))?;
+        Ok(len)
     }
 }
 
@@ -215,6 +226,38 @@ impl Store for LocalStore {
 #[allow(clippy::disallowed_methods, reason = "a test moves directories as people do")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_no_object_and_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("r");
+        fs::create_dir(&root).unwrap();
+        let store = LocalStore::anchored(&root, "packs/pipe");
+        store.put("packs/real", b"bytes").unwrap();
+        let packs = crate::sys::dir::open(&root.join("packs")).unwrap();
+        crate::sys::make::special(&packs, b"pipe", crate::types::attr::Kind::Fifo, 0).unwrap();
+        crate::sys::make::special(&packs, b"sock", crate::types::attr::Kind::Socket, 0).unwrap();
+        std::os::unix::fs::symlink("real", root.join("packs/link")).unwrap();
+        std::os::unix::fs::symlink("/", root.join("packs/dir")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", root.join("packs/zero")).unwrap();
+        for (name, what) in [("pipe", "named pipe"), ("sock", "socket"), ("dir", "directory"), ("zero", "device")] {
+            let name = format!("packs/{name}");
+            let all = [
+                store.get(&name, 9).unwrap_err(),
+                store.get_range(&name, 0, 1).map(drop).unwrap_err(),
+                store.size(&name).unwrap_err(),
+            ];
+            for e in all {
+                let told = format!("{e} {:?}", std::error::Error::source(&e).map(ToString::to_string));
+                assert!(told.contains(&name) && told.contains(what) && !e.is_missing(), "{told}");
+            }
+        }
+        assert_eq!(store.get("packs/link", 9).unwrap(), b"bytes");
+        assert_eq!(store.size("packs/link").unwrap(), 5);
+        let listed: Vec<(String, u64)> = store.list("packs/").unwrap().into_iter().map(|o| (o.name, o.len)).collect();
+        let all = [("dir", 0), ("link", 5), ("pipe", 0), ("real", 5), ("sock", 0), ("zero", 0)];
+        assert_eq!(listed, all.map(|(name, len)| (format!("packs/{name}"), len)));
+    }
 
     #[test]
     fn what_is_in_the_place_of_an_unmounted_store_is_neither_read_nor_written() {

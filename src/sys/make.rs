@@ -81,6 +81,11 @@ pub fn directory(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(dir, name, Mode::RWXU)?)
 }
 
+/// Gives what is open the permission bits `mode`.
+pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & 0o7777))?)
+}
+
 /// Creates the symbolic link `name` in `dir`; `EEXIST` if anything has that name.
 pub fn symlink(dir: impl AsFd, name: &[u8], target: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::symlinkat(target, dir, name)?)

@@ -106,6 +106,16 @@ pub fn on(dir: &Path) -> io::Result<Option<Mount>> {
     Ok(top.filter(is_ours))
 }
 
+/// Where else an overlay is mounted, whole or in part, and what is mounted in it: each by its point.
+pub fn also_at(of: &Mount) -> io::Result<Vec<Vec<u8>>> {
+    let all = mounts::mounts()?;
+    let parent = |id: u64| all.iter().find(|m| m.id == id).map(|m| m.parent).filter(|parent| *parent != id);
+    let is_in =
+        |m: &Mount| std::iter::successors(Some(m.parent), |id| parent(*id)).take(all.len()).any(|id| id == of.id);
+    let others = all.iter().filter(|m| m.id != of.id && (m.dev == of.dev || is_in(m)));
+    Ok(others.map(|m| m.point.clone()).collect())
+}
+
 /// Whether a directory of an upper layer hides all of the one below it.
 pub fn is_opaque(dir: impl AsFd) -> io::Result<bool> {
     Ok(crate::sys::meta::xattrs(dir)?.iter().any(|(name, value)| name == OPAQUE && value == b"y"))

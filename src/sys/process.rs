@@ -90,6 +90,14 @@ pub fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
+/// The permission bits that new files and directories of this process don't get.
+pub fn umask() -> io::Result<u32> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    let mask = line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
+    mask.ok_or_else(|| io::Error::other("/proc/self/status does not say the umask"))
+}
+
 /// The user whose rights the process has; 0 is root.
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()

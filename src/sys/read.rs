@@ -1,7 +1,10 @@
 //! Reading files without leaving a trace: no access time, holes skipped, page cache left as found.
 
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
 
 use rustix::fs::{Advice, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
@@ -21,6 +24,29 @@ pub fn open(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
         Err(Errno::PERM) => Ok(rustix::fs::openat(&dir, name, READ, Mode::empty())?),
         other => Ok(other?),
     }
+}
+
+/// Opens a regular file for reading, and gives its size; a link to one is followed. What is anything else, such as a fifo, is an
+/// error that says what it is, and is neither waited for nor opened as a device.
+pub fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    only_regular(&std::fs::metadata(path)?)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    only_regular(&meta)?;
+    Ok((file, meta.len()))
+}
+
+fn only_regular(meta: &Metadata) -> io::Result<()> {
+    let kind = meta.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a named pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    Err(io::Error::other(format!("it is {what}, and no regular file")))
 }
 
 /// Fills `buf` from `offset` on, as far as the file goes; the count is short only at its end.

@@ -55,6 +55,60 @@ fn one_that_is_missing_comes_back_by_itself() {
 }
 
 #[test]
+fn what_can_not_be_read_of_one_keeps_no_other_from_being() {
+    let Some(world) = World::new() else { return };
+    let notes = world.notes();
+    fs::create_dir_all(&notes).unwrap();
+    let lost = world.data().join("small/lost");
+    let note = serde_json::json!(format!("{}.bygone-recover-0badbad0", lost.display()));
+    fs::write(notes.join("0badbad0"), note.to_string()).unwrap();
+    // Names of any length have room beside them.
+    let long = world.source().join("n".repeat(240));
+    fs::create_dir(&long).unwrap();
+    fs::write(long.join("x"), "x").unwrap();
+    world.ok(&["snapshot"]);
+    world.ok(&["recover", "--instant", long.to_str().unwrap(), "--at", "latest", "--swap", "manual"]);
+    assert_eq!(fs::read_to_string(long.join("x")).unwrap(), "x");
+    let status = world.run(&["recover", "--status"]);
+    let told = text(&status);
+    assert_eq!(status.status.code(), Some(3), "{told}");
+    assert!(told.contains(&format!("{}: ", lost.display())) && told.contains("recover --abandon"), "{told}");
+    assert!(told.contains(long.to_str().unwrap()), "{told}");
+    world.ok(&["recover", "--finish", long.to_str().unwrap()]);
+    let resumed = world.run(&["recover", "--resume", lost.to_str().unwrap()]);
+    assert!(resumed.status.code() == Some(1) && text(&resumed).contains("can't be read"), "{}", text(&resumed));
+    let told = world.ok(&["recover", "--abandon", lost.to_str().unwrap()]);
+    assert!(told.contains("is forgotten"), "{told}");
+    assert!(text(&world.run(&["recover", "--status"])).contains("nothing is being given back"));
+}
+
+#[test]
+fn a_mount_of_a_part_of_it_is_use() {
+    let Some(world) = World::new() else { return };
+    let other = world.source().with_file_name("other");
+    fs::create_dir(&other).unwrap();
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "manual"]);
+    let mount = |args: &[&str]| assert!(Command::new(args[0]).args(&args[1..]).status().unwrap().success());
+    mount(&["mount", "--bind", world.data().join("dir").to_str().unwrap(), other.to_str().unwrap()]);
+    let told = text(&world.run(&["recover", "--status"]));
+    mount(&["umount", other.to_str().unwrap()]);
+    assert!(told.contains(&format!("the mount {}", other.display())), "{told}");
+    world.ok(&["recover", "--finish", world.name()]);
+    // The same where it swaps by itself: not as long as it is bound.
+    world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "idle"]);
+    mount(&["mount", "--bind", world.data().join("dir").to_str().unwrap(), other.to_str().unwrap()]);
+    while !text(&world.run(&["recover", "--status"])).contains("the plain directory is filled") && world.is_overlay() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let waits = world.is_overlay();
+    mount(&["umount", other.to_str().unwrap()]);
+    assert!(waits, "it was swapped under a mount");
+    world.wait_until_plain();
+    world.equals_the_model();
+}
+
+#[test]
 fn a_writer_is_waited_for_and_named() {
     let Some(world) = World::new() else { return };
     world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--swap", "now"]);

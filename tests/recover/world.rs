@@ -222,6 +222,12 @@ impl World {
         dirs.filter_map(|dir| fs::read_to_string(dir.path().join("recover.log")).ok()).collect()
     }
 
+    /// The directory of the notes of what is given back.
+    pub(crate) fn notes(&self) -> PathBuf {
+        let states = fs::read_dir(self.dir.join("state")).unwrap().map(|e| e.unwrap().path());
+        states.into_iter().find(|path| path.join("index.db").exists()).unwrap().join("recover")
+    }
+
     /// What stands beside the directory with this in its name.
     pub(crate) fn beside(&self, mark: &str) -> Option<PathBuf> {
         let all = fs::read_dir(self.source()).unwrap().map(|e| e.unwrap().path());

@@ -18,6 +18,8 @@ looked for first and told as a whole: then nothing is written, unless --anyway i
 With --in-place, what is there now is captured first, so that it can be brought back. What no snapshot holds as it is \
 (it could not be read, or its directory is protected no more) is neither replaced nor removed, but named; --aside keeps it on the \
 disk instead.\n\n\
+With --to, a file that is there and is not what is restored is never replaced unasked: all of them are named, and nothing is written. \
+--aside keeps them beside, --stage puts the whole directory aside, and --overwrite replaces them.\n\n\
 Exit status 3 says that something could not be restored; each is named.";
 
 /// `bygone restore`.
@@ -71,8 +73,13 @@ pub struct Restore {
     ///
     /// It is called .bygone-aside-ID, lies on the same file system, and is never captured. What no snapshot holds is replaced and
     /// deleted too then.
-    #[arg(long, requires = "in_place", conflicts_with_all = ["to", "stage"])]
+    #[arg(long, conflicts_with = "stage")]
     pub aside: bool,
+    /// With --to: replace files there that are not what is restored; nothing of them is kept
+    ///
+    /// Without this, --aside or --stage, such files are named and nothing is written.
+    #[arg(long, requires = "to", conflicts_with_all = ["in_place", "aside", "stage"])]
+    pub overwrite: bool,
     /// Restore a whole tree beside, and put it in its place in one step when all of it is there
     ///
     /// What stood there is kept aside as it was. If anything could not be restored, nothing is put in place.
@@ -103,7 +110,7 @@ pub struct Restore {
 
 /// Its description.
 pub(super) const ASIDE: &str = "\
-What restores have replaced and kept aside: `restore --in-place --aside` and `restore --stage` keep it on the disk, beside what was \
+What restores have replaced and kept aside: `restore --aside` and `restore --stage` keep it on the disk, beside what was \
 restored, until it is dropped here.";
 
 /// `bygone aside`.

@@ -16,7 +16,7 @@ use crate::cli::trail;
 use crate::recover::{
     error::{RecoverError, users_text},
     session,
-    state::{self, Phase, Request, State},
+    state::{self, Broken, Phase, Request, State},
 };
 use crate::repo::attach::Attached;
 use crate::sys::{open_files, overlay};
@@ -45,8 +45,20 @@ pub fn run(context: &Context, args: &Recover) -> Result<Outcome, Failure> {
 /// The recovery of a directory that is under way.
 pub(super) fn known(at: &Attached, given: &Path) -> Result<State, Failure> {
     let wanted = real(given)?;
-    let none = || failure(RecoverError::NotUnderWay { path: wanted.display().to_string() });
-    state::of(at.dir(), &wanted).map_err(failure)?.ok_or_else(none)
+    if let Some(state) = state::of(at.dir(), &wanted).map_err(failure)? {
+        return Ok(state);
+    }
+    let path = wanted.display().to_string();
+    Err(failure(match broken(at, &wanted)? {
+        Some(broken) => RecoverError::Broken { path, why: broken.why },
+        None => RecoverError::NotUnderWay { path },
+    }))
+}
+
+/// What is noted of a directory and can't be read. It may be named by what it is called, too.
+fn broken(at: &Attached, wanted: &Path) -> Result<Option<Broken>, Failure> {
+    let is_it = |b: &Broken| b.path.as_deref() == Some(wanted) || wanted.file_name() == Some(b.id.as_ref());
+    Ok(state::noted(at.dir()).map_err(failure)?.broken.into_iter().find(is_it))
 }
 
 /// The directory as a state names it: without symbolic links on the way to it.
@@ -81,6 +93,9 @@ pub(super) fn failure(e: RecoverError) -> Failure {
             "the file system that it lies on must be able to hold the upper layer of an overlay, as ext4, xfs and btrfs are; \
              `bygone restore` needs no overlay",
         ),
+        RecoverError::Broken { path, .. } => failure.hint(format!(
+            "`bygone recover --status` shows it; `--abandon {path}` forgets it, and leaves what is on the disk where it is"
+        )),
         RecoverError::State { .. } => failure.hint("what was written stands in the directory upper beside that file"),
         _ => failure,
     }
@@ -160,11 +175,20 @@ pub(super) fn swapped_lines(state: &State) -> Vec<String> {
 fn holders(state: &State) -> Result<String, Failure> {
     let what = || format!("cannot tell who uses {}", state.path().display());
     let Some(mount) = overlay::on(&state.path()).explain(what)? else { return Ok(String::new()) };
-    Ok(users_text(&open_files::users_of(mount.id, Some(&mount.point)).explain(what)?))
+    let mut users = users_text(&open_files::users_of(mount.id, Some(&mount.point)).explain(what)?);
+    for point in overlay::also_at(&mount).explain(what)? {
+        let comma = if users.is_empty() { "" } else { ", " };
+        users.push_str(&format!("{comma}the mount {}", path::show(&point)));
+    }
+    Ok(users)
 }
 
 fn abandon(context: &Context, given: &Path) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
+    let wanted = real(given)?;
+    if let (None, Some(broken)) = (state::of(at.dir(), &wanted).map_err(failure)?, broken(&at, &wanted)?) {
+        return forget_broken(context, &at, &broken);
+    }
     let mut known = known(&at, given)?;
     if known.worker().map_err(failure)?.is_some() {
         return ask_to_abandon(context, &known);
@@ -184,6 +208,35 @@ fn abandon(context: &Context, given: &Path) -> Result<Outcome, Failure> {
     }
     tell_abandoned(context, &known, kept.as_deref())?;
     Ok(ended)
+}
+
+/// Forgets what can't be read. What is on the disk of it stays, since what was written may be in it.
+fn forget_broken(context: &Context, at: &Attached, broken: &Broken) -> Result<Outcome, Failure> {
+    if let Some(path) = &broken.path
+        && overlay::on(path).explain(|| format!("cannot tell what is mounted on {}", path.display()))?.is_some()
+    {
+        return Err(Failure::new(format!("the overlay on {} is mounted, and {}", path.display(), broken.why))
+            .hint("unmount it first"));
+    }
+    broken.forget(at.dir()).map_err(failure)?;
+    let left = broken.work_dir.as_ref().filter(|dir| dir.symlink_metadata().is_ok());
+    let mut out = context.out();
+    if context.json {
+        let bytes = |path: &std::path::PathBuf| json_bytes(path.as_os_str().as_encoded_bytes());
+        out.json(&json!({
+            "forgotten": broken.id, "path": broken.path.as_ref().map(bytes), "kept": left.map(bytes),
+        }))?;
+    } else if !context.quiet {
+        out.line(format_args!("what was noted as {} is forgotten: {}", broken.id, broken.why))?;
+        if let Some(left) = left {
+            out.line(format_args!(
+                "what is left of it stays: {}; what was written is in its directory upper",
+                left.display()
+            ))?;
+        }
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
 }
 
 /// The process that works on it gives it up.
@@ -241,8 +294,18 @@ fn tell_abandoned(context: &Context, state: &State, kept: Option<&Path>) -> Resu
 fn status(context: &Context) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
     let zone = context.zone()?;
-    let states = state::all(at.dir()).map_err(failure)?;
+    let state::Noted { states, broken } = state::noted(at.dir()).map_err(failure)?;
     let mut out = context.out();
+    for one in &broken {
+        let path = one.path.as_ref().map(|path| path.as_os_str().as_encoded_bytes());
+        if context.json {
+            out.json(&json!({ "broken": one.id, "path": path.map(json_bytes), "problems": [one.why] }))?;
+            continue;
+        }
+        let name = path.map_or_else(|| one.id.clone(), path::show);
+        out.line(format_args!("{name}: {}", one.why))?;
+        out.line(format_args!("  `bygone recover --abandon {name}` forgets it; other directories are not affected"))?;
+    }
     for state in &states {
         let worker = state.worker().map_err(failure)?;
         let holds = holders(state)?;
@@ -265,12 +328,12 @@ fn status(context: &Context) -> Result<Outcome, Failure> {
         }
         state.problems.iter().try_for_each(|problem| out.line(format_args!("  {problem}")))?;
     }
-    if states.is_empty() && !context.json && !context.quiet {
+    if states.is_empty() && broken.is_empty() && !context.json && !context.quiet {
         out.line("nothing is being given back")?;
     }
     out.finish()?;
     let is_whole = |s: &State| s.problems.is_empty() && s.worker().is_ok_and(|w| w.is_some());
-    Ok(if states.iter().all(is_whole) { Outcome::Done } else { Outcome::Partial })
+    Ok(if broken.is_empty() && states.iter().all(is_whole) { Outcome::Done } else { Outcome::Partial })
 }
 
 fn phase_text(state: &State) -> &'static str {

@@ -135,7 +135,8 @@ fn kept_text(out: &mut Out, plan: &Plan) -> Result<(), Failure> {
 
 fn tell(context: &Context, out: &mut Out, one: &Settings, all: &Replicated) -> Result<Outcome, Failure> {
     let done = &all.done;
-    let outcome = match (all.is_whole(), done.stopped) {
+    let gone_back = run::gone_back(all);
+    let outcome = match (all.is_whole() && gone_back.is_none(), done.stopped) {
         (true, _) => Outcome::Done,
         (false, true) => Outcome::Failed,
         (false, false) => Outcome::Partial,
@@ -146,7 +147,7 @@ fn tell(context: &Context, out: &mut Out, one: &Settings, all: &Replicated) -> R
             "kind": "done", "site": one.name, "repository": one.repository, "same": all.plan.same, "copied": done.copied,
             "bytes": done.bytes, "mended": done.mended, "deleted": done.removed, "deleted_bytes": done.removed_bytes,
             "locked": done.locked, "vanished": done.vanished, "problems": problems, "kept": kept_json(&all.plan),
-            "interrupted": done.stopped, "whole": all.is_whole(),
+            "interrupted": done.stopped, "whole": all.is_whole(), "gone_back": all.gone_back,
         }))?;
         return Ok(outcome);
     }
@@ -166,6 +167,9 @@ fn tell(context: &Context, out: &mut Out, one: &Settings, all: &Replicated) -> R
             done.removed,
             all.plan.same
         ))?;
+    }
+    if let Some(gone_back) = gone_back {
+        out.line(format_args!("{}: {gone_back}", one.name))?;
     }
     kept_text(out, &all.plan)?;
     let is_told = !done.problems.is_empty() || all.plan.kept.iter().any(|kept| kept.is_lost);

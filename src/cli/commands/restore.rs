@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use super::restore_first::{self, First, Now};
-use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_time};
+use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_taken, tell_time};
 use super::{restore_kept, restore_map, restore_stage, restore_what};
 use crate::capture::left_out::LeftOut;
 use crate::cli::args::restore::Restore;
@@ -88,6 +88,7 @@ pub(super) fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended
     let absolute = |dir: &PathBuf| std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
     let to = ask.args.to.as_ref().map(|dir| bytes_value(absolute(dir).as_os_str().as_bytes()));
     let (in_place, delete, stage) = (ask.args.in_place, ask.args.delete, ask.args.stage);
+    let overwrite = ask.args.overwrite.then_some(true);
     let paths: Vec<Value> = ask.paths.iter().map(|p| bytes_value(p)).collect();
     let (at, done) = (ask.when.text.clone(), report.map(|r| counts_json(&r.done)));
     let problems = report.map(|r| r.problems.len());
@@ -99,6 +100,7 @@ pub(super) fn event(ask: &Ask<'_>, report: Option<&Report>) -> impl FnOnce(Ended
             .detail("in_place", in_place)
             .detail("delete", delete)
             .detail("stage", stage)
+            .detail("overwrite", overwrite)
             .detail("snapshots", snapshots)
             .detail("done", done)
             .detail("problems", problems)
@@ -187,6 +189,7 @@ impl Ask<'_> {
     pub(super) fn check(&self, plan: &Plan) -> Result<(), Failure> {
         let checked = check::check(self.index, plan).map_err(|e| failure(&e))?;
         tell_checked(self.context, &checked)?;
+        self.refuse_taken(plan)?;
         let count = checked.unmet.len();
         if count == 0 || self.args.dry_run {
             return Ok(());
@@ -204,6 +207,22 @@ impl Ask<'_> {
         let what =
             format!("not everything could be restored as it was ({count} reason(s), named above); nothing was written");
         Err(Failure::new(what).hint(format!("restore {how}; or --anyway restores what can be, and names what can't")))
+    }
+
+    /// Refuses to replace what is in another directory unasked: nothing else may hold it.
+    fn refuse_taken(&self, plan: &Plan) -> Result<(), Failure> {
+        let args = self.args;
+        if args.to.is_none() || args.aside || args.overwrite || args.stage {
+            return Ok(());
+        }
+        let taken = check::taken(plan);
+        tell_taken(self.context, &taken)?;
+        match taken.len() {
+            0 => Ok(()),
+            _ if args.dry_run => Ok(()),
+            count => Err(Failure::new(format!("{count} file(s) there would be replaced (named above); nothing was written"))
+                .hint("--aside keeps them beside what is restored, --overwrite replaces them, or restore to an empty directory")),
+        }
     }
 
     /// The newest view of what this machine captured; the capture before it may just have found another writer.

@@ -4,29 +4,29 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use serde_json::json;
+
 use super::restore::{Ask, event, failure};
 use super::restore_kept;
 use super::restore_tell::{tell, tell_plan};
 use crate::cli::context::absolute;
-use crate::cli::outcome::{Failure, Outcome};
+use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
 use crate::progress::Progress;
 use crate::restore::{
     act,
-    kept::Kept,
+    kept::{self, Kept},
     mapping::Mapping,
-    plan::{Plan, Target},
+    plan::Plan,
     report::Report,
-    stage::{self, Stage},
+    stage::{self, Put, Stage},
 };
 use crate::sys::clock;
 use crate::types::path;
 
-/// One tree: what of the view, and where it goes.
+/// One tree: where it is made and goes, and what is to be done for it.
 struct Tree {
-    paths: Vec<Vec<u8>>,
     stage: Stage,
-    mapping: Mapping,
     plan: Plan,
 }
 
@@ -38,13 +38,13 @@ pub(super) fn run(ask: &Ask<'_>, progress: &dyn Progress, stop: &AtomicBool) -> 
     let mut trees = Vec::new();
     for (paths, target, whole) in targets(ask)? {
         refuse_held(ask, &target)?;
-        let mut stage = Stage::new(&target, &key(ask, &paths), whole).map_err(|e| failure(&e))?;
+        let mut stage = Stage::find(ask.at.dir(), &target, &key(ask, &paths), whole).map_err(|e| failure(&e))?;
         if let (false, Some(name)) = (whole, paths.first().and_then(|p| path::components(p).last())) {
             stage = stage.named(name);
         }
         let mapping = Mapping { moves: Vec::new(), ..ask.mapping.clone() };
-        let plan = ask.plan_to(Target::To(stage.dir().to_owned()), &paths, None, &mapping)?;
-        trees.push(Tree { paths, stage, mapping, plan });
+        let plan = ask.plan_to(stage.place(), &paths, None, &mapping)?;
+        trees.push(Tree { stage, plan });
     }
     for tree in &trees {
         ask.check(&tree.plan)?;
@@ -61,6 +61,9 @@ pub(super) fn run(ask: &Ask<'_>, progress: &dyn Progress, stop: &AtomicBool) -> 
     trail::ended_and_stored(&trail::open(ask.context, ask.at.repo()), ask.at.repo(), ended, event)
 }
 
+/// A tree that is whole, and whether nothing in the view has said what mode its directory is to have.
+type Whole = (Stage, bool);
+
 fn put_all(
     ask: &Ask<'_>,
     trees: Vec<Tree>,
@@ -69,12 +72,14 @@ fn put_all(
     stop: &AtomicBool,
 ) -> Result<Outcome, Failure> {
     let mut stages = Vec::new();
-    for tree in trees {
-        let report = act::act(ask.at, tree.plan, progress, stop).map_err(|e| failure(&e))?;
+    for Tree { mut stage, mut plan } in trees {
+        plan.opened = Some(stage.begin().map_err(|e| failure(&e))?);
+        let with_mode = plan.dirs.first().is_some_and(|base| base.wanted.is_none());
+        let report = act::act(ask.at, plan, progress, stop).map_err(|e| failure(&e))?;
         let bad = report.stopped || !report.problems.is_empty();
         tell(ask.context, &report, stop)?;
         if bad {
-            let beside = tree.stage.dir().display().to_string();
+            let beside = stage.dir().display().to_string();
             let what = if report.stopped {
                 "interrupted before everything was restored"
             } else {
@@ -85,24 +90,74 @@ fn put_all(
             )));
         }
         whole.add(report);
-        drop((tree.paths, tree.mapping));
-        stages.push(tree.stage);
+        stages.push((stage, with_mode));
     }
+    put(ask, &stages)
+}
+
+/// Puts all in their places, and tells of each what was done also where a later one fails.
+fn put(ask: &Ask<'_>, stages: &[Whole]) -> Result<Outcome, Failure> {
     let id = restore_kept::new_id()?;
-    let replaced: Vec<&Stage> = stages.iter().filter(|stage| stage.replaces()).collect();
+    let state = &ask.context.config.state;
+    let replaced: Vec<&Stage> = stages.iter().map(|(stage, _)| stage).filter(|stage| stage.replaces()).collect();
     if !replaced.is_empty() {
         let dirs = replaced.iter().map(|stage| stage.aside(&id).into_os_string().into_vec()).collect();
         let kept = Kept { id: id.clone(), time: clock::now(), dirs, paths: ask.paths.to_vec() };
         restore_kept::note(ask.context, kept)?;
     }
-    let mut kept = Vec::new();
-    for stage in &stages {
-        kept.extend(stage.put(&id).map_err(|e| failure(&e))?.map(|dir| dir.display().to_string()));
+    let (mut kept, mut outcome, mut done, mut failed) = (Vec::new(), Outcome::Done, Vec::new(), None);
+    for (stage, with_mode) in stages {
+        match stage.put(&id, *with_mode) {
+            Ok(put) => {
+                done.push(stage.target().display().to_string());
+                kept.extend(put.kept.as_ref().map(|dir| dir.display().to_string()));
+                outcome = outcome.and(left(ask, stage, &put)?);
+            }
+            Err(e) => {
+                failed = Some(failure(&e));
+                break;
+            }
+        }
     }
-    if !kept.is_empty() {
-        restore_kept::told(ask.context, &id, &kept)?;
+    match kept.is_empty() {
+        false => restore_kept::told(ask.context, &id, &kept)?,
+        // Nothing has taken the place of anything.
+        true if !replaced.is_empty() => kept::forget(state, &id).explain(|| "cannot forget what is kept aside")?,
+        true => {}
     }
-    Ok(Outcome::Done)
+    match failed {
+        None => Ok(outcome),
+        Some(failed) if done.is_empty() => Err(failed),
+        Some(failed) => {
+            Err(Failure::new(format!("{}; what is in place already: {}", failed.in_short(), done.join(", ")))
+                .hint("the same command goes on with what is missing"))
+        }
+    }
+}
+
+/// Tells what was not as it should be after a tree was put in place.
+fn left(ask: &Ask<'_>, stage: &Stage, put: &Put) -> Result<Outcome, Failure> {
+    let mut told = Vec::new();
+    if let Some((dir, e)) = &put.left {
+        let why =
+            format!("it was left, since it holds something that is not of this restore, or can't be removed: {e}");
+        told.push((dir.display().to_string(), why));
+    }
+    if let Some(e) = &put.unsynced {
+        told.push((
+            stage.target().display().to_string(),
+            format!("it is in place, and may not be on the disk yet: {e}"),
+        ));
+    }
+    let mut out = ask.context.out();
+    for (at, why) in &told {
+        match ask.context.json {
+            true => out.json(&json!({ "path": at, "why": why, "in_place": stage.target().display().to_string() }))?,
+            false => tracing::error!("{at}: {why}; {} is in place", stage.target().display()),
+        }
+    }
+    out.finish()?;
+    Ok(if told.is_empty() { Outcome::Done } else { Outcome::Partial })
 }
 
 /// What goes where.

@@ -9,7 +9,7 @@ use crate::cli::out::Out;
 use crate::cli::outcome::Failure;
 use crate::cli::sizes::show_size;
 use crate::restore::{
-    check::Checked,
+    check::{Checked, Unmet},
     plan::Plan,
     report::{Counts, Problem, Report},
 };
@@ -19,7 +19,7 @@ use crate::types::{
 };
 use crate::view::instant::Part;
 
-/// How many attributes that could not be set are told one by one.
+/// How many attributes that could not be set, or files that would be replaced, are told one by one.
 const TOLD_MAX: usize = 20;
 
 /// The instant that was understood, before anything is done.
@@ -62,6 +62,25 @@ pub(super) fn tell_checked(context: &Context, checked: &Checked) -> Result<(), F
                 ),
             }
         }
+    }
+    out.finish()
+}
+
+/// Files that would be replaced: the first ones, and for a program all.
+pub(super) fn tell_taken(context: &Context, taken: &[Unmet]) -> Result<(), Failure> {
+    let mut out = context.out();
+    for (n, unmet) in taken.iter().enumerate() {
+        let at = path::show(&unmet.path);
+        match context.json {
+            true => out.json(&json!({
+                "path": at, "unmet": unmet.what.word(), "why": unmet.text, "hint": unmet.cure,
+            }))?,
+            false if n < TOLD_MAX => tracing::error!("{at}: {}", unmet.text),
+            false => {}
+        }
+    }
+    if !context.json && taken.len() > TOLD_MAX {
+        tracing::error!("and {} more; --json names them all", taken.len() - TOLD_MAX);
     }
     out.finish()
 }

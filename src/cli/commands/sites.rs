@@ -28,9 +28,17 @@ pub fn run(context: &Context, args: &Sites) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
     open::catch_up_to_read(&at, &Quiet)?;
     let (known, reader, now) = (sites::all(at.dir()), at.reader().into_failure()?, clock::now());
-    let (mut out, zone) = (context.out(), context.zone()?);
+    let (mut out, zone, mut outcome) = (context.out(), context.zone()?, Outcome::Done);
     for one in settings {
         let site = known.get(&one.name).cloned().unwrap_or_default();
+        if let Some(why) = one.no_copy(&context.config.repository) {
+            match context.json {
+                true => out.json(&json!({ "site": one.name, "repository": one.repository, "error": why }))?,
+                false => out.line(format_args!("{}  {}\n  {why}", one.name, one.repository))?,
+            }
+            outcome = Outcome::Failed;
+            continue;
+        }
         let points = sites::points(&reader, &site, |of| one.wants(&context.config.host, of)).into_failure()?;
         match context.json {
             true => out.json(&as_json(one, &site, &points, now))?,
@@ -38,7 +46,7 @@ pub fn run(context: &Context, args: &Sites) -> Result<Outcome, Failure> {
         }
     }
     out.finish()?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 fn seconds(ns: i64) -> f64 {
@@ -63,7 +71,8 @@ fn as_json(one: &Settings, site: &Site, points: &[Point], now: Instant) -> Value
         .collect();
     json!({
         "site": one.name, "repository": one.repository, "last_run": time(Some(site.last.ended_ns)),
-        "last_success": time(site.succeeded_ns), "error": site.last.error, "failures": site.failures, "copied": site.last.copied,
+        "last_success": time(site.succeeded_ns), "error": site.last.error, "failures": site.failures,
+        "gone_back": site.gone_back.as_ref().map(|b| json!({ "time": time(Some(b.at_ns)), "how": b.how })), "copied": site.last.copied,
         "bytes": site.last.bytes, "objective_seconds": one.objective.map(|o| o.as_secs()),
         "recovery_point_seconds": seconds(worst(points, now)), "tiers": site.tiers, "sources": sources,
     })
@@ -90,6 +99,9 @@ fn tell(
     }
     if let Some(ns) = site.succeeded_ns.filter(|_| site.last.error.is_some()) {
         out.line(format_args!("  succeeded   {}", at(ns)))?;
+    }
+    if let Some(back) = &site.gone_back {
+        out.line(format_args!("  gone back   {}: {}", at(back.at_ns), back.how))?;
     }
     if let Some(tiers) = site.holding().tiers_in_words() {
         out.line(format_args!("  whole       the snapshots of the tier {tiers}, and no others"))?;

@@ -15,7 +15,7 @@ use crate::plan::stage::{Laying, Stage};
 use crate::plan::template::Values;
 use crate::repo::error::RepoError;
 use crate::restore::{
-    act,
+    act, check,
     mapping::Mapping,
     plan::{Action, DirAction, Newest, Plan, Request, Target},
     report::{Report, Why},
@@ -30,6 +30,8 @@ use std::time::Duration;
 
 /// So many problems are told by name.
 const TOLD_MAX: usize = 1000;
+/// So many files that would be replaced are told by name.
+const TAKEN_TOLD_MAX: usize = 20;
 /// How often it is looked whether another process has captured.
 const POLL: Duration = Duration::from_millis(300);
 /// A process that watches notes every five seconds how far it has seen.
@@ -125,9 +127,23 @@ pub(super) fn run(doing: &Doing<'_>, what: &Restore) -> Result<Did, String> {
         None => plan_in_place(doing, &asked)?,
     };
     if asked.to.is_some() {
+        refuse_taken(&plan, what.overwrite)?;
         doing.makes(&makes(&plan))?;
     }
     act(doing, plan)
+}
+
+/// Refuses to replace what is in another directory, unless the plan says so: nothing else may hold it.
+fn refuse_taken(plan: &Plan, overwrite: bool) -> Result<(), String> {
+    let taken = if overwrite { Vec::new() } else { check::taken(plan) };
+    let named: Vec<String> = taken.iter().take(TAKEN_TOLD_MAX).map(|unmet| path::show(&unmet.path)).collect();
+    match taken.len() {
+        0 => Ok(()),
+        count => Err(format!(
+            "{count} file(s) there would be replaced, such as {}; nothing was written: move them away, or say overwrite = true",
+            named.join(", ")
+        )),
+    }
 }
 
 /// In a rehearsal: everything appears where it would be restored to, and nothing is copied.

@@ -31,6 +31,7 @@ pub struct Audit {
     who: Who,
     clock: Arc<dyn Clock>,
     run: Mutex<Option<Writing>>,
+    silent: bool,
 }
 
 /// The run of this process, from its first entry on.
@@ -47,7 +48,13 @@ impl Audit {
     /// The trail of `repo`, with what this host knows of it in `dir`, the directory of the repository's state. Nothing is read or
     /// written before the first entry.
     pub fn open(repo: Arc<Repository>, dir: &Path, who: Who, clock: Arc<dyn Clock>) -> Audit {
-        Audit { repo, state: State::in_dir(dir), who, clock, run: Mutex::default() }
+        Audit { repo, state: State::in_dir(dir), who, clock, run: Mutex::default(), silent: false }
+    }
+
+    /// The same, which writes nothing: an entry in a copy would be missing in what it was copied from.
+    #[must_use]
+    pub fn silent(self) -> Audit {
+        Audit { silent: true, ..self }
     }
 
     /// Who writes.
@@ -65,6 +72,10 @@ impl Audit {
     /// An entry that could not be stored is tried again, before the next one. What was done is not undone by an error here: it is for the
     /// caller to tell it.
     pub fn record(&self, event: Event) -> Result<(), AuditError> {
+        if self.silent {
+            tracing::debug!("not recorded, since this is a copy: {}", event.kind.word());
+            return Ok(());
+        }
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let writing = match &mut *run {
             Some(writing) => writing,
