@@ -236,6 +236,12 @@ fn a_receipt_tells_and_can_not_be_altered() {
     fs::write(case.dir.join("altered.json"), altered).unwrap();
     let out = case.run(&["verify-tree", "--check-receipt", case.dir.join("altered.json").to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(1));
+    // Whoever reads the first of two members of one name would read another receipt.
+    let twice = fs::read_to_string(&file).unwrap().replacen('{', "{\n  \"equal\": false,", 1);
+    fs::write(case.dir.join("twice.json"), twice).unwrap();
+    let doubled = case.run(&["verify-tree", "--check-receipt", case.dir.join("twice.json").to_str().unwrap()]);
+    assert_eq!(doubled.status.code(), Some(1));
+    assert!(text(&doubled).contains("stands twice"), "{}", text(&doubled));
     assert!(text(&out).contains("its authentication is wrong"), "{}", text(&out));
     for wrong in ["", "[]", "{}", "{\"authentication\":1,\"receipt\":1}", &"[".repeat(100_000)] {
         fs::write(case.dir.join("wrong.json"), wrong).unwrap();

@@ -2,7 +2,7 @@
 
 use super::error::DrError;
 use crate::config::model::Config;
-use crate::drill::{place::DrillDir, record::Verdict};
+use crate::drill::place::DrillDir;
 use crate::index::tree::Reader;
 use crate::plan::{journal::Amount, rates::Rates};
 use crate::repo::sites::Run;
@@ -27,7 +27,7 @@ pub fn estimate(
 ) -> Result<Estimate, DrError> {
     // Records that do not read tell nothing here; `bygone drill list` names them.
     let drills = DrillDir::records(config).unwrap_or_default();
-    let passed = drills.iter().rev().map(|(_, record)| record).find(|record| record.verdict == Verdict::Passed);
+    let passed = drills.iter().rev().map(|(_, record)| record).find(|record| record.verdict.has_passed());
     if let Some((record, ms)) = passed.and_then(|record| Some((record, record.recovery_time.ms?))) {
         let by = format!("the drill {}", record.drill);
         return Ok(Estimate { seconds: Some(ms as f64 / 1000.0), by });

@@ -5,6 +5,7 @@ use super::order::Proved;
 use super::place::DrillDir;
 use super::proof::shown;
 use super::record::{Record, Verdict};
+use super::verdicts;
 use crate::config::model::Config;
 use crate::observe::facts::DrillFacts;
 use crate::plan::places;
@@ -70,7 +71,7 @@ fn of(
     let mut all: BTreeMap<String, Covered> = known.map(|name| (name, Covered::default())).collect();
     // What one plan reads of a source in all its parts is disjoint; what two read may be the same.
     let mut parts: BTreeMap<(String, String, u64), BTreeMap<u64, Read>> = BTreeMap::new();
-    for record in records.iter().filter(|record| record.verdict == Verdict::Passed) {
+    for record in records.iter().filter(|record| record.verdict.has_passed()) {
         for (name, bytes, read_bytes) in by_source(&record.proved) {
             let group = parts.entry((name.clone(), record.plan.clone(), record.parts)).or_default();
             group.insert(record.part, Read { bytes: read_bytes, ended_ns: record.ended_ns });
@@ -140,7 +141,7 @@ pub fn plans(config: &Config) -> Result<Vec<DrillFacts>, DrillError> {
         let first = DrillFacts { plan: record.plan.clone(), first_ns: record.begun_ns, ..DrillFacts::default() };
         let facts = all.entry(record.plan).or_insert(first);
         match record.verdict {
-            Verdict::Passed => {
+            Verdict::Passed | Verdict::PassedInPart => {
                 (facts.passed_ns, facts.failed) = (Some(record.ended_ns), None);
                 facts.recovery_ms = record.recovery_time.ms;
             }
@@ -149,6 +150,10 @@ pub fn plans(config: &Config) -> Result<Vec<DrillFacts>, DrillError> {
                 facts.failed = Some((record.ended_ns, why));
             }
         }
+    }
+    for (plan, noted) in verdicts::all(config)? {
+        let first = DrillFacts { plan: plan.clone(), first_ns: noted.ended_ns, ..DrillFacts::default() };
+        noted.stand_for(config, all.entry(plan).or_insert(first));
     }
     // One that never ran is waited for from when the settings were written.
     let written = std::fs::metadata(&config.path).and_then(|meta| meta.modified()).ok();
@@ -209,6 +214,7 @@ mod tests {
             recovery_time: Measured::default(),
             recovery_point: Measured::default(),
             scratch_bytes: 0,
+            page_blake3: String::new(),
             authentication: String::new(),
         }
     }

@@ -13,4 +13,5 @@ pub mod place;
 pub mod proof;
 pub mod record;
 mod scene;
+pub mod verdicts;
 pub mod when;

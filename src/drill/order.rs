@@ -29,6 +29,7 @@ pub struct Order {
 
 /// How a step went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepRan {
     /// Its name.
     pub step: String,
@@ -67,6 +68,7 @@ pub struct Laid {
 
 /// What was proved of one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SourceProved {
     /// The source, by its path.
     pub source: Value,
@@ -92,6 +94,7 @@ impl Proved {
 
 /// What was proved of what came back.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proved {
     /// Files that are there.
     pub files: u64,

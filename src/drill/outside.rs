@@ -4,9 +4,10 @@ use super::error::DrillError;
 use super::order::{Order, RanApart};
 use super::place::{self, DrillDir};
 use super::record::{Measured, Record, Verdict};
+use super::verdicts;
 use super::when;
 use crate::config::model::Config;
-use crate::plan::{model::Plan, template::Values};
+use crate::plan::{journal::Ending, model::Plan, template::Values};
 use crate::repo::attach::Attached;
 use crate::sys::{apart, clock, durable};
 use crate::types::{time::Instant, when::human::Resolved};
@@ -116,11 +117,10 @@ pub fn run(
         scratch_bytes,
         steps: ran.steps,
         proved: ran.proved,
+        page_blake3: String::new(),
         authentication: String::new(),
     };
-    let record = judged(record, ran.failed).signed(at.repo().keys());
-    keep(drill, &record, config)?;
-    Ok(record)
+    keep(drill, judged(record, ran.failed), config, at)
 }
 
 /// The record of a drill whose processes were killed.
@@ -153,17 +153,21 @@ pub fn cut_off(config: &Config, at: &Attached, drill: &DrillDir) -> Result<Optio
         recovery_time: Measured::default(),
         recovery_point: Measured::default(),
         scratch_bytes: 0,
+        page_blake3: String::new(),
         authentication: String::new(),
     };
-    let record = record.signed(at.repo().keys());
-    keep(drill, &record, config)?;
-    Ok(Some(record))
+    keep(drill, record, config, at).map(Some)
 }
 
-fn keep(drill: &DrillDir, record: &Record, config: &Config) -> Result<(), DrillError> {
+/// Authenticates the record with its page, and keeps both, and its verdict beside them.
+fn keep(drill: &DrillDir, mut record: Record, config: &Config, at: &Attached) -> Result<Record, DrillError> {
     let zone = config.zone().unwrap_or_else(|_| crate::types::when::zone::Zone::system());
-    durable::replace(&drill.page(), super::page::page(record, &zone).as_bytes(), 0o600)?;
-    place::write(&drill.record(), record)
+    record.page_blake3 = blake3::hash(super::page::page(&record, &zone).as_bytes()).to_hex().to_string();
+    let record = record.signed(at.repo().keys());
+    durable::replace(&drill.page(), super::page::page(&record, &zone).as_bytes(), 0o600)?;
+    verdicts::note(config, &record)?;
+    place::write(&drill.record(), &record)?;
+    Ok(record)
 }
 
 /// The part after the one that the last drill of the plan has read; one that failed is read again.
@@ -256,6 +260,11 @@ fn judged(mut record: Record, failed: Option<String>) -> Record {
             record.failures.push(format!("the {what} is {is}, and not within {wanted:.1} s"));
         }
     }
-    record.verdict = if record.failures.is_empty() { Verdict::Passed } else { Verdict::Failed };
+    let some_failed = record.steps.iter().any(|step| step.ended == Ending::Failed.word());
+    record.verdict = match (record.failures.is_empty(), some_failed) {
+        (true, false) => Verdict::Passed,
+        (true, true) => Verdict::PassedInPart,
+        (false, _) => Verdict::Failed,
+    };
     record
 }

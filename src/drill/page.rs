@@ -20,6 +20,10 @@ pub fn page(record: &Record, zone: &Zone) -> String {
         .line("<h1>", &format!("Recovery drill: {}", record.plan), "</h1>");
     let verdict = match record.verdict {
         Verdict::Passed => "Passed: everything came back, and was proved.".to_owned(),
+        Verdict::PassedInPart => format!(
+            "Passed: everything came back, and was proved. {} step(s) failed, which the plan lets them.",
+            record.failed_steps().count()
+        ),
         Verdict::Failed => format!("Failed, for {} reason(s).", record.failures.len()),
     };
     html.line("<p class=\"soft\">", &show::show_second(Instant(record.begun_ns), zone), "</p>");

@@ -5,7 +5,7 @@ use super::record::Record;
 use crate::config::model::Config;
 use crate::crypto::random;
 use crate::sys::durable::{self, LockGuard};
-use crate::types::{path::is_name, time::Instant, when::show::exact_name};
+use crate::types::{json, path::is_name, time::Instant, when::show::exact_name};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ pub fn sweep(config: &Config) -> Result<Vec<DrillDir>, DrillError> {
 /// Reads a file of a drill.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, DrillError> {
     let bytes = std::fs::read(path).map_err(|source| DrillError::Io { path: path.to_owned(), source })?;
-    serde_json::from_slice(&bytes).map_err(|e| DrillError::File { path: path.to_owned(), why: e.to_string() })
+    json::strict(&bytes).map_err(|e| DrillError::File { path: path.to_owned(), why: e.to_string() })
 }
 
 /// Writes a file of a drill.

@@ -2,6 +2,7 @@
 
 use super::order::{Proved, StepRan};
 use crate::crypto::keys::Keys;
+use crate::plan::journal::Ending;
 use serde::{Deserialize, Serialize};
 
 /// How a drill ended.
@@ -10,12 +11,22 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// Everything came back, was proved, and the objectives were met.
     Passed,
+    /// The same, and a step failed that the plan lets fail.
+    PassedInPart,
     /// Something did not.
     Failed,
 }
 
+impl Verdict {
+    /// Whether everything came back and was proved, and the objectives were met.
+    pub fn has_passed(self) -> bool {
+        self != Verdict::Failed
+    }
+}
+
 /// What was measured against what was wanted, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Measured {
     /// What it was; none where it could not be measured.
     pub ms: Option<u64>,
@@ -32,6 +43,7 @@ impl Measured {
 
 /// The report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// Its id.
     pub drill: String,
@@ -73,6 +85,9 @@ pub struct Record {
     pub recovery_point: Measured,
     /// Bytes that the drill took on the disk, at the most.
     pub scratch_bytes: u64,
+    /// The hash of its page, with nothing in the place of the authentication; none in reports from before that was told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub page_blake3: String,
     /// The authentication of all that stands above by the key of the repository.
     #[serde(default)]
     pub authentication: String,
@@ -84,6 +99,19 @@ impl Record {
         let bare = Record { authentication: String::new(), ..self.clone() };
         // Numbers and texts only: it can always be written.
         serde_json::to_vec(&bare).unwrap_or_default()
+    }
+
+    /// The steps that failed, as the plan lets them.
+    pub fn failed_steps(&self) -> impl Iterator<Item = &StepRan> {
+        let word = Ending::Failed.word();
+        self.steps.iter().filter(move |step| self.verdict == Verdict::PassedInPart && step.ended == word)
+    }
+
+    /// Whether this is its page. True where the report does not tell.
+    pub fn is_page(&self, page: &str) -> bool {
+        let bare = page.replacen(&self.authentication, "", 1);
+        self.page_blake3.is_empty()
+            || bare != page && blake3::hash(bare.as_bytes()).to_hex().as_str() == self.page_blake3
     }
 
     /// Authenticates it.

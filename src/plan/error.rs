@@ -36,6 +36,16 @@ pub enum PlanError {
         /// The process, as far as it can be told.
         pid: String,
     },
+    /// Its copy of the plan was changed.
+    #[error(
+        "{} is not the plan that it began with: put it back as it was, or give the run {run} up by beginning anew", path.display()
+    )]
+    Changed {
+        /// Its id.
+        run: String,
+        /// The copy.
+        path: PathBuf,
+    },
     /// It is over.
     #[error("the run {run} is over: {how}")]
     Over {

@@ -115,13 +115,26 @@ impl Doing<'_> {
         self.journal().add(event).map_err(|e| e.to_string())
     }
 
-    /// Notes, before they are made, what paths the step makes that are not there.
+    /// Notes, before they are made, what directories the step makes whole that are not there.
     pub(super) fn makes(&self, paths: &[PathBuf]) -> Result<(), String> {
         let step = self.step.name.clone();
-        self.note(Event::Makes { step, paths: paths.iter().map(|p| super::journal::path_value(p)).collect() })
+        let place = |path: &PathBuf| {
+            super::anchor::Anchor::of(path).map_err(|e| format!("cannot look where {} is: {e}", path.display()))
+        };
+        let places = paths.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let paths = paths.iter().map(|path| super::journal::path_value(path)).collect();
+        self.note(Event::Makes { step, paths, places })
     }
 
-    pub(super) fn made(&self) -> Vec<PathBuf> {
+    /// Notes which directory one of them is, now that it is made.
+    pub(super) fn stands(&self, path: &Path) -> Result<(), String> {
+        let found = crate::sys::dir::open(path).and_then(crate::sys::stat::of);
+        let place = found.map_err(|e| format!("cannot look at {}: {e}", path.display()))?.place;
+        let (step, path) = (self.step.name.clone(), super::journal::path_value(path));
+        self.note(Event::Stands { step, path, dev: place.dev, ino: place.ino })
+    }
+
+    pub(super) fn made(&self) -> Vec<super::journal::MadePath> {
         self.journal().story.made.get(&self.step.name).cloned().unwrap_or_default()
     }
 

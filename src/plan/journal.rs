@@ -1,10 +1,12 @@
 //! What a run has done, a line an event, each on the disk before the next thing happens: what a run goes on from.
 
+use super::anchor::Anchor;
 use super::error::PlanError;
 use super::estimate::Estimate;
 use super::template::Values;
 use crate::repo::audit::event::{bytes_value, value_bytes};
 use crate::sys::lines::{self, Lines};
+use crate::types::attr::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +105,9 @@ pub enum Event {
         time_ns: i64,
         plan: String,
         file: PathBuf,
+        /// The hash of its text; empty in a run of an older version.
+        #[serde(default)]
+        blake3: String,
         at: String,
         latest: bool,
         values: Values,
@@ -120,6 +125,16 @@ pub enum Event {
     Makes {
         step: String,
         paths: Vec<Value>,
+        /// Where each of them leads to.
+        #[serde(default)]
+        places: Vec<Anchor>,
+    },
+    /// One of these stands now, and is this directory.
+    Stands {
+        step: String,
+        path: Value,
+        dev: u64,
+        ino: u64,
     },
     Server {
         step: String,
@@ -184,6 +199,17 @@ pub struct Ended {
     pub told: Option<String>,
 }
 
+/// A directory that a step makes whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadePath {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where that led to; none in a run of an older version.
+    pub place: Option<Anchor>,
+    /// Which directory it is, once that was noted.
+    pub stands: Option<Place>,
+}
+
 /// All that a journal says.
 #[derive(Debug, Clone, Default)]
 pub struct Story {
@@ -191,6 +217,8 @@ pub struct Story {
     pub plan: String,
     /// The plan's file.
     pub file: PathBuf,
+    /// The hash of the plan's text as it began; empty in a run of an older version.
+    pub blake3: String,
     /// The instant, as it was understood.
     pub at: String,
     /// Whether the newest of all was asked for.
@@ -209,8 +237,8 @@ pub struct Story {
     pub order: Vec<String>,
     /// The steps that have begun and not ended.
     pub half: BTreeSet<String>,
-    /// What each step has made, or was about to.
-    pub made: BTreeMap<String, Vec<PathBuf>>,
+    /// The directories that each step has made, or was about to, where it makes them whole.
+    pub made: BTreeMap<String, Vec<MadePath>>,
     /// The servers that run.
     pub servers: BTreeMap<String, Running>,
     /// Why it is being rolled back, if it is.
@@ -233,19 +261,35 @@ impl Story {
     pub fn take(&mut self, event: Event) {
         self.last_ns = event.time_ns().unwrap_or(self.last_ns);
         match event {
-            Event::Begun { time_ns, plan, file, at, latest, values, estimate } => {
+            Event::Begun { time_ns, plan, file, blake3, at, latest, values, estimate } => {
                 let last_ns = time_ns;
-                *self =
-                    Story { plan, file, at, latest, values, estimate, begun_ns: time_ns, last_ns, ..Story::default() };
+                *self = Story {
+                    plan,
+                    file,
+                    blake3,
+                    at,
+                    latest,
+                    values,
+                    estimate,
+                    begun_ns: time_ns,
+                    last_ns,
+                    ..Story::default()
+                };
             }
             Event::Resumed { .. } => self.stopped = None,
             Event::StepBegun { step, .. } => drop(self.half.insert(step)),
-            Event::Makes { step, paths } => {
+            Event::Makes { step, paths, places } => {
                 let made = self.made.entry(step).or_default();
-                for path in paths.iter().filter_map(value_path) {
-                    if !made.contains(&path) {
-                        made.push(path);
-                    }
+                for (n, path) in paths.iter().enumerate() {
+                    let Some(path) = value_path(path) else { continue };
+                    made.retain(|known| known.path != path);
+                    made.push(MadePath { path, place: places.get(n).cloned(), stands: None });
+                }
+            }
+            Event::Stands { step, path, dev, ino } => {
+                let (made, path) = (self.made.entry(step).or_default(), value_path(&path));
+                for known in made.iter_mut().filter(|known| Some(&known.path) == path.as_ref()) {
+                    known.stands = Some(Place { dev, ino });
                 }
             }
             Event::Server { step, running } => drop(self.servers.insert(step, running)),
@@ -281,7 +325,11 @@ impl Event {
             | Event::RollingBack { time_ns, .. }
             | Event::Undone { time_ns, .. }
             | Event::Over { time_ns, .. } => Some(*time_ns),
-            Event::Makes { .. } | Event::Server { .. } | Event::Set { .. } | Event::Anew { .. } => None,
+            Event::Makes { .. }
+            | Event::Stands { .. }
+            | Event::Server { .. }
+            | Event::Set { .. }
+            | Event::Anew { .. } => None,
         }
     }
 }

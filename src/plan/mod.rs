@@ -1,5 +1,6 @@
 //! Recovery plans: steps with what each needs, read from a file and checked, run with a journal, and taken back where they fail.
 
+mod anchor;
 mod attempt;
 pub mod check;
 pub mod error;
@@ -8,6 +9,7 @@ pub mod graph;
 pub mod ground;
 pub mod inputs;
 pub mod journal;
+mod made;
 pub mod model;
 pub mod parse;
 pub mod places;
@@ -17,6 +19,7 @@ pub mod run;
 pub mod show;
 pub mod stage;
 mod steps;
+mod takeback;
 pub mod template;
-mod undo;
+pub mod undo;
 pub mod when;

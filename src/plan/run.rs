@@ -70,6 +70,7 @@ impl Run {
             time_ns: now.0,
             plan: plan.name.clone(),
             file: plan.path.clone(),
+            blake3: hash(text),
             at: at.text.clone(),
             latest: at.latest,
             values,
@@ -86,7 +87,7 @@ impl Run {
         if let Some(over) = story.over {
             return Err(PlanError::Over { run: dir.id, how: over.words().to_owned() });
         }
-        let plan = parse::load(&dir.plan(&story.plan))?.plan;
+        let plan = own_plan(&dir, story)?;
         durable::remove(&dir.stop())?;
         if story.rolling_back.is_none() {
             mend(&mut journal, &plan, choices)?;
@@ -102,7 +103,7 @@ impl Run {
         if let Some(over) = journal.story.over.filter(|over| *over != Over::NotRolledBack) {
             return Err(PlanError::Over { run: dir.id, how: over.words().to_owned() });
         }
-        let plan = parse::load(&dir.plan(&journal.story.plan))?.plan;
+        let plan = own_plan(&dir, &journal.story)?;
         durable::remove(&dir.stop())?;
         Ok(Run { dir, plan, journal: Mutex::new(journal), _lock: lock })
     }
@@ -126,7 +127,7 @@ impl Run {
     pub fn go(self, ground: &Ground<'_>, stop: &AtomicBool) -> Result<Ran, PlanError> {
         if self.story().rolling_back.is_none() {
             match self.steps(ground, stop)? {
-                Verdict::Through => self.end()?,
+                Verdict::Through => self.end(ground)?,
                 Verdict::Stopped => self.stopped("somebody asked it to stop".into())?,
                 Verdict::Failed(why) if ground.stage.is_some() => self.stopped(why)?,
                 Verdict::Failed(why) => match self.plan.on_failure {
@@ -153,13 +154,15 @@ impl Run {
         Ok(Ran { id: self.dir.id.clone(), story: self.story() })
     }
 
-    fn end(&self) -> Result<(), PlanError> {
+    fn end(&self, ground: &Ground<'_>) -> Result<(), PlanError> {
         let is_whole = |ended: &Ended| matches!(ended.ending, Ending::Done | Ending::Skipped);
         let over = match self.story().ended.values().all(is_whole) {
             true => Over::Done,
             false => Over::Partial,
         };
-        self.journal().add(Event::Over { time_ns: clock::now().0, over })
+        self.journal().add(Event::Over { time_ns: clock::now().0, over })?;
+        undo::keep_nothing(ground, &self.plan, &self.dir);
+        Ok(())
     }
 
     fn stopped(&self, why: String) -> Result<(), PlanError> {
@@ -215,6 +218,20 @@ impl Run {
         let work = Work { ground, plan: &self.plan, step, run: &self.dir, journal: &self.journal, slot };
         // The run waits for each step that it has begun.
         let _heard = to.send((n, work.run()));
+    }
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// The plan that a run began with.
+fn own_plan(dir: &RunDir, story: &Story) -> Result<Plan, PlanError> {
+    let path = dir.plan(&story.plan);
+    let read = parse::load(&path)?;
+    match story.blake3.is_empty() || story.blake3 == hash(&read.text) {
+        true => Ok(read.plan),
+        false => Err(PlanError::Changed { run: dir.id.clone(), path }),
     }
 }
 

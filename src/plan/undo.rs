@@ -4,8 +4,8 @@ use super::ground::{Doing, Ground};
 use super::journal::{Ending, Journal, Story};
 use super::model::{Plan, Step, Undo, Work};
 use super::places::RunDir;
+use super::takeback::{self, LEFT};
 use crate::progress::Quiet;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +34,7 @@ pub(super) fn step(
     let story = journal.lock().unwrap_or_else(PoisonError::into_inner).story.clone();
     match &step.undo {
         None => Ok(()),
-        Some(Undo::Remove) => remove(ground, step, &story),
+        Some(Undo::Remove) => remove(ground, step, run, &story),
         Some(Undo::Run(program)) => {
             let stop = AtomicBool::new(false);
             let values = story.values;
@@ -47,29 +47,41 @@ pub(super) fn step(
 }
 
 /// Removes what the step has made, and nothing else.
-fn remove(ground: &Ground<'_>, step: &Step, story: &Story) -> Result<(), String> {
+fn remove(ground: &Ground<'_>, step: &Step, run: &RunDir, story: &Story) -> Result<(), String> {
     let made = story.made.get(&step.name).cloned().unwrap_or_default();
     if let Work::Postgres(postgres) = &step.work
         && !made.is_empty()
     {
         super::steps::postgres::stop(ground, postgres, story)?;
     }
+    let own = |path: &Path| {
+        ground.config.own_dirs().into_iter().any(|(_, dir)| path.starts_with(dir) || dir.starts_with(path))
+    };
     let mut failed = Vec::new();
-    for path in made.iter().rev() {
-        let own = ground.config.own_dirs().into_iter().any(|(_, dir)| path.starts_with(dir) || dir.starts_with(path));
-        let removed = if own { Err("it is bygone's own".to_owned()) } else { all(path).map_err(|e| e.to_string()) };
-        if let Err(e) = removed {
-            failed.push(format!("cannot remove {}: {e}", path.display()));
-        }
+    for made in made.iter().rev() {
+        let removed = match own(&made.path) {
+            true => Err(format!("{LEFT}{}, it is bygone's own", made.path.display())),
+            false => takeback::directory(made),
+        };
+        failed.extend(removed.err());
     }
+    failed.extend(takeback::restores(ground, run, &step.name).err());
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
-fn all(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
+/// Why a step was not taken back, in words.
+pub fn words(why: &str) -> String {
+    match why.starts_with(LEFT) {
+        true => format!("not all taken back: {why}"),
+        false => format!("not taken back: {why}"),
+    }
+}
+
+/// Removes what restores have kept aside to be put back: the run has come to a good end.
+pub(super) fn keep_nothing(ground: &Ground<'_>, plan: &Plan, run: &RunDir) {
+    for step in &plan.steps {
+        if let Err(why) = takeback::keep_nothing(ground, run, &step.name) {
+            tracing::warn!("what the step {} has replaced stays aside; `bygone aside list` shows it: {why}", step.name);
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::family::Family;
 use rustix::process::{Pid, Signal};
 
 /// So much of what a program says last is kept.
@@ -21,6 +22,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often it is looked after.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How often it is looked who of those that are to end lives still.
+const LOOK_AT_ALL: Duration = Duration::from_millis(25);
 
 /// So many of the last lines of a stream are told.
 const LINES: usize = 4;
@@ -92,6 +96,8 @@ impl Order {
     /// Starts it. `NotFound` where there is no such program.
     pub fn start(self) -> io::Result<Running> {
         let mut command = Command::new(&self.program);
+        let family = Family::new()?;
+        command.env(family.mark(), "1");
         command.args(&self.args).envs(self.env).stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         if let Some(user) = &self.user {
             let found = find_user(user)?;
@@ -107,7 +113,7 @@ impl Order {
         let out = Words::of(child.stdout.take())?;
         let err = Words::of(child.stderr.take())?;
         let name = self.program.to_string_lossy().into_owned();
-        Ok(Running { name, child, out, err, begun: Instant::now(), timeout: self.timeout })
+        Ok(Running { name, child, family, out, err, begun: Instant::now(), timeout: self.timeout })
     }
 
     /// Runs it to its end, or until its time is over or `stop` is set: then its whole group is asked to end, and killed if it
@@ -122,6 +128,7 @@ impl Order {
 pub struct Running {
     name: String,
     child: Child,
+    family: Family,
     out: Words,
     err: Words,
     begun: Instant,
@@ -171,20 +178,33 @@ impl Running {
         Ok(Ended { status, cut, stdout, stderr })
     }
 
-    /// Asks it and all that it started to end, kills what does not, and waits.
+    /// Asks it and all that it started to end, also what has a group or a session of its own, kills what does not, and waits.
     pub fn end(&mut self) -> io::Result<ExitStatus> {
-        signal(self.id(), Signal::TERM);
-        let until = Instant::now() + GRACE;
-        while Instant::now() < until {
-            if let Some(status) = self.look()? {
-                // What it left behind in its group goes too.
-                signal(self.id(), Signal::KILL);
-                return Ok(status);
+        let id = self.id();
+        let mut status = None;
+        for how in [Signal::TERM, Signal::KILL] {
+            let until = Instant::now() + GRACE;
+            let mut told = Vec::new();
+            loop {
+                // When it has been waited for, its number may be somebody else's.
+                status = status.or(self.look()?);
+                let living = self.family.living(status.is_none().then_some(id));
+                if living.is_empty() && status.is_some() {
+                    break;
+                }
+                let new: Vec<u32> = living.into_iter().filter(|pid| !told.contains(pid)).collect();
+                Family::tell(&new, how);
+                told.extend(new);
+                if Instant::now() > until {
+                    break;
+                }
+                std::thread::sleep(LOOK_AT_ALL);
             }
-            std::thread::sleep(LOOK);
         }
-        signal(self.id(), Signal::KILL);
-        self.child.wait()
+        match status {
+            Some(status) => Ok(status),
+            None => self.child.wait(),
+        }
     }
 }
 
@@ -409,6 +429,19 @@ mod tests {
         let stubborn =
             Order::shell("trap '' TERM; while :; do sleep 1000 & wait; done").timeout(Duration::from_millis(100));
         assert!(!stubborn.run(&GO).unwrap().is_good());
+    }
+
+    #[test]
+    fn a_time_out_ends_what_has_a_session_of_its_own_and_lost_its_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let line = format!(
+            "(setsid sh -c 'echo $$ >{at}/own; exec sleep 1003' &); while ! [ -s {at}/own ]; do sleep 0.01; done; sleep 1004"
+        );
+        let ended = Order::shell(&line).timeout(Duration::from_secs(2)).run(&GO).unwrap();
+        assert!(matches!(ended.cut, Some(Cut::TimeOut(_))), "{}", ended.why());
+        let own: u32 = std::fs::read_to_string(dir.path().join("own")).unwrap().trim().parse().unwrap();
+        assert!(!is_running(own, OsStr::new("1003")));
     }
 
     #[test]

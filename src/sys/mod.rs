@@ -11,6 +11,7 @@ pub mod child;
 pub mod clock;
 pub mod dir;
 pub mod durable;
+mod family;
 pub mod fanotify;
 pub mod flags;
 pub mod fuse;

@@ -5,6 +5,7 @@ pub mod duration;
 pub mod hold;
 pub mod hold_text;
 pub mod ids;
+pub mod json;
 pub mod location;
 pub mod op;
 pub mod path;

@@ -404,3 +404,75 @@ fn the_service_runs_drills_by_schedule() {
     assert!(record["recovery_time"]["objective_ms"] == 3_600_000, "{record}");
     is_gone(&world);
 }
+
+#[test]
+fn a_step_that_may_fail_and_does_is_named_and_the_drill_has_not_just_passed() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    files(&world);
+    world.snapshot(&[]);
+    write(
+        &world,
+        "[[step]]\nname = \"back\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\n\
+         [[step]]\nname = \"odd\"\nkind = \"command\"\nrun = [\"false\"]\nmay-fail = true\n",
+    );
+    let (out, _) = world.good(3, &["drill", "run", "p"]);
+    assert!(out.contains("failed, which the plan lets it: the step odd: it ended with status 1"), "{out}");
+    assert!(out.ends_with("passed, but for steps that failed and may\n"), "{out}");
+    let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
+    assert!(out.contains("\"outcome\":\"partial\""), "{out}");
+    world.good(0, &["drill", "verify"]);
+}
+
+#[test]
+fn reports_that_are_gone_moved_or_have_another_page_are_named_and_a_failure_stays() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    files(&world);
+    world.snapshot(&[]);
+    let restore = "[[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"DIR/to\"\n";
+    write(&world, restore);
+    let good = drill(&world, 0, &["p"])["drill"].as_str().unwrap().to_owned();
+    let failing =
+        "[[step]]\nname = \"look\"\nkind = \"check\"\nneeds = [\"files\"]\nexists = [\"DIR/to/root/nothing\"]\n";
+    write(&world, &format!("{restore}{failing}"));
+    let bad = drill(&world, 1, &["p"])["drill"].as_str().unwrap().to_owned();
+    world.good(0, &["drill", "verify"]);
+    let drills = world.at("state/drills");
+    // The page says something else.
+    let page = drills.join(&good).join("report.html");
+    let text = std::fs::read_to_string(&page).unwrap();
+    std::fs::write(&page, text.replace("41 files", "42 files")).unwrap();
+    let (out, _) = world.good(3, &["drill", "verify"]);
+    assert!(out.contains(&format!("{good}: its page ")), "{out}");
+    std::fs::write(&page, &text).unwrap();
+    // A member more, or twice, is none that was written.
+    let report = drills.join(&good).join("report.json");
+    let json = std::fs::read_to_string(&report).unwrap();
+    for more in ["{\n  \"note\": \"all well\",", "{\n  \"verdict\": \"failed\","] {
+        std::fs::write(&report, json.replacen('{', more, 1)).unwrap();
+        let (out, _) = world.good(3, &["drill", "verify", &good]);
+        assert!(out.contains("it does not read"), "{out}");
+    }
+    std::fs::write(&report, &json).unwrap();
+    world.good(0, &["drill", "verify"]);
+    // A copy under another name is not a drill.
+    let copy = drills.join(format!("{good}0"));
+    std::fs::create_dir(&copy).unwrap();
+    for name in ["report.json", "report.html"] {
+        std::fs::copy(drills.join(&good).join(name), copy.join(name)).unwrap();
+    }
+    let (out, _) = world.good(3, &["drill", "verify"]);
+    assert!(out.contains(&format!("{good}0: it is the report of the drill {good}, under another name")), "{out}");
+    std::fs::remove_dir_all(&copy).unwrap();
+    // One that is taken away is named, and its failure stays.
+    std::fs::remove_dir_all(drills.join(&bad)).unwrap();
+    let (out, _) = world.good(3, &["drill", "verify"]);
+    assert!(out.contains(&format!("{bad}: it is missing")), "{out}");
+    let (out, _) = world.good(1, &["health"]);
+    assert!(out.contains("failing: drill p: ") && out.contains(&format!("its report {bad} is gone")), "{out}");
+}

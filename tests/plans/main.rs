@@ -9,5 +9,6 @@ mod cluster;
 mod databases;
 mod ready;
 mod runs;
+mod undo;
 #[path = "../kinds/world.rs"]
 mod world;

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A source with some files and one snapshot of it, and a plan.
-fn world(plan: &str) -> World {
+pub(crate) fn world(plan: &str) -> World {
     let world =
         World::new("[[source]]\npath = \"DIR/root\"\n[[notify]]\nname = \"file\"\ncommand = \"cat >>DIR/told\"\n");
     std::fs::create_dir(world.at("root/sub")).unwrap();
@@ -29,7 +29,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 /// The newest run.
-fn run(world: &World) -> Value {
+pub(crate) fn run(world: &World) -> Value {
     let (out, _) = world.good(0, &["--json", "plan", "runs"]);
     lines(&out).pop().expect("there is a run")
 }
@@ -39,7 +39,7 @@ fn steps(run: &Value) -> Vec<String> {
     run["steps"].as_array().unwrap().iter().map(step).collect()
 }
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 

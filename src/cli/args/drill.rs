@@ -16,7 +16,8 @@ pub enum Drill {
     Show(DrillShow),
     /// Show which sources were proved, when, and how much of them
     Coverage,
-    /// Tell whether reports are as they were written
+    /// Tell whether reports are as they were written, and all there
+    #[command(long_about = VERIFY)]
     Verify(DrillVerify),
     /// What the process apart runs
     #[command(hide = true)]
@@ -33,7 +34,15 @@ tell somebody are left out, and those of which the plan says so. When the proces
 Then a part of all files is read and compared with the hashes of the index, another part each time until everything was read, and every \
 SQLite database is read whole. The report says how long recovery takes and how much would be lost, against the objectives that were \
 given. It is authenticated by the key of the repository, and in the audit trail. A drill takes root.\n\n\
-Exit status: 0, passed; 1, it failed, or could not be run; 2, the plan or the command line has mistakes.";
+Exit status: 0, passed; 3, passed, and a step failed that the plan lets fail, each named; 1, it failed, or could not be run; 2, the plan or the command line has mistakes.";
+
+/// The description of `verify`.
+const VERIFY: &str = "\
+Tell whether reports are as they were written, and all there.\n\n\
+A report is authenticated by the key of the repository, and its page with it; it has to lie in the directory of its drill. Where no drill \
+is named, all reports are compared with the audit trail: one that the trail tells of and that is gone, or is another one, is named. \
+What the last drill of a plan showed also stands beside the reports: a report that is taken away does not make a plan healthy.\n\n\
+Exit status: 0, all are as they were written; 3, one is not, or is missing, or the trail is not whole.";
 
 /// `bygone drill run`.
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `bygone drill`: run, list, show, coverage, verify.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::plan::{failure as plan_failure, good, load};
 use super::plan_run::{given, resolved_at};
-use super::{drill_inside, drill_told};
-use crate::cli::args::drill::{Drill, DrillRun, DrillShow, DrillVerify};
+use super::{drill_inside, drill_told, drill_verify};
+use crate::cli::args::drill::{Drill, DrillRun, DrillShow};
 use crate::cli::bar;
 use crate::cli::context::Context;
 use crate::cli::open;
@@ -46,7 +46,7 @@ pub fn run(context: &Context, command: &Drill) -> Result<Outcome, Failure> {
         Drill::List => list(context),
         Drill::Show(args) => show_one(context, args),
         Drill::Coverage => covered(context),
-        Drill::Verify(args) => verify(context, args),
+        Drill::Verify(args) => drill_verify::run(context, args),
         Drill::Inside(args) => drill_inside::run(context, args),
     }
 }
@@ -158,7 +158,11 @@ fn apart(context: &Context, drill: &DrillDir) -> Result<Command, Failure> {
 
 /// What the audit trail tells of a drill.
 fn event(record: &Record) -> Event {
-    let ended = if record.verdict == Verdict::Passed { Ended::Done } else { Ended::Failed };
+    let ended = match record.verdict {
+        Verdict::Passed => Ended::Done,
+        Verdict::PassedInPart => Ended::Partial,
+        Verdict::Failed => Ended::Failed,
+    };
     let steps: Vec<_> = record
         .steps
         .iter()
@@ -195,6 +199,7 @@ fn tell(context: &Context, record: &Record) -> Result<Outcome, Failure> {
     out.finish()?;
     match record.verdict {
         Verdict::Passed => Ok(Outcome::Done),
+        Verdict::PassedInPart => Ok(Outcome::Partial),
         Verdict::Failed => {
             let first = record.failures.first().map_or("", String::as_str);
             let more = match record.failures.len() {
@@ -256,41 +261,4 @@ fn covered(context: &Context) -> Result<Outcome, Failure> {
     }
     out.finish()?;
     Ok(Outcome::Done)
-}
-
-fn verify(context: &Context, args: &DrillVerify) -> Result<Outcome, Failure> {
-    let repo = open::repository(context)?;
-    let mut records = Vec::new();
-    for named in &args.reports {
-        let path = match named.contains('/') {
-            true => Path::new(named).to_owned(),
-            false => DrillDir::find(&context.config, named).map_err(|e| failure(&e))?.record(),
-        };
-        records.push((named.clone(), place::read::<Record>(&path)));
-    }
-    if args.reports.is_empty() {
-        for drill in DrillDir::all(&context.config).map_err(|e| failure(&e))? {
-            if drill.record().exists() {
-                records.push((drill.id.clone(), place::read(&drill.record())));
-            }
-        }
-    }
-    let (mut out, mut outcome) = (context.out(), Outcome::Done);
-    for (name, record) in records {
-        let authentic = matches!(&record, Ok(record) if record.is_authentic(repo.keys()));
-        if !authentic {
-            outcome = Outcome::Partial;
-        }
-        let said = match &record {
-            Err(e) => format!("it does not read: {e}"),
-            Ok(_) if authentic => "as it was written".to_owned(),
-            Ok(_) => "it is not as it was written, or of another repository".to_owned(),
-        };
-        match context.json {
-            true => out.json(&json!({ "report": name, "authentic": authentic, "why": said }))?,
-            false => out.line(tame(&format!("{name}: {said}")))?,
-        }
-    }
-    out.finish()?;
-    Ok(outcome)
 }

@@ -15,6 +15,7 @@ use crate::types::{
 fn word(record: &Record) -> &'static str {
     match record.verdict {
         Verdict::Passed => "passed",
+        Verdict::PassedInPart => "passed, but for steps that failed and may",
         Verdict::Failed => "failed",
     }
 }
@@ -52,6 +53,10 @@ pub(super) fn lines(record: &Record, zone: &Zone) -> Vec<String> {
     lines.push(format!("recovery point: {}", measured(record.recovery_point)));
     lines.push(format!("taken on the disk: {}", show_size(record.scratch_bytes)));
     lines.extend(record.failures.iter().map(|why| format!("failed: {why}")));
+    for step in record.failed_steps() {
+        let why = step.why.as_deref().unwrap_or("nobody told why");
+        lines.push(format!("failed, which the plan lets it: the step {}: {why}", step.step));
+    }
     lines.push(word(record).to_owned());
     lines.into_iter().map(|line| tame(&line)).collect()
 }

@@ -14,6 +14,7 @@ mod dr_status;
 pub mod drill;
 mod drill_inside;
 mod drill_told;
+mod drill_verify;
 pub mod find;
 mod give_up;
 pub mod health;

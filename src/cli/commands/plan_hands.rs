@@ -13,6 +13,7 @@ use crate::daemon::notices::{deliver::deliver, message::Message};
 use crate::plan::ground::{Hands, News};
 use crate::plan::journal::{Ended, Ending};
 use crate::plan::model::Step;
+use crate::plan::undo;
 use crate::progress::Progress;
 use crate::sys::clock;
 use crate::types::path::tame;
@@ -94,9 +95,11 @@ impl Hands for Terminal<'_> {
                 self.tell(&format!("{}: taken back", step.name), json!({ "step": step.name, "undone": true }));
             }
             News::Undone(step, Some(why)) => {
-                tracing::error!("{}: not taken back: {why}", step.name);
+                let words = undo::words(why);
+                tracing::error!("{}: {words}", step.name);
+                let short = words.split(':').next().unwrap_or_default();
                 self.tell(
-                    &format!("{}: not taken back", step.name),
+                    &format!("{}: {short}", step.name),
                     json!({ "step": step.name, "undone": false, "why": why }),
                 );
             }

@@ -9,7 +9,7 @@ use crate::plan::{
     journal::{Ended, Story},
     model::Plan,
     places::RunDir,
-    rates,
+    rates, undo,
 };
 use crate::types::{
     duration::show_duration,
@@ -76,7 +76,7 @@ pub(super) fn run_lines(run: &RunDir, story: &Story, zone: &Zone) -> Vec<String>
     }
     lines.extend(story.half.iter().map(|name| format!("  {name}: begun, and not over")));
     for (name, why) in &story.undone {
-        let why = why.as_ref().map_or("taken back".to_owned(), |why| format!("not taken back: {why}"));
+        let why = why.as_ref().map_or("taken back".to_owned(), |why| undo::words(why));
         lines.push(format!("  {name}: {why}"));
     }
     if let Some(why) = &story.rolling_back {

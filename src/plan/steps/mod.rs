@@ -7,7 +7,7 @@ mod newest;
 
 pub(super) mod postgres;
 pub(super) mod restore;
-mod same;
+pub(super) mod same;
 mod server;
 mod sqlite;
 mod tell;

@@ -78,7 +78,7 @@ fn is_well(
         // What was not there then is not well.
         Err(why) => return Ok(Some(why)),
     };
-    let did = act(doing, plan)?;
+    let did = act(doing, plan, None)?;
     if let Some(problem) = did.problems.first() {
         return Ok(Some(problem.clone()));
     }

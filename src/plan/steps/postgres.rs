@@ -10,6 +10,7 @@ use crate::plan::ground::{Did, Doing, Ground};
 use crate::plan::journal::{Running, Story};
 use crate::plan::model::Postgres;
 use crate::plan::stage::{Laying, Stage};
+use crate::plan::takeback;
 use crate::plan::template::Values;
 use crate::produce::{base::wal_dir, tools};
 use crate::sys::{child, durable, process};
@@ -112,11 +113,11 @@ impl Recovery<'_> {
     fn begin(&self, doing: &Doing<'_>) -> Result<(), String> {
         let own = [self.data.clone(), self.dir.clone(), part_of(&self.data)];
         let made = doing.made();
-        if made.contains(&self.data) {
+        if made.iter().any(|made| made.path == self.data) {
             self.running().stop("immediate")?;
         }
-        for path in own.iter().filter(|path| made.contains(path)) {
-            remove(path)?;
+        for made in made.iter().filter(|made| own.contains(&made.path)) {
+            takeback::directory(made)?;
         }
         for path in &own {
             let is_empty = std::fs::read_dir(path).map(|mut entries| entries.next().is_none());
@@ -149,7 +150,7 @@ impl Recovery<'_> {
         })?;
         let did = match doing.ground.stage {
             Some(stage) => self.lay(stage, &plan)?,
-            None => act(doing, plan)?,
+            None => act(doing, plan, None)?,
         };
         if let Some(problem) = did.problems.first() {
             return Err(format!("the base backup could not be restored whole: {problem}"));
@@ -163,6 +164,10 @@ impl Recovery<'_> {
         durable::replace(&self.data.join("recovery.signal"), b"", 0o600).map_err(|e| e.to_string())?;
         self.find_programs()?;
         durable::create_dirs(&self.dir, 0o755).map_err(|e| e.to_string())?;
+        if doing.ground.stage.is_none() {
+            doing.stands(&self.data)?;
+            doing.stands(&self.dir)?;
+        }
         self.give(&self.data)?;
         Ok(did)
     }

@@ -10,16 +10,21 @@ use crate::index::tree::Reader;
 use crate::plan::check::is_source;
 use crate::plan::ground::{Did, Doing, Ground, absolute, instant, sleep, told};
 use crate::plan::journal::Amount;
-use crate::plan::model::Restore;
+use crate::plan::made::Made;
+use crate::plan::model::{Restore, Undo};
 use crate::plan::stage::{Laying, Stage};
 use crate::plan::template::Values;
 use crate::repo::error::RepoError;
 use crate::restore::{
-    act, check,
+    act,
+    aside::Aside,
+    check,
+    kept::{self, Kept},
     mapping::Mapping,
-    plan::{Action, DirAction, Newest, Plan, Request, Target},
+    plan::{Action, Newest, Plan, Request, Target},
     report::{Report, Why},
 };
+use crate::sys::clock;
 use crate::types::{path, snapshot::Tier, time::Instant};
 use crate::view::instant::View;
 use std::ffi::{OsStr, OsString};
@@ -128,9 +133,31 @@ pub(super) fn run(doing: &Doing<'_>, what: &Restore) -> Result<Did, String> {
     };
     if asked.to.is_some() {
         refuse_taken(&plan, what.overwrite)?;
-        doing.makes(&makes(&plan))?;
     }
-    act(doing, plan)
+    match (&asked.to, &doing.step.undo) {
+        (Some(_), Some(Undo::Remove)) => noted(doing, plan),
+        _ => act(doing, plan, None),
+    }
+}
+
+/// Restores, and notes before and after what it makes; what it replaces is kept aside until the run is over.
+fn noted(doing: &Doing<'_>, plan: Plan) -> Result<Did, String> {
+    let state = &doing.ground.config.state;
+    let mut made = Made::load(doing.run, &doing.step.name)?.unwrap_or_default();
+    let aside = Aside::new(&format!("{}-{}", doing.run.id, doing.step.name));
+    made.add(&plan, aside.id()).map_err(|e| format!("cannot look at {}: {e}", plan.base.display()))?;
+    let keeps = plan.replaced().next().is_some();
+    if keeps {
+        let (time, dirs, paths) = (clock::now(), aside.places(&plan), plan.roots.clone());
+        let paths = paths.iter().map(|root| plan.from_root(root)).collect();
+        let note = Kept { id: aside.id().to_owned(), time, dirs, paths };
+        kept::note(state, &note).map_err(|e| format!("cannot note what is kept aside: {e}"))?;
+    }
+    made.save(doing.run, &doing.step.name)?;
+    let did = act(doing, plan, Some(&aside));
+    made.settle();
+    made.save(doing.run, &doing.step.name)?;
+    did
 }
 
 /// Refuses to replace what is in another directory, unless the plan says so: nothing else may hold it.
@@ -167,9 +194,9 @@ pub(super) fn lay(doing: &Doing<'_>, asked: Asked, stage: &dyn Stage) -> Result<
 }
 
 /// Does what a plan of a restore says.
-pub(super) fn act(doing: &Doing<'_>, plan: Plan) -> Result<Did, String> {
+pub(super) fn act(doing: &Doing<'_>, plan: Plan, aside: Option<&Aside>) -> Result<Did, String> {
     let files = amount(&plan).files;
-    let report = act::act(&doing.ground.at, plan, doing.progress, doing.stop).map_err(|e| told(&e))?;
+    let report = act::act_keeping(&doing.ground.at, plan, aside, doing.progress, doing.stop).map_err(|e| told(&e))?;
     if report.stopped {
         return Err("it was stopped before everything was restored".into());
     }
@@ -197,22 +224,6 @@ fn did(report: &Report, files: u64) -> Did {
         done.created, done.replaced, done.removed, done.kept
     );
     Did { amount: Amount { files, bytes: done.bytes }, problems: named, told: Some(told) }
-}
-
-/// The topmost paths that a plan makes and that are not there.
-pub(super) fn makes(plan: &Plan) -> Vec<PathBuf> {
-    if !plan.base.exists() {
-        return vec![plan.base.clone()];
-    }
-    let new = |dir: usize| plan.dirs[dir].action == DirAction::Create;
-    let above_is_new = |dir: Option<usize>| dir.is_some_and(new);
-    let dirs = (0..plan.dirs.len()).filter(|n| new(*n) && !above_is_new(plan.dirs[*n].parent));
-    let mut all: Vec<Vec<u8>> = dirs.map(|n| plan.from_root(&plan.dir_path(n))).collect();
-    let is_made = |file: &&crate::restore::plan::PlannedFile| {
-        matches!(file.action, Action::Create | Action::Link { .. }) && file.was.is_none() && !new(file.dir)
-    };
-    all.extend(plan.files.iter().filter(is_made).map(|file| plan.path(file.dir, &file.name)));
-    all.into_iter().map(|bytes| OsString::from_vec(bytes).into()).collect()
 }
 
 /// The plan in place, once what is there now has been captured: by this process, or by the one that watches.

@@ -4,7 +4,11 @@ use crate::index::{rows::Row, tree::Reader};
 use crate::plan::ground::{Did, Doing, told};
 use crate::plan::journal::Amount;
 use crate::repo::frames::Frames;
-use crate::types::{attr::Kind, ids::Snap, ids::SourceNum, path};
+use crate::types::{
+    attr::Kind,
+    ids::{Snap, SourceNum, Ver},
+    path,
+};
 use crate::view::{
     content::{self, Content},
     instant::{Object, View},
@@ -115,6 +119,10 @@ impl Comparing<'_> {
         let failed = |e: std::io::Error| format!("cannot list {}: {e}", here.display());
         for entry in std::fs::read_dir(here).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
+            // What a restore of this run has replaced is kept there until the run is over.
+            if path::is_beside(name.as_bytes()) {
+                continue;
+            }
             match rows.remove(&name) {
                 Some(row) => both.push((row, here.join(name))),
                 None => self.differs(&here.join(name), "it was not there"),
@@ -133,24 +141,44 @@ impl Comparing<'_> {
             self.differs(here, "its size is another");
             return Ok(());
         }
-        let content = Content::open(self.index, row.source, row.ver).map_err(|e| told(&e))?;
-        let (mut want, mut got) = (Vec::new(), vec![0; PIECE]);
-        for at in (0..content.size).step_by(PIECE) {
-            if self.doing.stopped() {
-                return Err("it was stopped".into());
-            }
-            want.clear();
-            content.read(self.index, self.frames, at, PIECE, &mut want).map_err(|e| told(&e))?;
-            file.read_exact_at(&mut got[..want.len()], at).map_err(failed)?;
-            if got[..want.len()] != want[..] {
-                self.differs(here, &format!("its content is another, from byte {at} on"));
-                return Ok(());
-            }
-            self.doing.progress.add(0, want.len() as u64);
-            self.amount.bytes += want.len() as u64;
+        let (doing, mut bytes) = (self.doing, 0);
+        let mut goes_on = |n| {
+            doing.progress.add(0, n);
+            bytes += n;
+            !doing.stopped()
+        };
+        let differs = first_difference((self.index, self.frames), (row.source, row.ver), &file, &mut goes_on);
+        self.amount.bytes += bytes;
+        if let Some(at) = differs.map_err(|why| format!("{}: {why}", here.display()))? {
+            self.differs(here, &format!("its content is another, from byte {at} on"));
+            return Ok(());
         }
         self.doing.progress.add(1, 0);
         self.amount.files += 1;
         Ok(())
     }
+}
+
+/// The first byte at which a file differs from a version, whose size is the same. `goes_on` hears how many bytes were compared, and
+/// says whether to go on.
+pub(in crate::plan) fn first_difference(
+    (index, frames): (&Reader, &Frames),
+    (source, ver): (SourceNum, Ver),
+    file: &File,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<u64>, String> {
+    let content = Content::open(index, source, ver).map_err(|e| told(&e))?;
+    let (mut want, mut got) = (Vec::new(), vec![0; PIECE]);
+    for at in (0..content.size).step_by(PIECE) {
+        want.clear();
+        content.read(index, frames, at, PIECE, &mut want).map_err(|e| told(&e))?;
+        file.read_exact_at(&mut got[..want.len()], at).map_err(|e| format!("cannot read it: {e}"))?;
+        if let Some(n) = got.iter().zip(&want).position(|(got, want)| got != want) {
+            return Ok(Some(at + n as u64));
+        }
+        if !goes_on(want.len() as u64) {
+            return Err("it was stopped".into());
+        }
+    }
+    Ok(None)
 }

@@ -5,7 +5,7 @@
 
 use crate::crypto::keys::Keys;
 use crate::repo::audit::event::{bytes_value, snapshot_value};
-use crate::types::time::Instant;
+use crate::types::{json, time::Instant};
 use crate::verify::tree::{aspects::Ignored, report::Report};
 use crate::view::instant::Part;
 use serde_json::{Map, Value, json};
@@ -104,7 +104,7 @@ pub fn make(keys: &Keys, about: &About<'_>, report: &Report) -> Value {
 
 /// Reads a receipt and checks that it was made with a key of this repository, and not altered since.
 pub fn check(keys: &Keys, repository: &str, text: &[u8]) -> Result<Map<String, Value>, ReceiptError> {
-    let mut receipt: Map<String, Value> = serde_json::from_slice(text)?;
+    let mut receipt: Map<String, Value> = json::strict(text)?;
     let authentication = receipt.remove(AUTHENTICATION).ok_or(ReceiptError::Lacks(AUTHENTICATION))?;
     let version = receipt.get("receipt").and_then(Value::as_u64).ok_or(ReceiptError::Lacks("receipt"))?;
     if version != VERSION {
