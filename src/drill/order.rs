@@ -75,9 +75,9 @@ impl Laid {
             _ => false,
         };
         let is_same = |other: &Laid| other.path == self.path;
-        all.iter().enumerate().any(|(at, other)| {
-            at != n && other.host == self.host && within(other) && (!is_same(other) || at < n)
-        })
+        all.iter()
+            .enumerate()
+            .any(|(at, other)| at != n && other.host == self.host && within(other) && (!is_same(other) || at < n))
     }
 }
 

@@ -62,13 +62,7 @@ pub struct Prover<'a> {
 
 impl Prover<'_> {
     /// Proves one thing that came back. Where it `is_again`, all of it came back with another thing too, and no source is counted twice.
-    pub fn prove(
-        &self,
-        whose: &Whose,
-        laid: &Laid,
-        is_again: bool,
-        proved: &mut Proved,
-    ) -> Result<(), DrillError> {
+    pub fn prove(&self, whose: &Whose, laid: &Laid, is_again: bool, proved: &mut Proved) -> Result<(), DrillError> {
         let Some(bytes) = value_bytes(&laid.path) else { return Ok(()) };
         let view = View::of(self.index, whose, Instant(laid.at_ns))?;
         match view.look_up(self.index, &bytes)? {

@@ -137,8 +137,7 @@ impl Reading<'_> {
         let before = self.problems.len();
         for setting in raw.given() {
             if !kind.knows().contains(&setting) {
-                let what =
-                    format!("the setting `{setting}` does not belong to a step of the kind {:?}", kind.word());
+                let what = format!("the setting `{setting}` does not belong to a step of the kind {:?}", kind.word());
                 self.wrong(span.clone(), what, format!("such a step has {}", kind.knows().join(", ")));
             }
         }

@@ -87,7 +87,11 @@ fn a_plan_of_the_package_is_rehearsed_and_everything_is_read_in_turn() {
     assert!(!to.exists() && !root.join("sub").exists(), "nothing came to where others see it");
     is_gone(&world);
     let (out, _) = world.good(0, &["drill", "coverage"]);
-    assert!(out.contains("100 % of its files read, 41 of 41, and 100 % of its bytes") && out.contains("1 of 1 source(s) proved"), "{out}");
+    assert!(
+        out.contains("100 % of its files read, 41 of 41, and 100 % of its bytes")
+            && out.contains("1 of 1 source(s) proved"),
+        "{out}"
+    );
     let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
     assert_eq!(out.lines().count(), 4, "{out}");
     // Reports are as they were written, until somebody changes one.
@@ -166,7 +170,9 @@ fn a_plan_for_a_part_of_a_source_proves_a_part() {
     world.snapshot(&[]);
     // The same directory twice, once within what lies above it: that is not more.
     let step = |name: &str, path: &str| {
-        format!("[[step]]\nname = \"{name}\"\nkind = \"restore\"\npaths = [\"DIR/root/{path}\"]\nto = \"DIR/to-{name}\"\n")
+        format!(
+            "[[step]]\nname = \"{name}\"\nkind = \"restore\"\npaths = [\"DIR/root/{path}\"]\nto = \"DIR/to-{name}\"\n"
+        )
     };
     write(&world, &(step("one", "sub/file-1") + &step("two", "sub/file-1") + &step("three", "a")));
     let report = drill(&world, 0, &["p", "--parts", "1"]);
