@@ -9,7 +9,7 @@ use toml::Spanned;
 /// A text, and where it is.
 pub(super) type Text = Spanned<String>;
 
-#[derive(std::default::Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawPlan {
     #[serde(default)]
@@ -30,46 +30,46 @@ pub(super) struct RawInput {
     pub(super) about: String,
     #[serde(default, rename = "type")]
     pub(super) sort: Sort,
-    pub(super) default: Option<Spanned<Default>>,
+    pub(super) default: Option<Spanned<Given>>,
 }
 
 /// The value of an input as a plan has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Default {
+pub(super) enum Given {
     Text(String),
     Number(i64),
     Flag(bool),
 }
 
-impl Default {
+impl Given {
     /// The text that a value of this type is. The error says what is wrong.
     pub(super) fn text(self, sort: Sort) -> Result<String, String> {
         match (self, sort) {
-            (Default::Text(text), _) => Ok(text),
-            (Default::Number(number), Sort::Number) => Ok(number.to_string()),
-            (Default::Flag(flag), Sort::YesNo) => Ok(if flag { "yes" } else { "no" }.to_owned()),
-            (Default::Number(value), _) => Err(format!("the number {value} is no value of the type {:?}", sort.word())),
-            (Default::Flag(value), _) => Err(format!("{value} is no value of the type {:?}", sort.word())),
+            (Given::Text(text), _) => Ok(text),
+            (Given::Number(number), Sort::Number) => Ok(number.to_string()),
+            (Given::Flag(flag), Sort::YesNo) => Ok(if flag { "yes" } else { "no" }.to_owned()),
+            (Given::Number(value), _) => Err(format!("the number {value} is no value of the type {:?}", sort.word())),
+            (Given::Flag(value), _) => Err(format!("{value} is no value of the type {:?}", sort.word())),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Default {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Default, D::Error> {
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Given, D::Error> {
         struct Any;
         impl Visitor<'_> for Any {
-            type Value = Default;
+            type Value = Given;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text, a whole number, or true or false")
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Default, E> {
-                Ok(Default::Text(text.to_owned()))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Given, E> {
+                Ok(Given::Text(text.to_owned()))
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Default, E> {
-                Ok(Default::Number(number))
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Given, E> {
+                Ok(Given::Number(number))
             }
-            fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Default, E> {
-                Ok(Default::Flag(flag))
+            fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Given, E> {
+                Ok(Given::Flag(flag))
             }
         }
         from.deserialize_any(Any)
