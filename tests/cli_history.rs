@@ -122,7 +122,7 @@ fn a_history_is_told() {
     let listed = case.ok(&["list"]);
     assert_eq!(listed.lines().count(), 3, "{listed}");
     assert!(listed.starts_with("T1  SRC  full  "), "{listed}");
-    assert_eq!(case.ok(&["list", "-n", "1"]).lines().count(), 1);
+    assert_eq!(case.ok(&["list", "-l", "1"]).lines().count(), 1);
     assert!(case.ok(&["list", "--by-source"]).starts_with("SRC  T1 to T3  3 snapshot(s): "));
     assert_eq!(case.ok(&["list", "--since", t1, "--until", t2]).lines().count(), 1);
 

@@ -747,6 +747,23 @@ impl Drop for Busy {
 }
 
 #[test]
+fn what_somebody_waits_for_rests_for_nobody() {
+    if !Path::new("/proc/pressure/cpu").exists() {
+        eprintln!("not tested: the kernel does not tell whether others wait");
+        return;
+    }
+    let host = Host::new("[limits]\npressure-cpu = 1\npatience = \"20s\"\n");
+    noise(&host.path("a/large"), 200);
+    let busy = Busy::start();
+    for tier in ["incremental", "full"] {
+        let out = host.command(&["snapshot", "--tier", tier]).output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.success() && !told.contains("held back"), "{told}");
+    }
+    drop(busy);
+}
+
+#[test]
 fn a_full_rests_while_others_wait_and_small_changes_do_not() {
     if !Path::new("/proc/pressure/cpu").exists() {
         eprintln!("not tested: the kernel does not tell whether others wait");

@@ -86,6 +86,7 @@ fn a_bare_machine_recovers_from_the_kit_and_a_key() {
     ] {
         assert!(page.contains(said), "{said}: {page}");
     }
+    assert!(page.contains("bygone plan run plans/back.toml --at latest --set to=PATH --dry-run"), "{page}");
     assert!(!page.contains("http://") && !page.contains("https://"), "it needs nothing else: {page}");
     // The key on the page, two rows of seven groups.
     let paper = text(&dir.join("paper"));
@@ -176,6 +177,20 @@ fn without_settings_recover_writes_them() {
     assert!(told.contains('x'), "{told}");
     let (status, told) = run(&["recover"]);
     assert_eq!(status, Some(2), "{told}");
-    let (status, told) = run(&["recover", "--repo", s(&dir.join("nothing")), "--key-file", s(&dir.join("key"))]);
-    assert_eq!(status, Some(1), "{told}");
+    // Also where somebody says where the settings are to be.
+    let new = home.join("new/bygone.toml");
+    let (repo, key) = (dir.join("repo"), dir.join("key"));
+    let (status, told) = run(&["--config", s(&new), "recover", "--repo", s(&repo), "--key-file", s(&key)]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains(&format!("wrote {}", new.display())), "{told}");
+    let (status, told) = run(&["--config", s(&new), "cat", s(&first.home.join("src/file"))]);
+    assert_eq!(status, Some(0), "{told}");
+    // Nobody who has to recover is told to make a repository.
+    for config in [s(&new), s(&home.join("none.toml"))] {
+        let (status, told) =
+            run(&["--config", config, "recover", "--repo", s(&dir.join("nothing")), "--key-file", s(&key)]);
+        assert_eq!(status, Some(1), "{told}");
+        assert!(told.contains("check the place that --repo names"), "{told}");
+        assert!(!told.contains("bygone init") && !told.contains("bygone protect"), "{told}");
+    }
 }

@@ -175,6 +175,29 @@ fn a_journal_that_has_lost_its_end_is_told() {
     lab.ends(&["index", "rebuild"], 3, "ends with snapshot 2, and snapshot 3 was known here before");
 }
 
+#[test]
+fn verify_says_which_record_is_damaged_and_what_to_do() {
+    let lab = Lab::new(3);
+    let mut bytes = fs::read(&lab.newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(&lab.newest).unwrap();
+    fs::write(&lab.newest, bytes).unwrap();
+    let dir = lab.temp.path().canonicalize().unwrap();
+    let name = lab.newest.strip_prefix(dir.join("repo")).unwrap().to_str().unwrap();
+    let why = format!(
+        "snapshot 3 can't be shown from the repository alone: its record, or one that it rests on, is damaged or gone: {name}"
+    );
+    lab.ends(&["verify"], 3, &why);
+    lab.ends(&["verify"], 3, "to do: there is no copy at a [[site]]: `bygone repair`");
+    let settings = dir.join("bygone.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let site = format!("[[site]]\nname = \"far\"\nrepository = {:?}\n", dir.join("far"));
+    fs::write(&settings, format!("{text}\n{site}")).unwrap();
+    lab.ends(&["verify"], 3, "to do: `bygone verify --against far --repair`");
+    lab.ends(&["--json", "verify"], 3, "\"to_do\":\"`bygone verify --against far --repair`");
+}
+
 /// The trail names what was captured: a new machine, which has seen nothing of it, misses the record all the same.
 #[test]
 fn a_new_machine_misses_what_was_rolled_back() {

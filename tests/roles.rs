@@ -119,6 +119,8 @@ fn every_command_allows_each_role_what_it_says() {
     }
     let note = lab.source("admin").join("note").to_str().unwrap().to_owned();
     let (note, to) = (note.as_str(), lab.at("to"));
+    let tree = lab.source("admin").to_str().unwrap().to_owned();
+    let tree = tree.as_str();
     let slot = lab.json("admin", &["key", "add", "--key-file", lab.at("keys/spare").to_str().unwrap()]);
     let slot = slot["id"].as_str().unwrap();
     let hold = ["hold", "place", "c1", "--owner", "o", "--reason", "r"];
@@ -138,6 +140,8 @@ fn every_command_allows_each_role_what_it_says() {
         (Need::Structure, &["status"]),
         (Need::Structure, &["key", "list"]),
         (Need::Structure, &["config", "check"]),
+        (Need::Structure, &["kit", "--no-program", "--to"]),
+        (Need::Known, &["verify-tree", tree, "--host", "admin", "--at", "latest"]),
         (Need::Content, &["cat", "--host", "admin", note]),
         (Need::Content, &["restore", note, "--host", "admin", "--at", "latest", "--to", to.to_str().unwrap()]),
         (Need::Content, &["verify", "--read-data"]),
@@ -159,7 +163,7 @@ fn every_command_allows_each_role_what_it_says() {
     ];
     for (need, args) in table {
         for role in Role::ALL {
-            let new = lab.at(&format!("new-{role}")).to_str().unwrap().to_owned();
+            let new = lab.at(&format!("new-{}-{role}", args[0])).to_str().unwrap().to_owned();
             let mut args: Vec<&str> = args.to_vec();
             match args.last() {
                 Some(&"--to" | &"--key-file") => args.push(&new),

@@ -130,7 +130,10 @@ impl Context {
             load::load_with_problems(given.as_deref(), &places).into_failure()?;
         if given.is_some() && missing == Missing::Error && !config.exists() {
             return Err(Failure::new(format!("there is no configuration {}", config.path.display()))
-                .hint("give --config a file that is there, or make one with `bygone init`"));
+                .hint(
+                    "give --config a file that is there; where there are none yet, `bygone init` writes settings for a new repository, and \
+                     `bygone recover --repo PLACE` those for one that is there",
+                ));
         }
         let mut known_at = None;
         if let Some(repo) = &global.repo {

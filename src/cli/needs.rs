@@ -14,6 +14,7 @@ pub fn of(command: &Command) -> Need {
         Command::Cat(_) | Command::Restore(_) | Command::Mount(_) | Command::Wal(Wal::Fetch(_)) => Need::Content,
         Command::Recover(args) if args.instant.is_some() || args.resume.is_some() => Need::Content,
         Command::Hold(Hold::Export(_)) => Need::Content,
+        Command::VerifyTree(args) if args.check_receipt.is_none() => Need::Known,
         Command::Verify(args) if args.read_data => Need::Content,
         Command::Snapshot(_) | Command::Watch(_) | Command::Protect(_) => Need::Capture,
         Command::Hold(Hold::Place(_) | Hold::Lengthen(_) | Hold::Release(_)) => Need::Holds,

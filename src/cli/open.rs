@@ -143,9 +143,13 @@ fn repository_in(context: &Context, store: Arc<dyn Store>) -> Result<Arc<dyn Sto
     match crate::repo::open::repository_id(&*store) {
         Ok(_) => Ok(store),
         Err(e @ RepoError::NoRepository { .. }) => Err(gone(context, &*store).unwrap_or_else(|| {
-            Failure::from_error(&e).hint(
-                "`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another",
-            )
+            Failure::from_error(&e).hint(match context.repository_named {
+                // Somebody knows of one: to make another in a place that was mistyped would hide that.
+                Some(_) => "check the place that --repo names, and whether its disk is mounted",
+                None => {
+                    "`bygone init` makes one, `bygone protect DIRECTORY` does everything in one go, and --repo names another"
+                }
+            })
         })),
         Err(e) => Err(Failure::from_error(&e)),
     }

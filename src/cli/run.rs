@@ -101,6 +101,10 @@ fn dispatch(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Status(_) => status::run(&look()?),
         Command::Aside(aside) => restore_kept::run(&load(Missing::Error)?, &aside.command),
         Command::Restore(args) => restore::run(&load(Missing::Error)?, args),
+        // On a bare machine it makes the file.
+        Command::Recover(args) if args.is_bare() && cli.global.repo.is_some() => {
+            recover::run(&load(Missing::Fine)?, args)
+        }
         Command::Recover(args) => recover::run(&load(Missing::Error)?, args),
         Command::Kit(args) => kit::run(&load(Missing::Error)?, args),
         Command::Plan(command) => plan::run(&load(Missing::Error)?, command),

@@ -35,6 +35,14 @@ pub struct Limits {
     pub patience: Duration,
 }
 
+impl Limits {
+    /// The same, and nothing rests for others: for what a person has asked for and waits for.
+    #[must_use]
+    pub fn without_rests(&self) -> Limits {
+        Limits { pressure: false, ..self.clone() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

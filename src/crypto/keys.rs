@@ -228,7 +228,7 @@ impl Keys {
     }
 
     fn dedup(&self) -> Result<&Dedup, Denied> {
-        self.dedup.as_ref().ok_or(Denied { role: self.role, need: Need::Capture })
+        self.dedup.as_ref().ok_or(Denied { role: self.role, need: Need::Known })
     }
 
     /// Authenticates text that is stored in the open.

@@ -84,12 +84,13 @@ pub fn run(
         part: Part { part: order.part, parts: order.parts },
         stop,
     };
-    for laid in &ran.laid {
+    for (n, laid) in ran.laid.iter().enumerate() {
+        let is_again = laid.is_again(n, &ran.laid);
         let whose = match &laid.host {
             Some(host) if *host != config.host => Whose::named(host.clone()),
             _ => Whose::own(at, &config.host)?,
         };
-        prover.prove(&whose, laid, &mut ran.proved)?;
+        prover.prove(&whose, laid, is_again, &mut ran.proved)?;
     }
     // The kernel undoes the mount with the process: overlays stand on it until then.
     std::mem::forget(mounted);

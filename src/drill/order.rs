@@ -1,6 +1,8 @@
 //! What the process outside and the one apart tell each other.
 
 use crate::plan::template::Values;
+use crate::repo::audit::event::value_bytes;
+use crate::types::path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -66,13 +68,33 @@ pub struct Laid {
     pub alone: bool,
 }
 
+impl Laid {
+    /// Whether another of `all`, in which it is the one at `n`, brought back all of it too: what lies above it, or the same before it.
+    pub fn is_again(&self, n: usize, all: &[Laid]) -> bool {
+        let within = |other: &Laid| match (value_bytes(&self.path), value_bytes(&other.path)) {
+            (Some(own), Some(dir)) => path::is_within(&own, &dir),
+            _ => false,
+        };
+        let is_same = |other: &Laid| other.path == self.path;
+        all.iter()
+            .enumerate()
+            .any(|(at, other)| at != n && other.host == self.host && within(other) && (!is_same(other) || at < n))
+    }
+}
+
 /// What was proved of one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceProved {
     /// The source, by its path.
     pub source: Value,
-    /// What its files that came back measure, in bytes.
+    /// Whether all of it was asked for: its root, or what lies above that.
+    #[serde(default)]
+    pub whole: bool,
+    /// Its files that came back, each once.
+    #[serde(default)]
+    pub files: u64,
+    /// What they measure, in bytes.
     pub bytes: u64,
     /// Its files that were read and compared with their hashes, this time.
     pub read_files: u64,

@@ -13,6 +13,7 @@ use crate::view::{
     instant::{Object, View},
     whose::Whose,
 };
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -60,18 +61,18 @@ pub struct Prover<'a> {
 }
 
 impl Prover<'_> {
-    /// Proves one thing that came back.
-    pub fn prove(&self, whose: &Whose, laid: &Laid, proved: &mut Proved) -> Result<(), DrillError> {
+    /// Proves one thing that came back. Where it `is_again`, all of it came back with another thing too, and no source is counted twice.
+    pub fn prove(&self, whose: &Whose, laid: &Laid, is_again: bool, proved: &mut Proved) -> Result<(), DrillError> {
         let Some(bytes) = value_bytes(&laid.path) else { return Ok(()) };
         let view = View::of(self.index, whose, Instant(laid.at_ns))?;
         match view.look_up(self.index, &bytes)? {
-            Some(Object::Node(part, row)) => self.tree(&view, (part, *row, bytes), laid, proved)?,
+            Some(Object::Node(part, row)) => self.tree(&view, (part, *row, bytes), (laid, is_again), proved)?,
             Some(Object::Above) => {
                 for (part, at) in view.parts.iter().enumerate().filter(|(_, p)| path::is_within(&p.source.root, &bytes))
                 {
                     let root = at.source.root.clone();
                     if let Some(Object::Node(_, row)) = view.look_up(self.index, &root)? {
-                        self.tree(&view, (part, *row, root), laid, proved)?;
+                        self.tree(&view, (part, *row, root), (laid, is_again), proved)?;
                     }
                 }
             }
@@ -87,12 +88,14 @@ impl Prover<'_> {
         &self,
         view: &View,
         (part, row, path): (usize, Row, Vec<u8>),
-        laid: &Laid,
+        (laid, is_again): (&Laid, bool),
         proved: &mut Proved,
     ) -> Result<(), DrillError> {
+        let (mut linked, mut linked_read) = (HashSet::new(), HashSet::new());
         let at = &view.parts[part];
         let root = bytes_value(&at.source.root);
-        proved.source(&root);
+        let of = proved.source(&root);
+        of.whole |= path == at.source.root;
         let snap: (SourceNum, Snap) = (at.source.num, at.snapshot.number);
         let mut open = vec![(row, path)];
         while let Some((row, path)) = open.pop() {
@@ -109,16 +112,24 @@ impl Prover<'_> {
                 Kind::File => {
                     proved.files += 1;
                     proved.bytes += row.attr.size;
-                    proved.source(&root).bytes += row.attr.size;
+                    // What a source has is counted once: not again for another name, or for another place that it came back to.
+                    let counts = !is_again && (!row.linked || linked.insert(row.node));
+                    if counts {
+                        let of = proved.source(&root);
+                        of.files += 1;
+                        of.bytes += row.attr.size;
+                    }
                     if self.part.has(&path) {
                         let from = self.overlays.in_history(laid.host.as_deref(), Instant(laid.at_ns), &path);
                         match self.file(&row, &from)? {
                             None => {
                                 proved.read_files += 1;
                                 proved.read_bytes += row.attr.size;
-                                let of = proved.source(&root);
-                                of.read_files += 1;
-                                of.read_bytes += row.attr.size;
+                                if !is_again && (!row.linked || linked_read.insert(row.node)) {
+                                    let of = proved.source(&root);
+                                    of.read_files += 1;
+                                    of.read_bytes += row.attr.size;
+                                }
                             }
                             Some(why) => proved.wrong.push(format!("{}: {why}", path::show(&path))),
                         }

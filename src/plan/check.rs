@@ -2,7 +2,7 @@
 
 use super::graph::above;
 use super::model::{AT, Check, How, Plan, Program, Restore, Server, Sort, Step, Undo, Wait, Work};
-use super::parse::Read;
+use super::parse::{Names, Read};
 use super::template::Template;
 use super::when::Subject;
 use crate::config::{
@@ -16,8 +16,8 @@ use std::path::Path;
 
 /// All that is wrong with a plan, in the order of the file.
 pub fn check(read: &Read, config: &Config) -> Vec<Problem> {
-    let mut looking = Looking { plan: &read.plan, config, whole: read.whole, problems: read.problems.clone() };
-    if read.plan.steps.is_empty() && read.whole {
+    let mut looking = Looking { plan: &read.plan, config, names: read.names.as_ref(), problems: read.problems.clone() };
+    if read.names.as_ref().is_some_and(|names| names.steps.is_empty()) {
         let place = crate::config::error::Place::whole(&read.plan.path);
         looking.problems.push(Problem { place, what: "the plan has no steps".into(), cure: "add a [[step]]".into() });
     }
@@ -52,7 +52,7 @@ pub fn sets(step: &Step) -> Option<&str> {
 struct Looking<'a> {
     plan: &'a Plan,
     config: &'a Config,
-    whole: bool,
+    names: Option<&'a Names>,
     problems: Vec<Problem>,
 }
 
@@ -61,18 +61,21 @@ impl Looking<'_> {
         self.problems.push(Problem { place: step.place.clone(), what: what.into(), cure: cure.into() });
     }
 
-    /// What is named and not there may only be what could not be read.
-    fn missing(&mut self, step: &Step, what: String, cure: String) {
-        if self.whole {
-            self.wrong(step, what, cure);
-        }
+    /// Whether no step is called so, also none that could not be read.
+    fn no_step(&self, name: &str) -> bool {
+        self.names.is_some_and(|names| !names.steps.iter().flatten().any(|step| step == name))
+    }
+
+    /// Whether no input is called so, also none that could not be read.
+    fn no_input(&self, name: &str) -> bool {
+        self.names.is_some_and(|names| !names.inputs.iter().any(|input| input == name))
     }
 
     fn needs(&mut self, step: &Step) {
         for need in &step.needs {
-            if self.plan.step(need).is_none() {
+            if self.no_step(need) {
                 let what = format!("step {}: it needs {need:?}, and there is no such step", step.name);
-                self.missing(step, what, format!("the steps are {}", names(self.plan)));
+                self.wrong(step, what, format!("the steps are {}", names(self.plan)));
             }
         }
         if above(self.plan, step).contains(step.name.as_str()) {
@@ -87,10 +90,10 @@ impl Looking<'_> {
         }
         if let Some(name) = sets(step) {
             let sort = self.plan.input(name).map(|input| input.sort);
-            if sort.is_none() {
+            if self.no_input(name) {
                 let what = format!("step {}: it sets the input {name:?}, and there is none", step.name);
-                self.missing(step, what, format!("add a table [input.{name}]"));
-            } else if matches!(&step.work, Work::Check(_)) && sort != Some(Sort::Time) {
+                self.wrong(step, what, format!("add a table [input.{name}]"));
+            } else if matches!(&step.work, Work::Check(_)) && sort.is_some_and(|sort| sort != Sort::Time) {
                 let what = format!("step {}: it sets the input {name:?} to an instant", step.name);
                 self.wrong(step, what, format!("give [input.{name}] the type \"time\""));
             }
@@ -108,10 +111,13 @@ impl Looking<'_> {
             return;
         }
         let Some(input) = self.plan.input(name) else {
+            if !self.no_input(name) {
+                return;
+            }
             let what = format!("step {}: ${{{name}}} names no input", step.name);
             let inputs: Vec<&str> = self.plan.inputs.iter().map(|i| i.name.as_str()).collect();
             let known = [&[AT], &inputs[..]].concat().join(", ");
-            return self.missing(step, what, format!("the inputs are {known}; a table [input.{name}] adds one"));
+            return self.wrong(step, what, format!("the inputs are {known}; a table [input.{name}] adds one"));
         };
         let setter = self.plan.steps.iter().find(|s| sets(s) == Some(name));
         if let Some(setter) = setter.filter(|_| input.default.is_none())
@@ -135,9 +141,10 @@ impl Looking<'_> {
                         self.wrong(step, what, "name a value that it can have");
                     }
                 }
+                Subject::Step(name) if self.plan.step(name).is_none() && !self.no_step(name) => {}
                 Subject::Step(name) if self.plan.step(name).is_none() => {
                     let what = format!("step {}: the condition \"{condition}\" names no step", step.name);
-                    self.missing(step, what, format!("the steps are {}", names(self.plan)));
+                    self.wrong(step, what, format!("the steps are {}", names(self.plan)));
                 }
                 Subject::Step(name) if !above(self.plan, step).contains(name.as_str()) => {
                     let what = format!(
@@ -249,7 +256,7 @@ impl Looking<'_> {
     fn server(&mut self, step: &Step, name: &str) {
         let runs = |s: &Step| matches!(&s.work, Work::Postgres(postgres) if postgres.keeps_running);
         let problem = match self.plan.step(name) {
-            None if !self.whole => return,
+            None if !self.no_step(name) => return,
             None => "which is no step",
             Some(server) if !runs(server) => "which recovers no server that runs on",
             Some(server) if !above(self.plan, step).contains(server.name.as_str()) => "which it does not need",

@@ -81,6 +81,11 @@ pub fn values(plan: &Plan, given: &[(String, String)], at: &Resolved, zone: &Zon
     if wrong.is_empty() { Ok(values) } else { Err(PlanError::Input(wrong.join("; "))) }
 }
 
+/// The inputs that have to be given.
+pub fn to_give(plan: &Plan) -> impl Iterator<Item = &Input> {
+    plan.inputs.iter().filter(|input| input.default.is_none() && !is_set_by_a_step(plan, input))
+}
+
 /// Whether a step gives it its value.
 pub fn is_set_by_a_step(plan: &Plan, input: &Input) -> bool {
     plan.steps.iter().any(|step| super::check::sets(step) == Some(input.name.as_str()))

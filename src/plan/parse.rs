@@ -29,10 +29,35 @@ pub struct Read {
     pub plan: Plan,
     /// What is wrong, in the order of the file.
     pub problems: Vec<Problem>,
-    /// Whether all of it could be read, so that what it lacks is not there.
-    pub whole: bool,
+    /// The names of all steps and inputs, those that could not be read too; none where the file is no TOML, so that what is not
+    /// among them may be there.
+    pub names: Option<Names>,
     /// The text of the file.
     pub text: String,
+}
+
+/// The names in a file.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Those of its steps, in their order; one without a name has none.
+    pub steps: Vec<Option<String>>,
+    /// Those of its inputs.
+    pub inputs: Vec<String>,
+    /// For each step whether it says its kind, in whatever way.
+    has_kind: Vec<bool>,
+}
+
+impl Names {
+    fn of(text: &str) -> Option<Names> {
+        let table: toml::Table = text.parse().ok()?;
+        let steps: Vec<&toml::Value> = table.get("step").and_then(|s| s.as_array()).into_iter().flatten().collect();
+        let inputs = table.get("input").and_then(|inputs| inputs.as_table());
+        Some(Names {
+            steps: steps.iter().map(|s| Some(s.get("name")?.as_str().unwrap_or_default().to_owned())).collect(),
+            inputs: inputs.into_iter().flat_map(|inputs| inputs.keys().cloned()).collect(),
+            has_kind: steps.iter().map(|s| s.get("kind").is_some()).collect(),
+        })
+    }
 }
 
 /// Reads a file. Fails only where it can't be read at all.
@@ -51,17 +76,18 @@ pub fn read(text: &str, path: &Path) -> Read {
     let at = |span: Option<Range<usize>>| Place::of(path, text, span);
     let problem = |(span, what)| Problem { place: at(span), what, cure: SEE.into() };
     let problems: Vec<Problem> = lenient.wrong.into_iter().map(problem).collect();
-    let whole = problems.is_empty();
-    let mut reading = Reading { at: &at, problems };
+    let names = Names::of(text);
+    let mut reading = Reading { at: &at, names: names.as_ref(), problems };
     let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let plan = reading.plan(lenient.raw, name, path);
     let mut problems = reading.problems;
     problems.sort_by_key(|p| (p.place.line, p.place.column));
-    Read { plan, problems, whole, text: text.to_owned() }
+    Read { plan, problems, names, text: text.to_owned() }
 }
 
 struct Reading<'a> {
     at: &'a dyn Fn(Option<Range<usize>>) -> Place,
+    names: Option<&'a Names>,
     problems: Vec<Problem>,
 }
 
@@ -84,42 +110,51 @@ impl Reading<'_> {
             let place = (self.at)(Some(table.span()));
             let raw = table.into_inner();
             let input = Input { name, about: raw.about, sort: raw.sort, default: None, place };
-            let default = raw.default.and_then(|text| match super::inputs::form(input.sort, text.get_ref()) {
-                Ok(()) => Some(text.into_inner()),
-                Err(what) => {
-                    self.wrong(text.span(), format!("the default of {}: {what}", input.name), SEE);
-                    None
+            let default = raw.default.and_then(|given| {
+                let span = given.span();
+                let text = given.into_inner().text(input.sort);
+                match text.and_then(|text| super::inputs::form(input.sort, &text).map(|()| text)) {
+                    Ok(text) => Some(text),
+                    Err(what) => {
+                        self.wrong(span, format!("the default of {}: {what}", input.name), SEE);
+                        None
+                    }
                 }
             });
             inputs.push(Input { default, ..input });
         }
-        let steps = raw.step.into_iter().map(|table| self.step(table)).collect();
+        let steps = raw.step.into_iter().enumerate().map(|(n, table)| self.step(n, table)).collect();
         let on_failure: OnFailure = raw.on_failure;
         Plan { name, path: path.to_owned(), about: raw.about, on_failure, parallel, inputs, steps }
     }
 
-    fn step(&mut self, table: Spanned<RawStep>) -> Step {
+    fn step(&mut self, n: usize, table: Spanned<RawStep>) -> Step {
         let span = table.span();
         let raw = table.into_inner();
-        let name = raw.name.get_ref().clone();
-        if !is_step_name(&name) {
-            let rule = "it has letters, digits, - and _, and not more than 64 of them";
-            self.wrong(raw.name.span(), format!("{name:?} can't name a step"), format!("give it another name: {rule}"));
-        }
+        let name = self.name(n, &raw, &span);
+        let known = self.kind(n, &raw, &span);
+        let kind = known.unwrap_or_else(|| KindWord::guess(&raw.given()));
+        let before = self.problems.len();
         for setting in raw.given() {
-            if !raw.kind.knows().contains(&setting) {
-                let what =
-                    format!("the setting `{setting}` does not belong to a step of the kind {:?}", word(raw.kind));
-                self.wrong(span.clone(), what, format!("such a step has {}", raw.kind.knows().join(", ")));
+            if !kind.knows().contains(&setting) {
+                let what = format!("the setting `{setting}` does not belong to a step of the kind {:?}", kind.word());
+                self.wrong(span.clone(), what, format!("such a step has {}", kind.knows().join(", ")));
             }
         }
+        let drill_skips = self.drill_skips(kind, &raw);
+        let undo = self.undo(kind, &raw, &span);
+        let work = self.work(kind, &raw, &span);
+        if known.is_none() {
+            // Of a step whose kind is not known only its values can be wrong.
+            let whole = (self.at)(Some(span.clone()));
+            let mut at = 0..;
+            self.problems.retain(|problem| at.next().is_none_or(|n| n < before) || problem.place != whole);
+        }
         let when = raw.when.iter().filter_map(|text| self.parsed(text, Condition::parse, FORM)).collect();
-        let drill_skips = self.drill_skips(&raw);
-        let undo = self.undo(&raw, &span);
-        let work = self.work(&raw, &span);
+        let place = (self.at)(Some(raw.name.as_ref().map_or(span, Spanned::span)));
         Step {
             about: raw.about.clone(),
-            place: (self.at)(Some(raw.name.span())),
+            place,
             needs: raw.needs.iter().map(|n| n.get_ref().clone()).collect(),
             when,
             timeout: raw.timeout.as_ref().and_then(|t| self.duration(t)),
@@ -134,9 +169,42 @@ impl Reading<'_> {
         }
     }
 
-    fn drill_skips(&mut self, raw: &RawStep) -> bool {
+    /// The name of the step at `n`; one that can't be that of another where it has none.
+    fn name(&mut self, n: usize, raw: &RawStep, span: &Range<usize>) -> String {
+        let Some(name) = &raw.name else {
+            // One that could not be read is told already.
+            if self.names.is_some_and(|names| names.steps.get(n) == Some(&None)) {
+                self.wrong(span.clone(), "the step lacks `name`", "give it a name: other steps name it in their needs");
+            }
+            return format!("number {}", n + 1);
+        };
+        if !is_step_name(name.get_ref()) {
+            let rule = "it has letters, digits, - and _, and not more than 64 of them";
+            let what = format!("{:?} can't name a step", name.get_ref());
+            self.wrong(name.span(), what, format!("give it another name: {rule}"));
+        }
+        name.get_ref().clone()
+    }
+
+    /// The kind of the step at `n`, where it says one that there is.
+    fn kind(&mut self, n: usize, raw: &RawStep, span: &Range<usize>) -> Option<KindWord> {
+        let cure = || format!("write one of {}", KindWord::words());
+        let Some(text) = &raw.kind else {
+            if self.names.is_some_and(|names| names.has_kind.get(n) == Some(&false)) {
+                self.wrong(span.clone(), "the step lacks `kind`", cure());
+            }
+            return None;
+        };
+        let kind = KindWord::parse(text.get_ref());
+        if kind.is_none() {
+            self.wrong(text.span(), format!("there is no kind {:?} of steps", text.get_ref()), cure());
+        }
+        kind
+    }
+
+    fn drill_skips(&mut self, kind: KindWord, raw: &RawStep) -> bool {
         let Some(word) = raw.drill.as_ref().filter(|word| *word.get_ref() == InDrill::Skip) else { return false };
-        let outside = matches!(raw.kind, KindWord::Command | KindWord::Wait | KindWord::Manual | KindWord::Notify);
+        let outside = matches!(kind, KindWord::Command | KindWord::Wait | KindWord::Manual | KindWord::Notify);
         if !outside {
             let what = "drill = \"skip\" is for what would touch the outside: a command, a wait, a person, a message";
             self.wrong(word.span(), what, "leave it away: a drill without this step would prove nothing");
@@ -144,7 +212,7 @@ impl Reading<'_> {
         outside
     }
 
-    fn undo(&mut self, raw: &RawStep, span: &Range<usize>) -> Option<Undo> {
+    fn undo(&mut self, kind: KindWord, raw: &RawStep, span: &Range<usize>) -> Option<Undo> {
         let given = usize::from(raw.undo.is_some())
             + usize::from(raw.undo_run.is_some())
             + usize::from(raw.undo_shell.is_some());
@@ -157,7 +225,7 @@ impl Reading<'_> {
         }
         if let Some(word) = &raw.undo {
             let UndoWord::Remove = word.get_ref();
-            let makes = matches!(raw.kind, KindWord::Restore if raw.to.is_some()) || raw.kind == KindWord::Postgres;
+            let makes = matches!(kind, KindWord::Restore if raw.to.is_some()) || kind == KindWord::Postgres;
             if !makes {
                 let what = "undo = \"remove\" is for what a step has made: a restore with `to`, and a recovered server";
                 self.wrong(word.span(), what, "write undo-run or undo-shell");
@@ -168,8 +236,8 @@ impl Reading<'_> {
         Some(Undo::Run(Program { how, user: None, dir: None, env: Vec::new() }))
     }
 
-    fn work(&mut self, raw: &RawStep, span: &Range<usize>) -> Work {
-        match raw.kind {
+    fn work(&mut self, kind: KindWord, raw: &RawStep, span: &Range<usize>) -> Work {
+        match kind {
             KindWord::Restore => Work::Restore(self.restore(raw, span)),
             KindWord::Postgres => Work::Postgres(Postgres {
                 source: self.needed(&raw.source, "source", span),
@@ -320,7 +388,12 @@ impl Reading<'_> {
             _ => {
                 let cure = "give one of `for`, `port`, and a program by `run` or `shell`";
                 self.wrong(span.clone(), "the step does not say what one thing is waited for", cure);
-                Wait::For(Duration::ZERO)
+                let time = raw.for_.as_ref().and_then(|time| self.duration(time)).unwrap_or_default();
+                match (program, &raw.port) {
+                    (true, _) => Wait::Until { program: self.program(raw, span), every },
+                    (false, Some(port)) => Wait::Port { port: self.text(port), every },
+                    (false, None) => Wait::For(time),
+                }
             }
         }
     }
@@ -396,10 +469,6 @@ impl Reading<'_> {
         }
         n.clamp(low, high)
     }
-}
-
-fn word(kind: KindWord) -> String {
-    format!("{kind:?}").to_lowercase()
 }
 
 fn is_step_name(text: &str) -> bool {

@@ -1,8 +1,9 @@
 //! A plan as it is written.
 
 use super::model::{OnFailure, Sort};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de, de::Visitor};
 use std::collections::BTreeMap;
+use std::fmt;
 use toml::Spanned;
 
 /// A text, and where it is.
@@ -29,12 +30,54 @@ pub(super) struct RawInput {
     pub(super) about: String,
     #[serde(default, rename = "type")]
     pub(super) sort: Sort,
-    pub(super) default: Option<Text>,
+    pub(super) default: Option<Spanned<Given>>,
+}
+
+/// The value of an input as a plan has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Given {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+}
+
+impl Given {
+    /// The text that a value of this type is. The error says what is wrong.
+    pub(super) fn text(self, sort: Sort) -> Result<String, String> {
+        match (self, sort) {
+            (Given::Text(text), _) => Ok(text),
+            (Given::Number(number), Sort::Number) => Ok(number.to_string()),
+            (Given::Flag(flag), Sort::YesNo) => Ok(if flag { "yes" } else { "no" }.to_owned()),
+            (Given::Number(value), _) => Err(format!("the number {value} is no value of the type {:?}", sort.word())),
+            (Given::Flag(value), _) => Err(format!("{value} is no value of the type {:?}", sort.word())),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Given, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Given;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a whole number, or true or false")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Given, E> {
+                Ok(Given::Text(text.to_owned()))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Given, E> {
+                Ok(Given::Number(number))
+            }
+            fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Given, E> {
+                Ok(Given::Flag(flag))
+            }
+        }
+        from.deserialize_any(Any)
+    }
 }
 
 /// The word of a kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KindWord {
     Restore,
     Postgres,
@@ -71,8 +114,8 @@ pub(super) enum Then {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawStep {
-    pub(super) name: Text,
-    pub(super) kind: KindWord,
+    pub(super) name: Option<Text>,
+    pub(super) kind: Option<Text>,
     #[serde(default)]
     pub(super) about: String,
     #[serde(default)]
@@ -185,6 +228,39 @@ impl RawStep {
 }
 
 impl KindWord {
+    /// All of them, with their words.
+    const ALL: [(KindWord, &'static str); 7] = [
+        (KindWord::Restore, "restore"),
+        (KindWord::Postgres, "postgres"),
+        (KindWord::Command, "command"),
+        (KindWord::Check, "check"),
+        (KindWord::Wait, "wait"),
+        (KindWord::Manual, "manual"),
+        (KindWord::Notify, "notify"),
+    ];
+
+    /// The words, as they are told.
+    pub(super) fn words() -> String {
+        KindWord::ALL.map(|(_, word)| word).join(", ")
+    }
+
+    /// The kind of a word.
+    pub(super) fn parse(text: &str) -> Option<KindWord> {
+        KindWord::ALL.into_iter().find(|(_, word)| *word == text).map(|(kind, _)| kind)
+    }
+
+    /// Its word.
+    pub(super) fn word(self) -> &'static str {
+        KindWord::ALL.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+
+    /// The kind that a step with these settings most likely is of: that which knows most of them.
+    pub(super) fn guess(given: &[&str]) -> KindWord {
+        let known = |kind: KindWord| given.iter().filter(|setting| kind.knows().contains(setting)).count();
+        let best = |best: KindWord, (kind, _): (KindWord, &str)| if known(kind) > known(best) { kind } else { best };
+        KindWord::ALL.into_iter().fold(KindWord::Command, best)
+    }
+
     /// The settings that a step of this kind can have beside those of all.
     pub(super) fn knows(self) -> &'static [&'static str] {
         match self {

@@ -2,7 +2,7 @@
 
 use super::graph;
 use super::model::{Check, How, OnFailure, Plan, Program, Restore, Server, Step, Undo, Wait, Work};
-use super::template::Template;
+use super::template::{Template, Values};
 use crate::types::duration::show_duration;
 
 /// The runbook, in lines.
@@ -47,12 +47,16 @@ fn step_lines(n: usize, step: &Step) -> Vec<String> {
     }
     does(step).into_iter().for_each(&mut add);
     let mut limits = Vec::new();
-    limits.extend(step.timeout.map(|timeout| format!("within {}", show_duration(timeout))));
+    limits.extend(step.timeout.map(|timeout| format!("It is done within {}.", show_duration(timeout))));
     if step.retries > 0 {
-        limits.push(format!("tried again up to {} time(s), after {}", step.retries, show_duration(step.retry_after)));
+        limits.push(format!(
+            "It is tried again up to {} time(s), after {}.",
+            step.retries,
+            show_duration(step.retry_after)
+        ));
     }
     if !limits.is_empty() {
-        add(format!("It is done {}.", limits.join(", ")));
+        add(limits.join(" "));
     }
     if step.may_fail {
         add("If it fails, go on.".into());
@@ -154,6 +158,7 @@ fn line(program: &Program) -> String {
     text
 }
 
+/// As it is for a person: inputs by their names, and `${` where the file has it as `$${`.
 fn w(text: &Template) -> String {
-    text.written().to_owned()
+    text.fill(&Values::new())
 }

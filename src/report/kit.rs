@@ -79,8 +79,18 @@ pub struct Source {
 pub struct Plan {
     /// Its name.
     pub name: String,
+    /// The inputs that have to be given, as `name=WORD`.
+    pub inputs: Vec<String>,
     /// The runbook, in lines.
     pub runbook: Vec<String>,
+}
+
+impl Plan {
+    /// How it is tried.
+    fn command(&self) -> String {
+        let sets: String = self.inputs.iter().map(|input| format!(" --set {input}")).collect();
+        format!("bygone plan run plans/{}.toml --at latest{sets} --dry-run", self.name)
+    }
 }
 
 /// What is done, step by step: a title, what to do, and commands.
@@ -142,12 +152,10 @@ impl Kit {
         if !self.plans.is_empty() {
             steps.push(Step {
                 title: "Or run a plan",
-                text: "The plans are in the directory plans; each is printed below as a runbook.".to_owned(),
-                commands: self
-                    .plans
-                    .iter()
-                    .map(|p| format!("bygone plan run plans/{}.toml --at latest --dry-run", p.name))
-                    .collect(),
+                text: "The plans are in the directory plans; each is printed below as a runbook. Put what is meant in the place of a \
+                       word in capitals; without --dry-run it is done."
+                    .to_owned(),
+                commands: self.plans.iter().map(Plan::command).collect(),
             });
         }
         steps.push(Step {

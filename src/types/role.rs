@@ -25,6 +25,8 @@ pub enum Need {
     Structure,
     /// To capture and deduplicate.
     Capture,
+    /// To tell whether content that is at hand is in the repository.
+    Known,
     /// The content of files.
     Content,
     /// To add, remove and rotate keys.
@@ -54,6 +56,7 @@ impl Role {
         match need {
             Need::Structure => true,
             Need::Capture => matches!(self, Role::Admin | Role::Writer),
+            Need::Known => self != Role::Auditor,
             Need::Content => matches!(self, Role::Admin | Role::Reader),
             Need::Keys | Need::Holds | Need::Collect => self == Role::Admin,
         }
@@ -110,6 +113,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Need::Structure => "read what the repository says of itself",
             Need::Capture => "capture",
+            Need::Known => "tell whether content that is at hand is in the repository",
             Need::Content => "read content",
             Need::Keys => "add, remove or rotate keys",
             Need::Holds => "place or release holds",

@@ -87,7 +87,11 @@ fn a_plan_of_the_package_is_rehearsed_and_everything_is_read_in_turn() {
     assert!(!to.exists() && !root.join("sub").exists(), "nothing came to where others see it");
     is_gone(&world);
     let (out, _) = world.good(0, &["drill", "coverage"]);
-    assert!(out.contains("100 % of its bytes read") && out.contains("1 of 1 source(s) proved"), "{out}");
+    assert!(
+        out.contains("100 % of its files read, 41 of 41, and 100 % of its bytes")
+            && out.contains("1 of 1 source(s) proved"),
+        "{out}"
+    );
     let (out, _) = world.good(0, &["--json", "audit", "show", "--kind", "drill"]);
     assert_eq!(out.lines().count(), 4, "{out}");
     // Reports are as they were written, until somebody changes one.
@@ -154,6 +158,33 @@ fn coverage_is_a_share_of_bytes_of_sources_and_of_plans() {
     assert!(out.contains("drill p overdue") && out.contains("it is overdue since"), "{out}");
     let (_, out, _) = world.run(&["status"]);
     assert!(out.contains("overdue since"), "{out}");
+}
+
+#[test]
+fn a_plan_for_a_part_of_a_source_proves_a_part() {
+    if !can_drill() {
+        return;
+    }
+    let world = World::new("[[source]]\npath = \"DIR/root\"\n");
+    files(&world);
+    world.snapshot(&[]);
+    // The same directory twice, once within what lies above it: that is not more.
+    let step = |name: &str, path: &str| {
+        format!(
+            "[[step]]\nname = \"{name}\"\nkind = \"restore\"\npaths = [\"DIR/root/{path}\"]\nto = \"DIR/to-{name}\"\n"
+        )
+    };
+    write(&world, &(step("one", "sub/file-1") + &step("two", "sub/file-1") + &step("three", "a")));
+    let report = drill(&world, 0, &["p", "--parts", "1"]);
+    assert_eq!(report["verdict"], "passed", "{report}");
+    let (out, _) = world.good(0, &["drill", "coverage"]);
+    assert!(out.contains("proved only in part, ") && out.contains("which brings back 2 of 41 file(s)"), "{out}");
+    assert!(out.contains("4 % of its files read, 2 of 41, and 2 % of its bytes"), "{out}");
+    assert!(out.contains("all: 0 of 1 source(s) proved, 1 more in part"), "{out}");
+    let (out, _) = world.good(0, &["--json", "drill", "coverage"]);
+    let of: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    let of = &of["covered"];
+    assert_eq!((&of["whole"], &of["back_files"], &of["files"]), (&false.into(), &2.into(), &41.into()), "{of}");
 }
 
 #[test]

@@ -101,6 +101,57 @@ undo = "remove"
 }
 
 #[test]
+fn a_step_of_no_kind_hides_nothing() {
+    let plan = r#"[input.to]
+type = "path"
+[input.tries]
+type = "number"
+default = 3
+[input.careful]
+type = "yes-no"
+default = true
+[input.words]
+default = 7
+[[step]]
+name = "first"
+kind = "wayt"
+colour = "red"
+run = "x"
+for = "6 bananas"
+needs = ["dbx"]
+[[step]]
+name = "second"
+kind = "restore"
+paths = ["${tu}"]
+to = "${to}"
+needs = ["first"]
+[[step]]
+kind = "manual"
+ask = "Is it well?"
+[[step]]
+name = "third"
+"#;
+    let world = world(plan);
+    let (told, _) = world.good(2, &["plan", "check", "p"]);
+    let wanted = [
+        (10, "the default of words: the number 7 is no value of the type \"text\""),
+        (13, "there is no kind \"wayt\" of steps"),
+        (14, "unknown field `colour`"),
+        (15, "invalid type: string \"x\", expected a sequence"),
+        (16, "\"6 bananas\" is no duration"),
+        (12, "step first: it needs \"dbx\", and there is no such step"),
+        (19, "step second: ${tu} names no input"),
+        (24, "the step lacks `name`"),
+        (27, "the step lacks `kind`"),
+    ];
+    for (line, what) in wanted {
+        let found = told.lines().any(|l| l.contains(what) && l.contains(&format!("/plans/p.toml:{line}:")));
+        assert!(found, "{line}: {what}\n{told}");
+    }
+    assert_eq!(told.matches("to do: ").count(), wanted.len(), "{told}");
+}
+
+#[test]
 fn what_is_named_and_not_there_is_told_where_all_could_be_read() {
     let plan = "[[step]]\nname = \"a\"\nkind = \"command\"\nrun = [\"true\", \"${x}\"]\nneeds = [\"b\"]\n\
                 [[step]]\nname = \"c\"\nkind = \"check\"\nquery = \"select 1\"\nserver = \"a\"\n";
@@ -123,7 +174,8 @@ fn what_is_named_and_not_there_is_told_where_all_could_be_read() {
 fn a_plan_is_a_runbook() {
     let plan = "about = \"The shop comes back.\"\n[input.to]\ntype = \"path\"\nabout = \"Where to\"\ndefault = \"/srv/back\"\n\
                 [[step]]\nname = \"look\"\nkind = \"check\"\nneeds = [\"files\"]\nexists = [\"${to}/root\"]\nmay-fail = true\n\
-                [[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"${to}\"\ntimeout = \"1h\"\nundo = \"remove\"\n";
+                [[step]]\nname = \"files\"\nkind = \"restore\"\npaths = [\"DIR/root\"]\nto = \"${to}\"\ntimeout = \"1h\"\nretries = 2\nundo = \"remove\"\n\
+                [[step]]\nname = \"ask\"\nkind = \"manual\"\nneeds = [\"look\"]\nask = \"Set $${HOME}.\"\n";
     let world = world(plan);
     let (told, _) = world.good(0, &["plan", "show", "p"]);
     let told = told.replace(world.path().to_str().unwrap(), "DIR");
@@ -132,11 +184,12 @@ fn a_plan_is_a_runbook() {
         "PLAN p\nThe shop comes back.\n\nWhere a step fails, what was made is taken back, the last step first.\n\n\
          BEFORE YOU BEGIN, KNOW\n  ${at}: the instant that is recovered to, given by --at\n  \
          ${to}: Where to (a path; \"/srv/back\" if nothing is said)\n\nSTEPS\n\n1. files\n   \
-         Run: bygone restore DIR/root --at '${at}' --to ${to}\n   It is done within 1h.\n   To take it back: remove what it made.\n\n\
-         2. look\n   After: files.\n   Look whether these are there: ${to}/root\n   If it fails, go on.\n"
+         Run: bygone restore DIR/root --at '${at}' --to ${to}\n   It is done within 1h. It is tried again up to 2 time(s), after 5s.\n   To take it back: remove what it made.\n\n\
+         2. look\n   After: files.\n   Look whether these are there: ${to}/root\n   If it fails, go on.\n\n\
+         3. ask\n   After: look.\n   A person: Set ${HOME}.\n   Then confirm it.\n"
     );
     let (told, _) = world.good(0, &["plan", "list"]);
     assert_eq!(told, "p  The shop comes back.\n");
     let (told, _) = world.good(0, &["plan", "check"]);
-    assert!(told.ends_with("p.toml: no mistakes, 2 step(s)\n"), "{told}");
+    assert!(told.ends_with("p.toml: no mistakes, 3 step(s)\n"), "{told}");
 }

@@ -259,6 +259,9 @@ shell = "echo last >>DIR/log"
     world.good(1, &["plan", "run", "p", "--at", "latest", "--anew"]);
     let id = run(&world)["run"].as_str().unwrap().to_owned();
     let (out, _) = world.good(0, &["plan", "undo", &id]);
+    let (_, told) = world.good(1, &["plan", "undo", &id]);
+    assert!(told.contains("can't be taken back") && told.contains("--before-change"), "{told}");
+    assert!(!told.contains("anew"), "{told}");
     assert!(out.contains("rolling back, since somebody asked to take it back"), "{out}");
     assert!(out.ends_with(" is taken back: 1 step(s)\n"), "{out}");
     assert!(read(&world.at("log")).ends_with("once\nonce\nundo once\n"), "{}", read(&world.at("log")));

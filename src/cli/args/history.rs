@@ -28,7 +28,7 @@ pub struct List {
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// At most this many, the newest
-    #[arg(short = 'n', long, value_name = "COUNT")]
+    #[arg(short = 'l', long, value_name = "COUNT")]
     pub limit: Option<usize>,
     /// Whose history.
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub struct Log {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     /// At most this many versions
-    #[arg(short = 'n', long, value_name = "COUNT")]
+    #[arg(short = 'l', long, value_name = "COUNT")]
     pub limit: Option<usize>,
     /// Whose history.
     #[command(flatten)]

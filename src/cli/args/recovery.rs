@@ -16,6 +16,7 @@ Every name, type, mode, owner, time, extended attribute, flag, hard link, symbol
 of every file is read and held against the hashes that the history has: nothing but the journal, where the index lacks some of it, \
 is read from the repository. All that differs is named. Exit status 0: equal; 3: something differs or could not be read; 1: \
 nothing could be told.\n\n\
+It takes a key of the role reader, writer or admin: an auditor's can't tell known content.\n\n\
 A receipt tells what was compared and how it ended, with a digest of the tree, and is authenticated with a key of the repository.";
 
 /// `bygone verify-tree`.
@@ -85,12 +86,16 @@ impl From<Ignore> for Aspect {
 
 /// Its description.
 pub(super) const RECOVER: &str = "\
-Give a directory back at once, as it was, readable and writable, and make it a plain directory behind that.\n\n\
+Give a directory back at once, as it was, readable and writable, and make it a plain directory behind that; or, with nothing but --repo, \
+begin on a bare machine.\n\n\
 An overlay shows the directory as it was and keeps what is written into it. Meanwhile a plain directory is filled beside it, in the \
 background; then, in a moment that is announced in the log, writers are held off, what was changed is put into the plain \
 directory, and that takes the place. What stood there before is kept beside it, and told. Only root can do this.\n\n\
 Nothing that is written into the directory is lost, whatever ends the process: --resume goes on after a kill or a restart of the \
-machine. The swap waits as long as a file is open for writing in the directory.";
+machine. The swap waits as long as a file is open for writing in the directory.\n\n\
+`bygone recover --repo PLACE --key-file FILE` begins on a machine that has nothing but the program and a key: it makes the index from the \
+repository at PLACE, or a copy of it, prints the fingerprint and what is there, and writes settings with the place, the key and the host \
+where there are none yet, at the usual place or where --config says. It makes no repository and captures nothing.";
 
 /// `bygone recover`.
 #[derive(Debug, Args)]
@@ -138,6 +143,14 @@ pub struct Recover {
     /// Set for the process in the background.
     #[arg(long, hide = true)]
     pub in_background: bool,
+}
+
+impl Recover {
+    /// Whether nothing is said that is to be done with a directory.
+    pub fn is_bare(&self) -> bool {
+        let paths = [&self.instant, &self.resume, &self.finish, &self.abandon];
+        !self.status && paths.into_iter().all(Option::is_none)
+    }
 }
 
 /// When the plain directory takes its place.

@@ -18,7 +18,7 @@ Exit status 3 says that something is lost, also where an earlier repair has told
 #[derive(Debug, Args)]
 pub struct Repair {
     /// Tell what would be done and what is lost, and change nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Give up what nobody has of a history without asking
     #[arg(long)]

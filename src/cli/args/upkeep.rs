@@ -183,7 +183,7 @@ the audit trail first.";
 #[derive(Debug, Args)]
 pub struct Maintain {
     /// Print the plan, and change nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Do also what is worth little: merge every history and make every small pack into a larger one
     #[arg(long)]

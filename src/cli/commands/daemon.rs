@@ -21,7 +21,7 @@ use crate::sys::service::Started;
 /// Runs the service.
 pub fn run(global: &Global) -> Result<Outcome, Failure> {
     let context = Context::load(global, Missing::Error)?;
-    snapshot::lower_priority(&context);
+    snapshot::lower_priority(&context, &context.config.limits);
     let host = Arc::new(Line { global: global.clone() });
     let left = run::run(host, &started()).into_failure()?;
     if left.is_empty() {

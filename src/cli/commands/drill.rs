@@ -245,7 +245,7 @@ fn covered(context: &Context) -> Result<Outcome, Failure> {
     let reader = at.reader().into_failure()?;
     let mut sizes = BTreeMap::new();
     for source in reader.sources()?.into_iter().filter(|source| source.host == context.config.host) {
-        sizes.insert(path::show(&source.root), reader.extent(source.num)?.bytes);
+        sizes.insert(path::show(&source.root), reader.extent(source.num)?);
     }
     let sources = coverage(&context.config, &sizes).map_err(|e| failure(&e))?;
     let whole = coverage::whole(&context.config, &sources).map_err(|e| failure(&e))?;

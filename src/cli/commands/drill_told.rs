@@ -74,9 +74,23 @@ pub(super) fn covered(source: &str, covered: &Covered, zone: &Zone) -> String {
     match covered.proved_ns {
         None => format!("{source}: never proved by a drill"),
         Some(ns) => format!(
-            "{source}: proved {} by the plan {}; {} of its bytes read, {} of {}{}",
+            "{source}: {} {} by the plan {}{}; {} of its files read, {} of {}, and {} of its bytes, {} of {}{}",
+            if covered.whole { "proved" } else { "proved only in part," },
             show::show_second(Instant(ns), zone),
             covered.plan,
+            match covered.whole {
+                true => String::new(),
+                false => format!(
+                    ", which brings back {} of {} file(s), {} of {}",
+                    covered.back_files,
+                    covered.files,
+                    show_size(covered.back_bytes),
+                    show_size(covered.bytes)
+                ),
+            },
+            percent(covered.share_files_read),
+            covered.read_files,
+            covered.files,
             percent(covered.share_read),
             show_size(covered.read_bytes),
             show_size(covered.bytes),
@@ -90,11 +104,16 @@ pub(super) fn covered(source: &str, covered: &Covered, zone: &Zone) -> String {
 /// What drills have proved of everything, in a line.
 pub(super) fn whole(whole: &Whole) -> String {
     format!(
-        "all: {} of {} source(s) proved, {} of {} plan(s) passed; {} of the bytes read, {} of {}",
+        "all: {} of {} source(s) proved, {} more in part, {} of {} plan(s) passed; {} of the files read, {} of {}, and {} of the bytes, \
+         {} of {}",
         whole.sources_proved,
         whole.sources,
+        whole.sources_in_part,
         whole.plans_passed,
         whole.plans,
+        percent(whole.share_files_read),
+        whole.read_files,
+        whole.files,
         percent(whole.share_read),
         show_size(whole.read_bytes),
         show_size(whole.bytes)

@@ -12,7 +12,7 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::past::Past;
 use crate::config::edit;
 use crate::drill::place::DrillDir;
-use crate::plan::{parse, places, show::runbook};
+use crate::plan::{inputs, parse, places, show::runbook};
 use crate::repo::{
     open::{fingerprint, list_slots},
     verified,
@@ -53,7 +53,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Outcome, Failure> {
             continue;
         }
         write(&to.join("plans").join(format!("{}.toml", found.name)), read.text.as_bytes(), 0o644)?;
-        kit.plans.push(Plan { name: found.name.clone(), runbook: runbook(found) });
+        let inputs = inputs::to_give(found).map(|input| format!("{}={}", input.name, input.sort.word().to_uppercase()));
+        kit.plans.push(Plan { name: found.name.clone(), inputs: inputs.collect(), runbook: runbook(found) });
     }
     if args.with_key {
         let export = KeyExport {

@@ -12,6 +12,7 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::trail;
 use crate::plan::{
+    error::PlanError,
     estimate::Estimate,
     ground::Ground,
     inputs,
@@ -99,7 +100,13 @@ pub(super) fn undo(context: &Context, args: &PlanUndo) -> Result<Outcome, Failur
     let dir = RunDir::find(&context.config, &args.run).map_err(|e| failure(&e))?;
     let signals = Signals::install().explain(|| "cannot take signals over")?;
     with_ground(context, false, |ground, outcome| {
-        let run = Run::to_undo(dir).map_err(|e| failure(&e))?;
+        let run = Run::to_undo(dir).map_err(|e| match e {
+            PlanError::Over { .. } => Failure::from_error(&e).hint(
+                "a run that is over can't be taken back. What its steps made stays: remove it, or bring back what stood there before, as of \
+                 a time before the run (`bygone restore --before-change PATH`), or what a restore has kept aside (`bygone aside list`)",
+            ),
+            e => failure(&e),
+        })?;
         go(context, ground, run, &signals.flag(), true).map(|ended| outcome.and(ended))
     })
 }

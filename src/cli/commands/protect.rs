@@ -38,7 +38,7 @@ pub fn run(context: Context, args: &Protect) -> Result<Outcome, Failure> {
     let at = open::attached(&context)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     let caught_up = open::catch_up(&at, &*bar)?;
-    snapshot::lower_priority(&context);
+    snapshot::lower_priority(&context, &context.config.limits.without_rests());
     let sources: Vec<&Source> = context.config.sources.iter().filter(|s| paths.contains(&s.path)).collect();
     let prepared = watch::prepare(&context, &at, &sources)?;
     let mounting = Mounting { context: &context, at: &at, dir: args.mount.as_deref(), state: Mutex::default() };

@@ -70,7 +70,7 @@ pub(super) fn start(context: &Context, args: &Recover, work: &Work) -> Result<Ou
         value["seconds"] = json!(begun.elapsed().as_secs_f64());
         out.json(&value)?;
     } else if !context.quiet {
-        out.line(format_args!("{line} after {:.2} s", begun.elapsed().as_secs_f64()))?;
+        out.line(format_args!("{line}, after {:.2} s", begun.elapsed().as_secs_f64()))?;
     }
     out.finish()?;
     Ok(Outcome::Done)
@@ -207,7 +207,7 @@ impl Teller<'_> {
                 "work_directory": json_bytes(state.work_dir().as_os_str().as_encoded_bytes()),
             }))?;
         } else if !self.context.quiet || self.args.in_background {
-            out.line(format_args!("{} can be used, as of {},", path.display(), state.as_of))?;
+            out.line(format_args!("{} can be used, as of {}", path.display(), state.as_of))?;
         }
         out.finish()
     }

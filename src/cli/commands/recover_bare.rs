@@ -14,7 +14,10 @@ use crate::cli::past::json_time;
 use crate::cli::secret;
 use crate::config::{edit, model::KeyFrom};
 use crate::index::tree::Reader;
-use crate::repo::open::fingerprint;
+use crate::repo::{
+    error::RepoError,
+    open::{fingerprint, repository_id},
+};
 use crate::types::{path, snapshot::Snapshot, when::show};
 use crate::view::names;
 
@@ -27,6 +30,13 @@ pub(super) fn run(context: &Context, args: &Recover) -> Result<Outcome, Failure>
     let mut own = context.clone();
     if let Some(key) = &key {
         own.config.key = key.clone();
+    }
+    let store = open::store(&own)?;
+    if let Err(e @ RepoError::NoRepository { .. }) = repository_id(&*store) {
+        return Err(Failure::from_error(&e).hint(
+            "check the place that --repo names, and whether its disk is mounted; the kit, if there is one, names all places: there is \
+             nothing to recover from here",
+        ));
     }
     let begun = Monotonic::now();
     let rebuilt = index::rebuild(&own)?;

@@ -15,6 +15,7 @@ use crate::cli::outcome::{Explain as _, Failure, Outcome};
 use crate::cli::service;
 use crate::cli::sizes::show_size;
 use crate::cli::trail;
+use crate::config::limits::Limits;
 use crate::config::model::{IoClass, Source};
 use crate::daemon::protocol::{Answer, What};
 use crate::produce::{
@@ -80,7 +81,8 @@ fn alone(context: &Context, args: &Snapshot) -> Result<Outcome, Failure> {
         true => Outcome::Done,
         false => Outcome::Partial,
     };
-    lower_priority(context);
+    // Somebody waits for it: it rests for nobody.
+    lower_priority(context, &context.config.limits.without_rests());
     at.repo().store().start();
     let audit = trail::open(context, at.repo());
     outcome = outcome.and(trail::note_policy(context, at.repo(), &audit));
@@ -135,14 +137,14 @@ pub(super) fn meant<'a>(all: &'a [Source], wanted: &Path) -> Option<&'a Source> 
     all.iter().find(|s| s.path == real || s.path == *wanted).or_else(|| all.iter().find(named))
 }
 
-/// Leaves the machine to others.
-pub fn lower_priority(context: &Context) {
+/// Leaves the machine to others, within these limits.
+pub fn lower_priority(context: &Context, limits: &Limits) {
     if context.config.capture.io_class == IoClass::Idle
         && let Err(e) = process::set_idle_io().and_then(|()| process::set_nice(10))
     {
         tracing::warn!("cannot lower the priority: {e}");
     }
-    Pace::of_process().set(&context.config.limits);
+    Pace::of_process().set(limits);
     if let Err(e) = process::raise_open_files() {
         tracing::debug!("cannot raise the number of open files: {e}");
     }

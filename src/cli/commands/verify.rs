@@ -24,6 +24,9 @@ use crate::verify::{
     told,
 };
 
+/// So many objects are named for what can't be shown.
+const DAMAGED_MAX: usize = 3;
+
 /// Runs it.
 pub fn run(context: &Context, args: &Verify) -> Result<Outcome, Failure> {
     let signals = Signals::install().explain(|| "cannot take signals over")?;
@@ -80,9 +83,12 @@ fn tell(context: &Context, report: &Report) -> Result<(), Failure> {
         }
     }
     if context.json {
-        out.json(&summary_json(report))?;
+        let mut summary = summary_json(report);
+        summary["to_do"] = json!(to_do(context, report));
+        out.json(&summary)?;
     } else if !context.quiet {
         summary(report).into_iter().try_for_each(|line| out.line(line))?;
+        to_do(context, report).into_iter().try_for_each(|what| out.line(format_args!("to do: {what}")))?;
     }
     out.finish()
 }
@@ -151,7 +157,7 @@ fn summary(r: &Report) -> Vec<String> {
             r.not_held
         ));
     }
-    r.chains.iter().for_each(|chains| lines.extend(chains_text(chains)));
+    r.chains.iter().for_each(|chains| lines.extend(chains_text(chains, &r.problems)));
     if !r.unreferenced.is_empty() {
         lines.push(format!(
             "{} pack(s) are named by no record: left by interrupted captures, or being written now",
@@ -176,7 +182,7 @@ fn summary(r: &Report) -> Vec<String> {
 }
 
 /// What the history of a source rests on.
-fn chains_text(c: &Chains) -> Vec<String> {
+fn chains_text(c: &Chains, problems: &[Problem]) -> Vec<String> {
     let of = match &c.of {
         Some((host, root)) => format!("{} on {host}", path::show(root)),
         None => format!("the source {}", c.id),
@@ -196,11 +202,46 @@ fn chains_text(c: &Chains) -> Vec<String> {
             costs.join(", ").replace("of a incremental", "of an incremental")
         ));
     }
+    let why = why_lost(c, problems);
     lines.extend(c.lost.iter().map(|(first, last)| match first == last {
-        true => format!("{of}: snapshot {first} can't be shown from the repository alone"),
-        false => format!("{of}: snapshots {first} to {last} can't be shown from the repository alone"),
+        true => format!("{of}: snapshot {first} can't be shown from the repository alone: {why}"),
+        false => format!("{of}: snapshots {first} to {last} can't be shown from the repository alone: {why}"),
     }));
     lines
+}
+
+/// Why snapshots of a source can't be shown: which records are damaged or gone.
+fn why_lost(c: &Chains, problems: &[Problem]) -> String {
+    let journal = format!("journal/{}", c.id);
+    let mut damaged: Vec<&str> =
+        problems.iter().map(|p| p.object.as_str()).filter(|name| name.starts_with(&journal)).collect();
+    damaged.dedup();
+    let more = damaged.len().saturating_sub(DAMAGED_MAX);
+    damaged.truncate(DAMAGED_MAX);
+    match (damaged.is_empty(), more) {
+        (true, _) => "its record, or one that it rests on, is not there".to_owned(),
+        (false, 0) => format!("its record, or one that it rests on, is damaged or gone: {}", damaged.join(", ")),
+        (false, _) => {
+            format!("its record, or one that it rests on, is damaged or gone: {} and {more} more", damaged.join(", "))
+        }
+    }
+}
+
+/// What is done about damage that no repair has stated: from where good copies come. Nothing where there is none.
+fn to_do(context: &Context, report: &Report) -> Option<String> {
+    if report.problems.iter().all(|problem| problem.known) {
+        return None;
+    }
+    Some(match context.config.sites.first() {
+        Some(site) => format!(
+            "`bygone verify --against {} --repair` fetches what is damaged from the copy there, as far as it has it; `bygone repair` keeps \
+             the rest and names what is lost",
+            site.name
+        ),
+        None => "there is no copy at a [[site]]: `bygone repair` keeps what is whole, stores anew what the disk still has, and names what \
+                 is lost; first see with --dry-run"
+            .to_owned(),
+    })
 }
 
 fn chains_json(c: &Chains) -> Value {

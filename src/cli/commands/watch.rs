@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::capture::pace::Pace;
 use crate::capture::report::CaptureError;
 use crate::capture::scope::Scope;
 use crate::capture::{
@@ -35,7 +36,7 @@ pub fn run(context: &Context, args: &Watch) -> Result<Outcome, Failure> {
     let at = open::attached(context)?;
     let bar = bar::on_stderr(!context.quiet && !context.json);
     open::catch_up(&at, &*bar)?;
-    snapshot::lower_priority(context);
+    snapshot::lower_priority(context, &context.config.limits.without_rests());
     watch_all(context, prepare(context, &at, &wanted)?, &signals.flag(), &|| {})
 }
 
@@ -63,7 +64,7 @@ pub fn prepare<'a>(
 }
 
 /// Watches sources, each in a thread of its own, until `stop` is set or none is watched any more. `ready` is called when
-/// every source has been captured for the first time.
+/// every source has been captured for the first time; captures rest for others from then on.
 ///
 /// The outcome is partial where something could not be read at the end. A source that can't be watched is told, and the
 /// others go on; where none could, that is the failure.
@@ -92,6 +93,8 @@ pub fn watch_all(
         let mut left = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         *left -= 1;
         if *left == 0 {
+            // Somebody waits for the first captures; what comes by itself rests for others.
+            Pace::of_process().set(&context.config.limits);
             ready();
         }
     };
