@@ -5,8 +5,7 @@ use super::journal::{Ending, Journal, Story};
 use super::model::{Plan, Step, Undo, Work};
 use super::places::RunDir;
 use crate::progress::Quiet;
-use std::io;
-use std::path::Path;
+use crate::sys::durable;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -57,19 +56,14 @@ fn remove(ground: &Ground<'_>, step: &Step, story: &Story) -> Result<(), String>
     let mut failed = Vec::new();
     for path in made.iter().rev() {
         let own = ground.config.own_dirs().into_iter().any(|(_, dir)| path.starts_with(dir) || dir.starts_with(path));
-        let removed = if own { Err("it is bygone's own".to_owned()) } else { all(path).map_err(|e| e.to_string()) };
+        let removed = if own {
+            Err("it is bygone's own".to_owned())
+        } else {
+            durable::remove_tree(path).map_err(|e| e.to_string())
+        };
         if let Err(e) = removed {
             failed.push(format!("cannot remove {}: {e}", path.display()));
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
-}
-
-fn all(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-    }
 }

@@ -6,6 +6,7 @@
 use crate::recover::error::{RecoverError, io};
 use crate::repo::audit::event::{bytes_value, value_bytes};
 use crate::sys::durable::{self, LockGuard};
+use crate::types::path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -129,12 +130,12 @@ impl State {
 
     /// The work directory.
     pub fn work_dir(&self) -> PathBuf {
-        self.beside(crate::capture::scope::RECOVERY_MARK)
+        self.beside(path::RECOVERY_MARK)
     }
 
     /// Where what was there before is kept, after the swap.
     pub fn before_dir(&self) -> PathBuf {
-        self.beside(".bygone-before-")
+        self.beside(path::BEFORE_MARK)
     }
 
     fn beside(&self, mark: &str) -> PathBuf {

@@ -4,7 +4,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::restore::{Ask, event, failure};
+use super::restore::{Ask, event, failure, finish};
 use super::restore_kept;
 use super::restore_tell::{tell, tell_plan};
 use crate::cli::context::absolute;
@@ -95,10 +95,12 @@ fn put_all(
         let kept = Kept { id: id.clone(), time: clock::now(), dirs, paths: ask.paths.to_vec() };
         restore_kept::note(ask.context, kept)?;
     }
+    let note = ask.note_restore(false)?;
     let mut kept = Vec::new();
     for stage in &stages {
         kept.extend(stage.put(&id).map_err(|e| failure(&e))?.map(|dir| dir.display().to_string()));
     }
+    finish(note)?;
     if !kept.is_empty() {
         restore_kept::told(ask.context, &id, &kept)?;
     }
