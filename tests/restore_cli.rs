@@ -566,7 +566,8 @@ fn a_dry_run_counts_holes_as_the_restore_does() {
     std::os::unix::fs::FileExt::write_all_at(&file, &[7; 3 << 20], 20 << 20).unwrap();
     drop(file);
     case.snapshot();
-    let args = ["--json", "restore", s(&case.src), "--at", "latest", "--to", s(&case.to("out"))];
+    let out = case.to("out");
+    let args = ["--json", "restore", s(&case.src), "--at", "latest", "--to", s(&out)];
     let bytes = |told: &str, what: &str| {
         let lines = told.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
         lines.filter_map(|line| line[what]["bytes"].as_u64()).next_back().unwrap()
