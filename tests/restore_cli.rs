@@ -481,8 +481,8 @@ fn a_killed_restore_of_what_was_before_a_change_goes_on_with_that() {
     // What a killed one did may be captured before it goes on, and that may be killed too.
     for (when, is_captured) in [(12, false), (12, true), (4, false)] {
         let mut command = Command::new("strace");
-        let inject = format!("inject=renameat2:signal=SIGKILL:when={when}");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject]);
+        let inject = format!("inject=renameat,renameat2:signal=SIGKILL:when={when}");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat,renameat2", "-e", &inject]);
         command.arg(env!("CARGO_BIN_EXE_bygone"));
         case.prepare(&mut command, &undo);
         assert!(!command.output().unwrap().status.success());
