@@ -131,6 +131,7 @@ fn what_is_not_protected_any_more_is_left_and_named() {
             let told = format!("{name}: no snapshot holds it as it is now: left where it is");
             assert!(text(&done).contains(&told), "{}", text(&done));
         }
+        assert!(text(&done).contains("2 path(s) were left") && text(&done).contains("--aside"), "{}", text(&done));
     }
     assert_eq!(fs::read_to_string(case.src.join("file")).unwrap(), "two, never captured");
     assert_eq!(fs::read_to_string(case.src.join("extra")).unwrap(), "never captured");

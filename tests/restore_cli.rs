@@ -564,6 +564,200 @@ fn killed_at_any_point_the_same_command_goes_on_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_restore_is_no_change_of_what_it_restores() {
+    let case = Case::new();
+    let file = case.write("dir/file", "good");
+    case.snapshot();
+    fs::write(&file, "bad, and longer").unwrap();
+    case.snapshot();
+    let undo = ["--before-change", s(&file), "--in-place"];
+    case.restore(0, &undo);
+    assert_eq!(text(&file), "good");
+    // Again, to be sure; also when the state it made has been captured, and the directory is what is asked about.
+    for turn in 0..3 {
+        let told = case.restore(0, &undo);
+        assert!(told.contains("to which the restore of") && told.contains(" 0 replaced"), "{told}");
+        assert_eq!(text(&file), "good", "{turn}");
+        assert_eq!(case.ok(&["cat", s(&file), "--before-change"]), "good");
+        case.snapshot();
+    }
+    // A change after it is one: captured or not, what is before it is what the restore put there, which nothing else captured.
+    fs::write(&file, "bad again").unwrap();
+    case.snapshot();
+    case.restore(0, &undo);
+    assert_eq!(text(&file), "good");
+    fs::write(&file, "worse").unwrap();
+    case.restore(0, &undo);
+    assert_eq!(text(&file), "good");
+    fs::remove_file(&file).unwrap();
+    case.restore(0, &undo);
+    assert_eq!(text(&file), "good");
+    // Two changes later the last one is meant.
+    fs::write(&file, "better").unwrap();
+    case.snapshot();
+    fs::write(&file, "and bad").unwrap();
+    case.snapshot();
+    for _ in 0..2 {
+        case.restore(0, &undo);
+        assert_eq!(text(&file), "better");
+    }
+    // Other ways to restore in place are no change either.
+    fs::write(&file, "bad, not captured").unwrap();
+    case.restore(0, &[s(&file), "--at", "latest", "--in-place", "--aside"]);
+    let now = text(&file);
+    for how in [&["--stage"][..], &["--aside"], &[]] {
+        case.restore(0, &[&undo[..], how].concat());
+        assert_eq!(text(&file), now, "{how:?}");
+    }
+}
+
+#[test]
+fn a_killed_restore_of_what_was_before_a_change_goes_on_with_that() {
+    let case = Case::new();
+    let dir = case.src.join("many");
+    let all = |content: &str| (0..40).for_each(|n| drop(case.write(&format!("many/{n}"), content)));
+    all("good");
+    case.snapshot();
+    let before = describe(&dir);
+    all("EVIL, and longer");
+    case.snapshot();
+    let undo = ["restore", "--before-change", s(&dir), "--in-place"];
+    let mut mixed = 0;
+    // What a killed one did may be captured before it goes on, and that may be killed too.
+    for (when, is_captured) in [(12, false), (12, true), (4, false)] {
+        let mut command = Command::new("strace");
+        let inject = format!("inject=renameat,renameat2:signal=SIGKILL:when={when}");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat,renameat2", "-e", &inject]);
+        command.arg(env!("CARGO_BIN_EXE_bygone"));
+        case.prepare(&mut command, &undo);
+        assert!(!command.output().unwrap().status.success());
+        let good = (0..40).filter(|n| text(&dir.join(n.to_string())) == "good").count();
+        mixed += usize::from(good > 0 && good < 40);
+        if is_captured {
+            case.snapshot();
+        }
+    }
+    assert!(mixed > 0, "none was killed in the middle");
+    let told = case.ok(&undo);
+    assert!(told.contains("did not come to its end, and goes on"), "{told}");
+    assert_eq!(describe(&dir), before);
+    let told = case.ok(&undo);
+    assert!(!told.contains("did not come to its end"), "{told}");
+    assert_eq!(describe(&dir), before);
+    assert_eq!(temporary(&dir), [""; 0]);
+}
+
+#[test]
+fn a_lost_name_is_linked_to_the_file_that_still_stands() {
+    let case = Case::new();
+    let one = case.write("a", "one");
+    let (hard, sub) = (case.src.join("hard"), case.src.join("sub/hard"));
+    fs::create_dir(case.src.join("sub")).unwrap();
+    fs::hard_link(&one, &hard).unwrap();
+    fs::hard_link(&one, &sub).unwrap();
+    let first = case.snapshot();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let stays = inode(&hard);
+    fs::remove_file(&one).unwrap();
+    let undo = ["--before-change", s(&one), "--in-place"];
+    let told = case.restore(0, &undo);
+    assert!(told.contains("0 created") && told.contains("1 linked"), "{told}");
+    assert_eq!((inode(&one), inode(&sub)), (stays, stays));
+    // Something else in its place goes, also where all names are restored, and the directory of one is missing.
+    fs::remove_file(&one).unwrap();
+    fs::write(&one, "another").unwrap();
+    fs::remove_dir_all(case.src.join("sub")).unwrap();
+    case.snapshot();
+    let told = case.restore(0, &[s(&case.src), "--at", &first, "--in-place"]);
+    assert!(!told.contains("of its own"), "{told}");
+    assert_eq!((inode(&one), inode(&hard), inode(&sub)), (stays, stays, stays));
+    // The other names lead to something else now: then it is a file of its own, and that is told.
+    fs::remove_file(&one).unwrap();
+    fs::write(&hard, "changed, and longer").unwrap();
+    case.snapshot();
+    let told = case.restore(0, &[s(&one), "--at", &first, "--in-place"]);
+    assert!(told.contains("becomes a file of its own") && told.contains("1 created"), "{told}");
+    assert_eq!((text(&one), text(&sub)), ("one".into(), "changed, and longer".into()));
+}
+
+#[test]
+fn paths_that_were_not_there_are_all_named() {
+    let case = Case::new();
+    case.write("is", "is");
+    case.snapshot();
+    let (is, one, two) = (case.src.join("is"), case.src.join("one"), case.src.join("two"));
+    let out = case.to("out");
+    let args = [s(&one), s(&is), s(&two), "--at", "latest", "--to", s(&out)];
+    let told = case.restore(1, &args);
+    assert!(told.contains(s(&one)) && told.contains(s(&two)) && told.contains("--anyway"), "{told}");
+    assert!(!out.exists());
+    let told = case.restore(3, &[&args[..], &["--anyway"]].concat());
+    assert!(told.contains(s(&one)) && told.contains(s(&two)), "{told}");
+    assert_eq!(text(&out.join("is")), "is");
+    let told = case.restore(1, &[s(&one), "--at", "latest", "--to", s(&out), "--anyway"]);
+    assert!(told.contains("was not there at that time") && told.contains("bygone log"), "{told}");
+    // Two of one name fit below their whole paths.
+    case.write("d/is", "other");
+    case.snapshot();
+    let told = case.restore(1, &[s(&is), s(&case.src.join("d/is")), "--at", "latest", "--to", s(&out)]);
+    assert!(told.contains("--full-paths"), "{told}");
+}
+
+#[test]
+fn a_dry_run_counts_holes_as_the_restore_does() {
+    let case = Case::new();
+    let file = fs::File::create(case.src.join("sparse")).unwrap();
+    file.set_len(50 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[7; 3 << 20], 20 << 20).unwrap();
+    drop(file);
+    case.snapshot();
+    let out = case.to("out");
+    let args = ["--json", "restore", s(&case.src), "--at", "latest", "--to", s(&out)];
+    let bytes = |told: &str, what: &str| {
+        let lines = told.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        lines.filter_map(|line| line[what]["bytes"].as_u64()).next_back().unwrap()
+    };
+    let would = bytes(&case.ok(&[&args[..], &["-n"]].concat()), "would");
+    let done = bytes(&case.ok(&args), "done");
+    assert_eq!(would, done);
+    assert!(done < 10 << 20, "{done}");
+}
+
+#[test]
+fn what_is_kept_aside_is_dropped_although_it_is_protected() {
+    let case = Case::new();
+    let file = case.write("file", "one");
+    let first = case.snapshot();
+    let undo = [s(&file), "--at", &first, "--in-place", "--aside"];
+    let protect = |path: &Path| Command::new("chattr").arg("+i").arg(path).status().is_ok_and(|s| s.success());
+    fs::write(&file, "two, and longer").unwrap();
+    case.restore(0, &undo);
+    let kept = |case: &Case| -> Vec<PathBuf> {
+        let all = fs::read_dir(&case.src).unwrap().map(|e| e.unwrap().path());
+        all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(".bygone-aside-")).collect()
+    };
+    let at = kept(&case).pop().unwrap();
+    fs::create_dir(at.join("dir")).unwrap();
+    fs::write(at.join("dir/inside"), "").unwrap();
+    if !protect(&at.join("dir/inside")) || !protect(&at.join("file")) {
+        return eprintln!("not tested: nobody may protect a file here");
+    }
+    // One that can't be removed is named, and the others go.
+    fs::write(&file, "three, the longest").unwrap();
+    case.restore(0, &undo);
+    let other = kept(&case).into_iter().find(|path| *path != at).unwrap();
+    fs::create_dir(at.join("mounted")).unwrap();
+    let mounted = Mounted::new(at.join("mounted"), "tmpfs", "size=1m");
+    let told = case.ended(3, &["aside", "drop", "--all"]);
+    assert!(told.contains(s(&at)) && told.contains("mounted"), "{told}");
+    assert!(!other.exists());
+    drop(mounted);
+    case.ok(&["aside", "drop", "--all"]);
+    assert!(kept(&case).is_empty());
+    assert!(case.ok(&["aside", "list"]).contains("nothing is kept aside"));
+}
+
+#[test]
 fn without_root_what_can_not_be_done_is_told_first() {
     let case = Case::new();
     let file = case.write("dir/file", "of root");

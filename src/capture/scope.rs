@@ -91,11 +91,7 @@ impl Scope {
 
     /// Whether the entry `rel` (relative to the root) is left out by a pattern, or is not whole yet where data is produced.
     pub fn is_excluded(&self, rel: &[u8], is_dir: bool) -> bool {
-        is_freezer(rel)
-            || is_beside(rel)
-            || is_recovery(rel)
-            || self.kind.is_unfinished(rel)
-            || self.patterns.excluded(rel, is_dir)
+        is_freezer(rel) || is_beside(rel) || self.kind.is_unfinished(rel) || self.patterns.excluded(rel, is_dir)
     }
 
     /// Whether any file may be captured as a database.
@@ -148,17 +144,6 @@ impl Scope {
         let crossed = dir.place.dev != parent_dev;
         Ok(if pseudo || (crossed && self.one_file_system) { Descent::Stay } else { Descent::Enter })
     }
-}
-
-/// What stands in the name of the directory beside one that is being given back, before an id of eight hexadecimal digits.
-pub const RECOVERY_MARK: &str = ".bygone-recover-";
-
-/// Whether a path, relative to a root, is the directory in which another one is being brought back.
-pub fn is_recovery(rel: &[u8]) -> bool {
-    let name = path::components(rel).last().unwrap_or_default();
-    let Some(at) = name.len().checked_sub(RECOVERY_MARK.len() + 8) else { return false };
-    let (mark, id) = name[at..].split_at(RECOVERY_MARK.len());
-    mark == RECOVERY_MARK.as_bytes() && id.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a path, relative to a root, is the directory of snapshots that hold sources still.

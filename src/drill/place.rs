@@ -123,10 +123,7 @@ impl DrillDir {
     /// Removes all that only a drill which goes on needs.
     pub fn clear(&self) -> Result<(), DrillError> {
         for dir in [self.scratch(), self.room(), self.path.join("plans")] {
-            match durable::remove_tree(&dir) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
-                _ => {}
-            }
+            durable::remove_tree(&dir)?;
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ impl Scene {
 
     /// Takes a directory away.
     pub(super) fn lose(&self, name: &str) -> Result<(), String> {
-        durable::remove_tree(&self.at(name)).map_err(|e| e.to_string())
+        durable::remove_tree(&self.at(name)).map(drop).map_err(|e| e.to_string())
     }
 
     /// Runs the program.

@@ -9,8 +9,9 @@ use crate::index::tree::Reader;
 use crate::repo::frames::Frames;
 use crate::restore::kept;
 use crate::sys::{
+    clear,
     dir::{self, Listing},
-    durable, make, meta, read, space,
+    make, meta, read, space,
     stat::{self, Stat},
 };
 use crate::types::{
@@ -18,10 +19,9 @@ use crate::types::{
     ids::{SourceNum, Ver},
     path,
 };
-use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fd::OwnedFd;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 
 /// So many names are told.
 const TOLD_MAX: usize = 100;
@@ -61,7 +61,7 @@ pub(super) fn keep_nothing(ground: &Ground<'_>, run: &RunDir, step: &str) -> Res
             let shown = || path::show(&part.path(&aside));
             match dir::open_parent_beneath(&base, &aside) {
                 Ok((parent, name)) if stat::at(&parent, name).is_ok() => {
-                    tree(&parent, name).map_err(|e| format!("cannot remove {}: {e}", shown()))?;
+                    clear::remove(&parent, name).map_err(|e| format!("cannot remove {}: {e}", shown()))?;
                 }
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -88,22 +88,14 @@ pub(super) fn directory(made: &MadePath) -> Result<(), String> {
         Ok((.., now)) if made.stands.is_some_and(|place| place != now.place) => {
             Err(left("it is not the directory that the step made".into()))
         }
-        Ok((parent, name, _)) => tree(&parent, name).map_err(|e| left(format!("it can't be removed: {e}"))),
+        Ok((parent, name, _)) => {
+            clear::remove(&parent, name).map(drop).map_err(|e| left(format!("it can't be removed: {e}")))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         // It was there, and empty: nothing of it was made.
         Err(e) if place.rest().is_empty() => Err(left(format!("it was there before: {e}"))),
         Err(e) => Err(left(format!("the way to it is another now: {e}"))),
     }
-}
-
-/// Removes a directory in an open one with all that is in it, or anything else of that name; no symbolic link is followed.
-pub(super) fn tree(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt as _;
-    if stat::at(parent, name)?.kind() != Some(Kind::Dir) {
-        return make::unlink(parent, name);
-    }
-    let path = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(std::ffi::OsStr::from_bytes(name));
-    Ok(durable::remove_tree(&path)?)
 }
 
 struct Taking<'a> {

@@ -101,12 +101,7 @@ fn mend(path: &Path) -> Result<(), ProduceError> {
 }
 
 fn remove_dir(path: &Path) -> Result<(), ProduceError> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(ProduceError::Directory { path: path.to_owned(), source: e })
-        }
-        _ => Ok(()),
-    }
+    Ok(durable::remove_tree(path).map(drop)?)
 }
 
 /// The segment with which recovery from a base begins, as its `backup_label` says.

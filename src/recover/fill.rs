@@ -2,7 +2,6 @@
 
 use crate::progress::Progress;
 use crate::recover::{
-    clear,
     error::{RecoverError, io},
     layers::{self, Places},
     state::State,
@@ -14,7 +13,7 @@ use crate::restore::{
     mapping::Mapping,
     plan::{Plan, Request, Target},
 };
-use crate::sys::dir;
+use crate::sys::{clear, dir};
 use crate::types::path;
 use std::sync::atomic::AtomicBool;
 

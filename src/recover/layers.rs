@@ -7,13 +7,12 @@ use crate::mount::{
     umount::{self, UmountError},
 };
 use crate::recover::{
-    clear,
     error::{RecoverError, io, users_text},
     state::State,
 };
 use crate::repo::attach::Attached;
 use crate::sys::{
-    apply, dir, durable, make, mounts, open_files,
+    apply, clear, dir, durable, make, mounts, open_files,
     overlay::{self, Layers},
     stat,
 };

@@ -3,9 +3,9 @@
 //! Files are linked, not moved, so that the upper layer stays whole and this can be done again from the start, as long as nobody
 //! writes to the overlay meanwhile.
 
-use crate::recover::clear::{self, loosened};
 use crate::sys::{
     apply,
+    clear::{self, loosened},
     dir::{self, Listing},
     make::{self, Taken},
     meta, overlay, read,

@@ -5,7 +5,6 @@
 //! written into the directory is lost.
 
 pub mod checks;
-mod clear;
 pub mod error;
 mod fill;
 mod layers;

@@ -9,6 +9,7 @@ use crate::sys::{
     durable::{self, LockGuard},
     make, read,
 };
+use crate::types::path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -134,12 +135,12 @@ impl State {
 
     /// The work directory.
     pub fn work_dir(&self) -> PathBuf {
-        self.beside(crate::capture::scope::RECOVERY_MARK)
+        self.beside(path::RECOVERY_MARK)
     }
 
     /// Where what was there before is kept, after the swap.
     pub fn before_dir(&self) -> PathBuf {
-        self.beside(".bygone-before-")
+        self.beside(path::BEFORE_MARK)
     }
 
     /// A name beside the directory, which begins as that of the directory does; of one that would be too long, less of that.
@@ -335,7 +336,7 @@ fn read_note(note: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, String> 
 /// The directory by the name of its work directory.
 fn place_of(work_dir: &Path, id: &str) -> Option<PathBuf> {
     let name = work_dir.file_name()?.as_bytes();
-    let own = name.strip_suffix(id.as_bytes())?.strip_suffix(crate::capture::scope::RECOVERY_MARK.as_bytes())?;
+    let own = name.strip_suffix(id.as_bytes())?.strip_suffix(path::RECOVERY_MARK.as_bytes())?;
     Some(work_dir.with_file_name(OsString::from_vec(own.to_vec())))
 }
 

@@ -1,14 +1,13 @@
 //! The plain directory takes the place of the overlay, in steps of which each can be done again.
 
 use crate::recover::{
-    clear,
     error::{RecoverError, io},
     layers::{self, Places},
     merge,
     state::{Phase, State},
 };
 use crate::sys::{
-    dir, durable, make,
+    clear, dir, durable, make,
     make::Taken,
     mounts::Mount,
     open_files::{self, User},

@@ -1,6 +1,9 @@
 //! What has to be done for each entry of a view, by what stands in its place.
 
-use crate::index::{error::IndexError, rows::Row};
+use crate::index::{
+    error::IndexError,
+    rows::{Piece, Row},
+};
 use crate::restore::{
     beside,
     compare::{CompareError, Found, compare},
@@ -146,7 +149,11 @@ impl Walk<'_> {
 
     fn file(&mut self, at: usize, row: &Row, snap: Snap, found: &Found) -> Result<(), RestoreError> {
         let key = (row.source, row.node);
-        if let Some(group) = self.groups.get(&key) {
+        if row.linked && !self.groups.contains_key(&key) && matches!(found, Found::Nothing | Found::Other(_)) {
+            self.join_standing(at, row, snap)?;
+        }
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.names += 1;
             let kept = match found {
                 Found::Same(now) | Found::Attributes(now) => group.kept == Some(now.place),
                 _ => false,
@@ -155,7 +162,7 @@ impl Walk<'_> {
                 self.plan.will.kept += 1;
             } else {
                 let action = Action::Link { dir: group.dir, name: group.name.clone() };
-                self.push_file(at, row, action, found);
+                self.push_file(at, row, action, found)?;
             }
             return Ok(());
         }
@@ -170,10 +177,10 @@ impl Walk<'_> {
             Found::Same(_) | Found::Attributes(_) => (Some(Action::Replace), None),
         };
         if row.linked {
-            self.groups.insert(key, Group { dir: at, name: row.name.clone(), kept });
+            self.groups.insert(key, Group { dir: at, name: row.name.clone(), kept, snap, names: 1 });
         }
         match action {
-            Some(action) => self.push_file(at, row, action, found),
+            Some(action) => self.push_file(at, row, action, found)?,
             None => self.plan.will.kept += 1,
         }
         Ok(())
@@ -189,7 +196,7 @@ impl Walk<'_> {
     }
 
     /// Whether an inode may be kept for this node: nobody else keeps it.
-    fn claim(&mut self, now: &Stat, key: (SourceNum, Node)) -> bool {
+    pub(super) fn claim(&mut self, now: &Stat, key: (SourceNum, Node)) -> bool {
         now.nlink <= 1 || *self.claimed.entry(now.place).or_insert(key) == key
     }
 
@@ -197,12 +204,16 @@ impl Walk<'_> {
         Ok(now.nlink <= 1 || now.nlink <= self.index.link_count(row.source, row.node, snap)?)
     }
 
-    fn push_file(&mut self, at: usize, row: &Row, action: Action, found: &Found) {
+    fn push_file(&mut self, at: usize, row: &Row, action: Action, found: &Found) -> Result<(), IndexError> {
         let was = match found {
             Found::Nothing => None,
             Found::Same(now) | Found::Attributes(now) | Found::Other(now) => Some((now.place, now.size, now.mtime)),
         };
         let attr = &row.attr;
+        let bytes = match action {
+            Action::Create | Action::Replace => self.data_bytes(row)?,
+            Action::Change | Action::Link { .. } => 0,
+        };
         let will = &mut self.plan.will;
         match action {
             Action::Create => will.created += 1,
@@ -212,7 +223,7 @@ impl Walk<'_> {
         }
         if matches!(action, Action::Create | Action::Replace) && attr.kind() == Kind::File {
             let on_disk = attr.size.min(attr.blocks.saturating_mul(512));
-            will.bytes = will.bytes.saturating_add(attr.size);
+            will.bytes = will.bytes.saturating_add(bytes);
             self.plan.needed_bytes = self.plan.needed_bytes.saturating_add(on_disk);
         }
         if action != Action::Change {
@@ -227,7 +238,25 @@ impl Walk<'_> {
             node: row.node,
             ver: row.ver,
             wanted: Wanted { attr: attr.clone(), xattr: row.xattr },
+            bytes,
         });
+        Ok(())
+    }
+
+    /// The bytes of the content of a file that are no hole.
+    fn data_bytes(&self, row: &Row) -> Result<u64, IndexError> {
+        let attr = &row.attr;
+        if attr.kind() != Kind::File || attr.size <= attr.blocks.saturating_mul(512) {
+            return Ok(if attr.kind() == Kind::File { attr.size } else { 0 });
+        }
+        let version = self.index.version(row.source, row.ver)?.ok_or(IndexError::Damaged("a version is missing"))?;
+        // A single chunk is a file without holes.
+        if version.content & 1 == 1 {
+            return Ok(attr.size);
+        }
+        let pieces = self.index.pieces(version.content)?;
+        let data = pieces.iter().filter(|piece| matches!(piece, Piece::Chunk { .. })).map(Piece::len);
+        Ok(data.fold(0, u64::saturating_add))
     }
 
     /// Notes the removal of what the view does not have.

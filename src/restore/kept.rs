@@ -1,7 +1,10 @@
 //! Notes of what restores keep aside, in the state directory, so that it can be listed and dropped.
 
 use crate::sys::durable;
-use crate::types::{path::ASIDE_PREFIX, time::Instant};
+use crate::types::{
+    path::{self, ASIDE_PREFIX},
+    time::Instant,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -14,7 +17,7 @@ const DIR: &str = "asides";
 /// The longest note that is read, in bytes.
 const NOTE_MAX: u64 = 64 << 20;
 
-/// What one restore keeps aside.
+/// What one restore or recovery keeps aside.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -98,13 +101,13 @@ pub fn size(dir: &Path) -> io::Result<Option<u64>> {
 /// Removes a directory in which something was kept, with all that is in it. Refuses any other.
 pub fn remove(dir: &Path) -> io::Result<()> {
     let name = dir.file_name().map(|name| name.as_bytes()).unwrap_or_default();
-    if !name.starts_with(ASIDE_PREFIX.as_bytes()) {
+    if !name.starts_with(ASIDE_PREFIX.as_bytes()) && !path::is_of_recovery(name) {
         return Err(io::Error::other("it is no directory in which something is kept aside"));
     }
     match std::fs::symlink_metadata(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
         Ok(now) if !now.is_dir() => Err(io::Error::other("it is no directory any more")),
-        Ok(_) => Ok(durable::remove_tree(dir)?),
+        Ok(_) => Ok(durable::remove_tree(dir).map(drop)?),
     }
 }

@@ -151,6 +151,8 @@ pub struct PlannedFile {
     pub ver: Ver,
     /// Its attributes.
     pub wanted: Wanted,
+    /// Bytes of content that are written; holes count for nothing.
+    pub bytes: u64,
 }
 
 /// Something that is removed.
@@ -187,6 +189,8 @@ pub struct Plan {
     pub clear: Vec<Removal>,
     /// What is removed last, since it was not there at the time. Contents come before their directory.
     pub remove: Vec<Removal>,
+    /// Files that become files of their own, although they had other names, which lead to something else now and are not restored.
+    pub apart: Vec<Vec<u8>>,
     /// What is known not to be possible.
     pub problems: Vec<Problem>,
     /// How much will be done.
@@ -272,13 +276,13 @@ impl Plan {
             Some(Step { verb, path: self.from_root(&self.dir_path(n)), bytes: 0 })
         });
         let files = self.files.iter().map(|file| {
-            let (verb, bytes) = match file.action {
-                Action::Create => ("create", file.wanted.attr.size),
-                Action::Replace => ("replace", file.wanted.attr.size),
-                Action::Change => ("change", 0),
-                Action::Link { .. } => ("link", 0),
+            let verb = match file.action {
+                Action::Create => "create",
+                Action::Replace => "replace",
+                Action::Change => "change",
+                Action::Link { .. } => "link",
             };
-            Step { verb, path: self.path(file.dir, &file.name), bytes }
+            Step { verb, path: self.path(file.dir, &file.name), bytes: file.bytes }
         });
         let removed = self.clear.iter().chain(&self.remove);
         let removed = removed.map(|r| Step { verb: "remove", path: self.from_root(&r.path), bytes: 0 });

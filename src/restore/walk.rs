@@ -17,7 +17,10 @@ use crate::types::{
     ids::{Node, Snap, SourceNum},
     path,
 };
-use crate::view::instant::{Object, View};
+use crate::view::{
+    instant::{Object, View},
+    positions::Positions,
+};
 use rustix::fd::OwnedFd;
 use std::{
     collections::{HashMap, HashSet},
@@ -59,6 +62,7 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
         files: Vec::new(),
         clear: Vec::new(),
         remove: Vec::new(),
+        apart: Vec::new(),
         problems: Vec::new(),
         will: Counts::default(),
         freed_bytes: 0,
@@ -79,11 +83,14 @@ pub(super) fn plan(index: &Reader, request: &Request<'_>) -> Result<Plan, Restor
         seen_dirs: HashSet::new(),
         names: HashMap::new(),
         pending: Vec::new(),
+        positions: HashMap::new(),
+        in_place: matches!(request.target, Target::InPlace { .. }),
     };
     let mut parents = Vec::new();
     for root in &roots {
         parents.push(walk.root(root, &request.target)?);
     }
+    walk.note_apart()?;
     let mut plan = walk.plan;
     plan.anchors = aside::anchors(&plan, &parents);
     Ok(plan)
@@ -95,6 +102,10 @@ pub(super) struct Group {
     pub(super) name: Vec<u8>,
     /// The inode that is kept; `None` where a new one is made.
     pub(super) kept: Option<Place>,
+    /// The snapshot that is restored.
+    pub(super) snap: Snap,
+    /// How many names of it are restored or stay.
+    pub(super) names: u64,
 }
 
 /// A directory that is still to be walked.
@@ -136,6 +147,9 @@ pub(super) struct Walk<'a> {
     /// Directories on the way, by their parent and name.
     pub(super) names: HashMap<(usize, Vec<u8>), usize>,
     pub(super) pending: Vec<Pending>,
+    /// Finds the other names of files.
+    pub(super) positions: HashMap<SourceNum, Positions<'a>>,
+    pub(super) in_place: bool,
 }
 
 impl Walk<'_> {
@@ -192,7 +206,12 @@ impl Walk<'_> {
     }
 
     /// A directory on the way to what is restored: kept as it is, or made as what it was in the view.
-    fn on_the_way(&mut self, parent: usize, name: &[u8], seen: Option<&[u8]>) -> Result<usize, RestoreError> {
+    pub(super) fn on_the_way(
+        &mut self,
+        parent: usize,
+        name: &[u8],
+        seen: Option<&[u8]>,
+    ) -> Result<usize, RestoreError> {
         if let Some(at) = self.names.get(&(parent, name.to_vec())) {
             return Ok(*at);
         }
@@ -255,7 +274,7 @@ impl Walk<'_> {
         self.plan.dirs.len() - 1
     }
 
-    fn open(&self, dir: usize) -> Result<OwnedFd, RestoreError> {
+    pub(super) fn open(&self, dir: usize) -> Result<OwnedFd, RestoreError> {
         let path = self.plan.dir_path(dir);
         let failed = |source: io::Error| match source.raw_os_error() {
             Some(libc::ENOTDIR | libc::ELOOP) => {

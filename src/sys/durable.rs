@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::sys::clear;
 use crate::sys::dir;
 use crate::sys::make::{self, Taken};
 use crate::types::path::show;
@@ -180,9 +181,14 @@ pub fn remove(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the directory `path` with all that is in it; symbolic links in it are not followed.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    std::fs::remove_dir_all(path).map_err(cant("remove", path))
+/// Removes what `path` names with all that is in it; symbolic links are not followed, and mounts not crossed. What is protected
+/// (`chattr +a` and `+i`) is unprotected, by whoever may do that. Whether it was there.
+pub fn remove_tree(path: &Path) -> Result<bool> {
+    let (dir, name) = match parent(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    clear::remove(&dir, name).map_err(cant("remove", path))
 }
 
 /// Holds a lock until it is dropped or the process ends, however it ends.
@@ -317,6 +323,27 @@ mod tests {
         assert_eq!(won.len(), 1);
         assert_eq!(std::fs::read(&path).unwrap(), [won[0]; 5000]);
         assert_eq!(only(tmp.path()), ["f"]);
+    }
+
+    #[test]
+    fn a_tree_goes_with_what_is_protected_in_it() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (tree, outside) = (tmp.path().join("tree"), tmp.path().join("outside"));
+        create_dirs(&tree.join("a/b"), 0o700).unwrap();
+        for path in [tree.join("a/b/c"), tree.join("d"), outside.clone()] {
+            replace(&path, b"x", 0o600).unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, tree.join("a/link")).unwrap();
+        let set = |flag, path: &Path| {
+            std::process::Command::new("chattr").args([flag]).arg(path).status().is_ok_and(|s| s.success())
+        };
+        if !(set("+i", &tree.join("a/b/c")) && set("+a", &tree.join("d")) && set("+a", &tree.join("a"))) {
+            eprintln!("not tested with protected files: nobody may protect them here");
+        }
+        assert!(remove_tree(&tree).unwrap());
+        assert!(!remove_tree(&tree).unwrap());
+        assert!(!remove_tree(&tree.join("x")).unwrap());
+        assert_eq!(only(tmp.path()), ["outside"]);
     }
 
     #[test]

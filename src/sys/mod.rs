@@ -8,6 +8,7 @@ pub mod btrfs;
 pub mod bucket;
 pub mod buffer;
 pub mod child;
+pub mod clear;
 pub mod clock;
 pub mod dir;
 pub mod durable;

@@ -7,10 +7,25 @@ pub const ASIDE_PREFIX: &str = ".bygone-aside-";
 /// How the names of directories begin in which a restore makes a tree.
 pub const STAGE_PREFIX: &str = ".bygone-stage-";
 
-/// Whether a name is that of a directory which a restore has made beside what is restored: never captured, and never removed by a
-/// restore.
+/// What stands in the name of the directory beside one that is being brought back by a recovery, before its id.
+pub const RECOVERY_MARK: &str = ".bygone-recover-";
+/// What stands in the name of the directory beside one that a recovery has brought back, in which is what stood there before; an id comes
+/// after it.
+pub const BEFORE_MARK: &str = ".bygone-before-";
+/// The hexadecimal digits of the id of a recovery.
+const RECOVERY_ID: usize = 8;
+
+/// Whether a name is that of a directory which a restore or a recovery has made beside what is brought back: never captured, and never
+/// removed by a restore.
 pub fn is_beside(name: &[u8]) -> bool {
-    [ASIDE_PREFIX, STAGE_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+    [ASIDE_PREFIX, STAGE_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes())) || is_of_recovery(name)
+}
+
+/// Whether a name is that of a directory which a recovery has made.
+pub fn is_of_recovery(name: &[u8]) -> bool {
+    let Some((rest, id)) = name.len().checked_sub(RECOVERY_ID).map(|at| name.split_at(at)) else { return false };
+    let is_marked = [RECOVERY_MARK, BEFORE_MARK].iter().any(|mark| rest.ends_with(mark.as_bytes()));
+    is_marked && id.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A name or path for people: printable text as it is, anything else as `\n`, `\t`, `\\` or `\xNN`, so that a name can't

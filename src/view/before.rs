@@ -5,14 +5,20 @@ use crate::index::{
     error::IndexError,
     tree::Reader,
 };
+use crate::sys::make;
 use crate::types::{
     ids::{Node, Snap},
     path,
     snapshot::Snapshot,
     time::Instant,
 };
-use crate::view::{positions::Positions, whose::Line};
-use std::ops::ControlFlow;
+use crate::view::{
+    compare::{Bits, compare},
+    instant::{Object, View},
+    positions::Positions,
+    whose::Line,
+};
+use std::{cell::Cell, collections::HashSet, ops::ControlFlow};
 
 /// What became of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,19 +90,120 @@ pub fn last_change(index: &Reader, lines: &[Line], absolute: &[u8]) -> Result<Op
     Ok(last)
 }
 
-fn in_line(index: &Reader, line: &Line, newest: Snap, absolute: &[u8]) -> Result<Option<LastChange>, IndexError> {
+/// A snapshot of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The host of the source.
+    pub host: String,
+    /// The root of the source.
+    pub root: Vec<u8>,
+    /// The snapshot.
+    pub number: Snap,
+}
+
+/// What became of a path since something went back to an earlier state of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Since {
+    /// No change was captured.
+    Nothing,
+    /// One change was, and nothing after it.
+    OneChange,
+    /// More than that.
+    More,
+}
+
+/// What was captured of `absolute` after the snapshots `since`, where something went back to what `then` shows just after them: what is as
+/// `then` shows it was put there by that, and is no change.
+///
+/// Attributes count for nothing here: they are set after the content.
+pub fn changes_since(
+    index: &Reader,
+    (lines, absolute): (&[Line], &[u8]),
+    since: &[Point],
+    then: &View,
+) -> Result<Since, IndexError> {
+    let mut last: Option<Instant> = None;
+    let mut foreign: HashSet<Instant> = HashSet::new();
+    for line in lines {
+        let Some(newest) = line.snapshot_at(index, Instant(i64::MAX))? else { continue };
+        let is_it = |p: &&Point| p.host == line.source.host && p.root == line.source.root;
+        let after = since.iter().find(is_it).map_or(Snap(0), |p| p.number);
+        changes_back(
+            index,
+            line,
+            (after, newest.number),
+            absolute,
+            |_| true,
+            |change| {
+                let Some(snapshot) = index.snapshot(line.source.num, change.snap)? else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                last = last.max(Some(snapshot.time));
+                if !is_as_shown(index, then, &change)? {
+                    foreign.insert(snapshot.time);
+                }
+                Ok(if foreign.len() > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            },
+        )?;
+    }
+    Ok(match foreign.is_empty() {
+        true => Since::Nothing,
+        false if foreign.iter().all(|time| Some(*time) == last) => Since::OneChange,
+        false => Since::More,
+    })
+}
+
+fn is_as_shown(index: &Reader, view: &View, change: &Change) -> Result<bool, IndexError> {
+    // What was being written when it was captured.
+    if path::components(&change.path).last().is_some_and(make::is_temp_name) {
+        return Ok(true);
+    }
+    let shown = match view.look_up(index, &change.path)? {
+        Some(Object::Node(_, row)) => Some(*row),
+        Some(Object::Above) | None => None,
+    };
+    match (&shown, &change.ends.hi) {
+        (None, None) => Ok(true),
+        (Some(a), Some(b)) => {
+            let bits = compare(index, a, b)?;
+            Ok(!bits.has(Bits::KIND) && !bits.has(Bits::CONTENT))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// What a snapshot changed at, in or above a path.
+struct Change {
+    snap: Snap,
+    path: Vec<u8>,
+    became: Became,
+    ends: Ends,
+    /// Whether something stood at the path before.
+    stood: bool,
+}
+
+/// Gives every change of `absolute` that the snapshots `after < s <= upto` brought, the newest snapshot first, until told to stop
+/// or told that a snapshot is of no interest any more.
+fn changes_back(
+    index: &Reader,
+    line: &Line,
+    (after, upto): (Snap, Snap),
+    absolute: &[u8],
+    is_wanted: impl Fn(Snap) -> bool,
+    mut each: impl FnMut(Change) -> Result<ControlFlow<()>, IndexError>,
+) -> Result<(), IndexError> {
     let source = &line.source;
     let mut positions = Positions::new(index, source);
     let stood = positions.at(absolute)?;
     let is_above = path::is_within(&source.root, absolute);
-    let mut found: Option<LastChange> = None;
-    index.touched_back(source.num, Snap(0), newest, |touch: Touch| -> Result<ControlFlow<()>, IndexError> {
-        // All of the newest snapshot with a change are looked at: what is nearest to the path says it best.
-        if found.as_ref().is_some_and(|found| found.snapshot.number != touch.snap) {
+    index.touched_back(source.num, after, upto, |touch: Touch| -> Result<ControlFlow<()>, IndexError> {
+        if !is_wanted(touch.snap) {
             return Ok(ControlFlow::Break(()));
         }
         let before = Snap(touch.snap.0.saturating_sub(1));
-        if !is_above && !stood.iter().any(|stay| stay.covers(before)) {
+        let stood_at = |snap| is_above || stood.iter().any(|stay| stay.covers(snap));
+        let stood = stood_at(before);
+        if !stood && !stood_at(touch.snap) {
             return Ok(ControlFlow::Continue(()));
         }
         let mut paths = Vec::new();
@@ -112,12 +219,29 @@ fn in_line(index: &Reader, line: &Line, newest: Snap, absolute: &[u8]) -> Result
             let ends = index.ends(source.num, touch.parent, &touch.name, (before, touch.snap))?;
             // A directory above that only has other attributes takes nothing away.
             let Some(became) = Became::of(&ends).filter(|b| !above || *b != Became::Changed) else { continue };
-            let nearer = |known: &LastChange| distance(&changed, absolute) < distance(&known.path, absolute);
-            if found.as_ref().is_none_or(nearer)
-                && let Some(snapshot) = index.snapshot(source.num, touch.snap)?
-            {
-                found = Some(LastChange { snapshot, path: changed, became });
+            if each(Change { snap: touch.snap, path: changed, became, ends, stood })?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+fn in_line(index: &Reader, line: &Line, newest: Snap, absolute: &[u8]) -> Result<Option<LastChange>, IndexError> {
+    let mut found: Option<LastChange> = None;
+    // All of the newest snapshot with a change are looked at: what is nearest to the path says it best.
+    let found_at: Cell<Option<Snap>> = Cell::new(None);
+    let is_wanted = |snap| found_at.get().is_none_or(|at| at == snap);
+    changes_back(index, line, (Snap(0), newest), absolute, is_wanted, |change| {
+        if !change.stood {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let nearer = |known: &LastChange| distance(&change.path, absolute) < distance(&known.path, absolute);
+        if found.as_ref().is_none_or(nearer)
+            && let Some(snapshot) = index.snapshot(line.source.num, change.snap)?
+        {
+            found_at.set(Some(change.snap));
+            found = Some(LastChange { snapshot, path: change.path, became: change.became });
         }
         Ok(ControlFlow::Continue(()))
     })?;

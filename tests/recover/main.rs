@@ -38,6 +38,10 @@ fn it_is_given_back_at_once_and_becomes_a_plain_directory() {
     world.equals_the_model();
     let before = world.beside(".bygone-before-").expect("what was there is kept");
     assert_eq!(fs::read_to_string(before.join("damaged")).unwrap(), "d");
+    let listed = world.ok(&["aside", "list"]);
+    assert!(listed.contains(before.to_str().unwrap()), "{listed}");
+    world.ok(&["aside", "drop", "--all"]);
+    assert!(!before.exists());
     let trail = world.ok(&["audit", "show"]);
     assert!(trail.contains("recover begun") && trail.contains("recover-swap done"), "{trail}");
     assert!(text(&world.run(&["recover", "--status"])).contains("nothing is being given back"));
@@ -148,7 +152,10 @@ fn what_was_written_is_kept_when_it_is_given_up() {
     world.nothing_is_mounted();
     assert!(world.ok(&["audit", "show"]).contains("recover-abandon done"));
     // Nothing was written: nothing is left.
-    fs::remove_dir_all(world.beside(".bygone-recover-").unwrap()).unwrap();
+    let listed = world.ok(&["aside", "list"]);
+    assert!(listed.contains(".bygone-recover-"), "{listed}");
+    world.ok(&["aside", "drop", "--all"]);
+    assert!(world.beside(".bygone-recover-").is_none());
     world.ok(&["recover", "--instant", world.name(), "--at", "latest", "--no-fill"]);
     world.ok(&["recover", "--abandon", world.name()]);
     assert!(world.beside(".bygone-recover-").is_none());

@@ -51,7 +51,8 @@ pub struct Restore {
     pub at: Option<String>,
     /// As they were just before the last change of this path, or before it was removed; it is what is restored if nothing else is named
     ///
-    /// Of a directory, the last change of anything in it. What has been changed since the last snapshot counts too.
+    /// Of a directory, the last change of anything in it. What has been changed since the last snapshot counts too; what a restore in
+    /// place has brought back does not, so that the same command may be given again.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, groups = ["when", "what"])]
     pub before_change: Option<PathBuf>,
     /// Restore into this directory, each path under its last name
@@ -97,7 +98,7 @@ pub struct Restore {
     /// Change permissions as chmod does: u=rwX,go-w or 0640, with D in front for directories only, and F for all else
     #[arg(long, value_name = "CHANGES")]
     pub chmod: Vec<String>,
-    /// Restore what can be restored, although it was found that not everything can be
+    /// Restore what can be restored, although it was found that not everything can be, or that some paths were not there
     #[arg(long)]
     pub anyway: bool,
     /// Print what would be done, and do nothing
@@ -111,7 +112,8 @@ pub struct Restore {
 /// Its description.
 pub(super) const ASIDE: &str = "\
 What restores have replaced and kept aside: `restore --aside` and `restore --stage` keep it on the disk, beside what was \
-restored, until it is dropped here.";
+restored, until it is dropped here. So do recoveries: what stood in the directory before, and what was written into one that was given \
+up.";
 
 /// `bygone aside`.
 #[derive(Debug, Args)]

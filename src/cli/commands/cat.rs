@@ -26,7 +26,7 @@ pub fn run(context: &Context, args: &Cat) -> Result<Outcome, Failure> {
     let past = Past::open_of(context, &args.of)?;
     let wanted = clean(&args.path)?;
     let time = match args.before_change {
-        true => before_change(context, &past.index, &past.whose, &wanted, &past.zone)?,
+        true => before_change(context, (&past.at, &past.index), &past.whose, &wanted, &past.zone)?,
         false => past.time(&args.at)?,
     };
     let view = past.view(&time)?;

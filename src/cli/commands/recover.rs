@@ -166,7 +166,8 @@ pub(super) fn say_swapped(context: &Context, state: &State) -> Result<(), Failur
 pub(super) fn swapped_lines(state: &State) -> Vec<String> {
     let mut lines = vec![format!("{} is a plain directory now", state.path().display())];
     if state.before_dir().symlink_metadata().is_ok() {
-        lines.push(format!("what stood there before is kept: {}", state.before_dir().display()));
+        let (kept, id) = (state.before_dir(), &state.id);
+        lines.push(format!("what stood there before is kept: {}; `bygone aside drop {id}` removes it", kept.display()));
     }
     lines
 }
@@ -200,6 +201,9 @@ fn abandon(context: &Context, given: &Path) -> Result<Outcome, Failure> {
     let given_up = session::give_up(&mut known, at.dir()).map_err(failure);
     let audit = trail::open(context, at.repo());
     let kept = given_up.as_ref().ok().cloned().flatten();
+    if kept.is_some() {
+        recover_background::keep(context, &known, &known.work_dir());
+    }
     let ended = trail::ended(&audit, given_up.map(|_| Outcome::Done), |ended| {
         recover_background::abandoned_event(&known, kept.as_deref(), ended)
     })?;
@@ -284,7 +288,10 @@ fn tell_abandoned(context: &Context, state: &State, kept: Option<&Path>) -> Resu
     } else if !context.quiet {
         out.line(format_args!("{} is what it was before", path.display()))?;
         match kept {
-            Some(kept) => out.line(format_args!("what was written into it is kept: {}", kept.display()))?,
+            Some(kept) => {
+                out.line(format_args!("what was written into it is kept: {}", kept.display()))?;
+                out.line(format_args!("`bygone aside drop {}` removes it", state.id))?;
+            }
             None => out.line("nothing had been written into it")?,
         }
     }

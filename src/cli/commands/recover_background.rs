@@ -34,6 +34,7 @@ use crate::repo::{
     },
     error::RepoError,
 };
+use crate::restore::kept::{self, Kept};
 use crate::sys::{child::Order, clock, process, process::Signals};
 use crate::types::{
     path,
@@ -259,6 +260,9 @@ impl Listener for Teller<'_> {
         }
         self.hook(state, "after");
         let before = state.before_dir();
+        if before.symlink_metadata().is_ok() {
+            keep(self.context, state, &before);
+        }
         let before = before.symlink_metadata().is_ok().then(|| bytes_value(before.as_os_str().as_encoded_bytes()));
         let outcome = if state.problems.is_empty() { How::Done } else { How::Partial };
         self.record(
@@ -269,6 +273,9 @@ impl Listener for Teller<'_> {
     }
 
     fn abandoned(&self, state: &State, kept: Option<&Path>) {
+        if kept.is_some() {
+            keep(self.context, state, &state.work_dir());
+        }
         self.record(abandoned_event(state, kept, How::Done));
     }
 }
@@ -280,6 +287,19 @@ fn about(kind: Kind, outcome: How, state: &State) -> Event {
         .detail("as_of", state.as_of.clone())
         .detail("time_ns", state.time_ns)
         .detail("id", state.id.clone())
+}
+
+/// Notes a directory that a recovery leaves beside the one that it was of, for `bygone aside`.
+pub(super) fn keep(context: &Context, state: &State, dir: &Path) {
+    let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+    let kept =
+        Kept { id: state.id.clone(), time: clock::now(), dirs: vec![bytes(dir)], paths: vec![bytes(&state.path())] };
+    if let Err(e) = kept::note(&context.config.state, &kept) {
+        tracing::warn!(
+            "`bygone aside` will not know {}: {e}; remove it yourself when it is not needed any more",
+            dir.display()
+        );
+    }
 }
 
 fn begun_event(state: &State, is_new: bool) -> Event {

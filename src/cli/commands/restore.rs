@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use super::restore_first::{self, First, Now};
-use super::restore_tell::{counts_json, tell, tell_checked, tell_plan, tell_taken, tell_time};
+use super::restore_tell::{counts_json, tell, tell_apart, tell_checked, tell_plan, tell_taken, tell_time};
 use super::{restore_kept, restore_map, restore_stage, restore_what};
 use crate::capture::left_out::LeftOut;
 use crate::cli::args::restore::Restore;
@@ -31,8 +31,10 @@ use crate::restore::{
     mapping::Mapping,
     plan::{Newest, Plan, Request, Target},
     report::{Report, Why},
+    went_back::{self, Note, WentBack},
 };
 use crate::sys::process::Signals;
+use crate::types::path as types_path;
 use crate::types::when::{human::Resolved, show, zone::Zone};
 use crate::view::{
     instant::{Part, View},
@@ -41,6 +43,9 @@ use crate::view::{
 
 /// Up to so many things that are replaced are captured one by one before, and not with all that is around them.
 const SINGLY_MAX: usize = 10_000;
+
+/// So many paths that were not there are named.
+const MISSING_TOLD_MAX: usize = 100;
 
 /// Runs it.
 pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
@@ -56,18 +61,20 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
     let replayed = open::catch_up(&at, &*bar)?;
     let index = at.reader().into_failure()?;
     let whose = open::whose(context, &args.of, &at, &index)?;
-    let when = what.when(context, &index, &whose, &zone)?;
+    let when = what.when(context, (&at, &index), &whose, &zone)?;
     let view = View::of(&index, &whose, when.instant).into_failure()?;
     if view.parts.is_empty() {
         view.check(b"/").into_failure()?;
         return Err(nothing(context, &whose, &index, &when)?);
     }
-    let paths = what.paths(context, &view)?;
+    let (paths, is_missing) = there(context, args, &index, &view, what.paths(context, &view)?, &when)?;
     tell_time(context, &parts(&view, &paths), &when, &zone)?;
     let own = Whose::own(&at, &context.config.host).into_failure()?;
-    let ask =
-        Ask { context, args, at: &at, own, paths: &paths, index: &index, view: &view, when: &when, mapping: &mapping };
-    let done = match replayed.problems.is_empty() {
+    let before = what.before();
+    let is_own = whose.is_own();
+    let (paths, index, view, when, mapping) = (&paths, &index, &view, &when, &mapping);
+    let ask = Ask { context, args, at: &at, own, is_own, before, paths, index, view, when, mapping };
+    let done = match replayed.problems.is_empty() && !is_missing {
         true => Outcome::Done,
         false => Outcome::Partial,
     };
@@ -77,6 +84,49 @@ pub fn run(context: &Context, args: &Restore) -> Result<Outcome, Failure> {
         false => ask.run(&zone, &*bar, &stop)?,
     };
     Ok(outcome.and(done))
+}
+
+/// The paths at which something stands in the view, and whether any are missing: that is refused, unless what can be restored is wanted
+/// anyway.
+fn there(
+    context: &Context,
+    args: &Restore,
+    index: &Reader,
+    view: &View,
+    paths: Vec<Vec<u8>>,
+    when: &Resolved,
+) -> Result<(Vec<Vec<u8>>, bool), Failure> {
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    for path in paths {
+        match view.look_up(index, &path).into_failure()? {
+            Some(_) => there.push(path),
+            None => missing.push(path),
+        }
+    }
+    if missing.is_empty() || (args.anyway && !there.is_empty()) {
+        let mut out = context.out();
+        for path in &missing {
+            let (path, why) = (types_path::show(path), "it was not there at that time");
+            match context.json {
+                true => out.json(&json!({ "path": path, "why": why, "restored": false }))?,
+                false => tracing::error!("{path}: {why}"),
+            }
+        }
+        out.finish()?;
+        return Ok((there, !missing.is_empty()));
+    }
+    let mut names: Vec<String> = missing.iter().take(MISSING_TOLD_MAX).map(|path| types_path::show(path)).collect();
+    let more = missing.len() - names.len();
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    let was = if missing.len() == 1 { "was" } else { "were" };
+    let failure = Failure::new(format!("{} {was} not there at that time", names.join(", ")));
+    let hint = format!("`bygone log PATH` shows when it was there; the view is as of {}", when.text);
+    Err(match there.is_empty() {
+        true => failure.hint(hint),
+        false => failure.hint(format!("{hint}; --anyway restores the others")),
+    })
 }
 
 /// What the audit trail tells of it.
@@ -145,6 +195,10 @@ pub(super) struct Ask<'a> {
     pub(super) at: &'a Arc<Attached>,
     /// What this machine captured, whosever history is restored.
     own: Whose,
+    /// Whether it is this machine's history that is restored.
+    is_own: bool,
+    /// The path before whose last change it is asked for.
+    before: Option<&'a [u8]>,
     pub(super) args: &'a Restore,
     pub(super) paths: &'a [Vec<u8>],
     pub(super) index: &'a Reader,
@@ -168,12 +222,17 @@ impl Ask<'_> {
             true => Some(restore_kept::begin(self, &plan)?),
             false => None,
         };
+        tell_apart(self.context, &plan)?;
+        let note = self.note_restore(plan.is_empty())?;
         let acted = act::act_keeping(self.at, plan, aside.as_ref(), progress, stop).map_err(|e| failure(&e));
         if let Some(aside) = &aside {
             restore_kept::tell(self, aside)?;
         }
         let event = event(self, acted.as_ref().ok());
         let ended = acted.and_then(|report| {
+            if !report.stopped {
+                finish(note)?;
+            }
             tell(self.context, &report, stop)?;
             match (report.stopped, report.problems.is_empty()) {
                 (true, _) => Err(Failure::new("interrupted before everything was restored")
@@ -183,6 +242,26 @@ impl Ask<'_> {
             }
         });
         trail::ended_and_stored(&trail::open(self.context, self.at.repo()), self.at.repo(), ended, event)
+    }
+
+    /// Notes a restore in place of this machine's own history before it writes anything: it is no change of what it restores.
+    /// One that was begun before and has nothing left to do has come to its end.
+    pub(super) fn note_restore(&self, is_done: bool) -> Result<Option<Note>, Failure> {
+        let state = self.at.dir();
+        let noting = || format!("cannot note the restore in the state directory {}", state.display());
+        let is_moved = |path: &Vec<u8>| self.mapping.goes_to(path) != *path;
+        if !self.args.in_place || !self.is_own || self.paths.iter().any(is_moved) {
+            return Ok(None);
+        }
+        if is_done {
+            let known = match self.before {
+                Some(path) => went_back::newest_of(state, path).explain(noting)?,
+                None => None,
+            };
+            return Ok(known.filter(|note| !note.restore.finished && note.restore.is_shown_by(self.view)));
+        }
+        let restore = WentBack::now(self.before, self.paths, self.view, &self.newest()?);
+        Note::begin(state, restore).map(Some).explain(noting)
     }
 
     /// Refuses what can't be done as a whole, unless that is wanted anyway.
@@ -297,6 +376,11 @@ impl Ask<'_> {
     }
 }
 
+/// Notes that a restore came to its end.
+pub(super) fn finish(note: Option<Note>) -> Result<(), Failure> {
+    note.map_or(Ok(()), Note::finish).explain(|| "cannot note in the state directory that the restore came to its end")
+}
+
 pub(super) fn failure(e: &RestoreError) -> Failure {
     let failure = Failure::from_error(e);
     match e {
@@ -304,7 +388,10 @@ pub(super) fn failure(e: &RestoreError) -> Failure {
             failure.hint("restore as root, or --to a directory of your own")
         }
         RestoreError::NoRoom { .. } => failure.hint("make room, restore less at a time, or --to another file system"),
-        RestoreError::Collide { .. } => failure.hint("restore each by a command of its own, with a --to of its own"),
+        RestoreError::Collide { .. } => failure.hint(
+            "with --full-paths each goes below its whole path and both fit; or restore each by a command of its own, with a --to \
+             of its own",
+        ),
         _ => failure,
     }
 }

@@ -118,10 +118,24 @@ fn drop_some(context: &Context, args: &AsideDrop) -> Result<Outcome, Failure> {
     }
     all.retain(|kept| args.all || args.ids.contains(&kept.id));
     let mut out = context.out();
+    let mut outcome = Outcome::Done;
     for kept in all {
+        let mut is_gone = true;
         for dir in &kept.dirs {
             let dir = PathBuf::from(std::ffi::OsString::from_vec(dir.clone()));
-            kept::remove(&dir).explain(|| format!("cannot remove {}", dir.display()))?;
+            // One that can't be removed keeps nobody from removing the others.
+            if let Err(e) = kept::remove(&dir) {
+                is_gone = false;
+                let (dir, why) = (path::show(dir.as_os_str().as_encoded_bytes()), path::tame(&e.to_string()));
+                match context.json {
+                    true => out.json(&json!({ "id": kept.id, "dir": dir, "why": why }))?,
+                    false => tracing::error!("cannot drop {}: cannot remove {dir}: {why}", kept.id),
+                }
+            }
+        }
+        if !is_gone {
+            outcome = Outcome::Partial;
+            continue;
         }
         kept::forget(&context.config.state, &kept.id).explain(|| "cannot forget what is kept aside")?;
         match context.json {
@@ -131,5 +145,5 @@ fn drop_some(context: &Context, args: &AsideDrop) -> Result<Outcome, Failure> {
         }
     }
     out.finish()?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }

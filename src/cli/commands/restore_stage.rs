@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use super::restore::{Ask, event, failure};
+use super::restore::{Ask, event, failure, finish};
 use super::restore_kept;
 use super::restore_tell::{tell, tell_plan};
 use crate::cli::context::absolute;
@@ -105,6 +105,7 @@ fn put(ask: &Ask<'_>, stages: &[Whole]) -> Result<Outcome, Failure> {
         let kept = Kept { id: id.clone(), time: clock::now(), dirs, paths: ask.paths.to_vec() };
         restore_kept::note(ask.context, kept)?;
     }
+    let note = ask.note_restore(false)?;
     let (mut kept, mut outcome, mut done, mut failed) = (Vec::new(), Outcome::Done, Vec::new(), None);
     for (stage, with_mode) in stages {
         match stage.put(&id, *with_mode) {
@@ -126,7 +127,10 @@ fn put(ask: &Ask<'_>, stages: &[Whole]) -> Result<Outcome, Failure> {
         true => {}
     }
     match failed {
-        None => Ok(outcome),
+        None => {
+            finish(note)?;
+            Ok(outcome)
+        }
         Some(failed) if done.is_empty() => Err(failed),
         Some(failed) => {
             Err(Failure::new(format!("{}; what is in place already: {}", failed.in_short(), done.join(", ")))

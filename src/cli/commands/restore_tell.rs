@@ -11,7 +11,7 @@ use crate::cli::sizes::show_size;
 use crate::restore::{
     check::{Checked, Unmet},
     plan::Plan,
-    report::{Counts, Problem, Report},
+    report::{Counts, Problem, Report, Why},
 };
 use crate::types::{
     path,
@@ -19,7 +19,7 @@ use crate::types::{
 };
 use crate::view::instant::Part;
 
-/// How many attributes that could not be set, or files that would be replaced, are told one by one.
+/// How many problems of one sort are told one by one.
 const TOLD_MAX: usize = 20;
 
 /// The instant that was understood, before anything is done.
@@ -93,10 +93,32 @@ pub(super) fn tell_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
             false => out.line(format_args!("{:8} {}", step.verb, path::show(&step.path)))?,
         }
     }
+    tell_apart(context, plan)?;
     tell_problems(context, &mut out, &plan.problems)?;
     match context.json {
         true => out.json(&json!({ "would": counts_json(&plan.will) }))?,
         false => out.line(format_args!("would have {}", counts_text(&plan.will)))?,
+    }
+    out.finish()
+}
+
+/// Which files become files of their own.
+pub(super) fn tell_apart(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let mut out = context.out();
+    for (n, at) in plan.apart.iter().enumerate() {
+        let (at, why) = (
+            path::show(at),
+            "a file of its own: its other names of that time are not restored with it, and lead to something else now",
+        );
+        match context.json {
+            true => out.json(&json!({ "path": at, "apart": why }))?,
+            false if n < TOLD_MAX => tracing::warn!("{at} becomes {why}"),
+            false => {}
+        }
+    }
+    let more = plan.apart.len().saturating_sub(TOLD_MAX);
+    if more > 0 && !context.json {
+        tracing::warn!("and {more} more become files of their own; --json names them all");
     }
     out.finish()
 }
@@ -116,7 +138,7 @@ pub(super) fn tell(context: &Context, report: &Report, stop: &AtomicBool) -> Res
 }
 
 fn tell_problems(context: &Context, out: &mut Out, problems: &[Problem]) -> Result<(), Failure> {
-    let (mut attributes, mut untold) = (0, 0);
+    let (mut attributes, mut untold, mut not_held) = (0, 0, 0);
     for problem in problems {
         let (at, why) = (path::show(&problem.path), problem.why.to_string());
         if context.json {
@@ -124,10 +146,19 @@ fn tell_problems(context: &Context, out: &mut Out, problems: &[Problem]) -> Resu
             continue;
         }
         attributes += usize::from(problem.why.is_attribute());
-        match problem.why.is_attribute() && attributes > TOLD_MAX {
-            true => untold += 1,
-            false => tracing::error!("{at}: {why}"),
+        not_held += usize::from(matches!(problem.why, Why::NotHeld));
+        match problem.why {
+            Why::Attribute(_) if attributes > TOLD_MAX => untold += 1,
+            Why::NotHeld if not_held > TOLD_MAX => {}
+            _ => tracing::error!("{at}: {why}"),
         }
+    }
+    if not_held > 0 {
+        tracing::error!(
+            "{not_held} path(s) were left where they are since no snapshot holds them as they are now{}; --aside restores them too, and \
+             keeps what it replaces or deletes on the disk",
+            if not_held > TOLD_MAX { ", of which the first are named above and --json names all" } else { "" }
+        );
     }
     if untold > 0 {
         tracing::error!("{untold} more attribute(s) could not be set; --json names them all");

@@ -11,10 +11,12 @@ use crate::cli::open;
 use crate::cli::outcome::{Explain as _, Failure};
 use crate::cli::past::clean;
 use crate::index::tree::Reader;
+use crate::repo::attach::Attached;
 use crate::restore::{
     error::RestoreError,
     mapping::Mapping,
     plan::{Plan, Request, Target},
+    went_back,
 };
 use crate::sys::clock;
 use crate::types::{
@@ -26,7 +28,11 @@ use crate::types::{
         zone::Zone,
     },
 };
-use crate::view::{before, instant::View, whose::Whose};
+use crate::view::{
+    before::{self, Since},
+    instant::View,
+    whose::Whose,
+};
 
 /// A list of paths is read up to this size, in bytes.
 const LIST_MAX: u64 = 1 << 30;
@@ -84,13 +90,21 @@ impl What {
     pub(super) fn when(
         &self,
         context: &Context,
-        index: &Reader,
+        (at, index): (&Attached, &Reader),
         whose: &Whose,
         zone: &Zone,
     ) -> Result<Resolved, Failure> {
         match &self.time {
             Time::At(when) => Ok(when.clone()),
-            Time::Before(path) => before_change(context, index, whose, path, zone),
+            Time::Before(path) => before_change(context, (at, index), whose, path, zone),
+        }
+    }
+
+    /// The path before whose last change it is asked for.
+    pub(super) fn before(&self) -> Option<&[u8]> {
+        match &self.time {
+            Time::At(_) => None,
+            Time::Before(path) => Some(path),
         }
     }
 
@@ -135,13 +149,19 @@ fn listed(file: &Path, null: bool) -> Result<Vec<Vec<u8>>, Failure> {
 /// The last instant before `path` changed.
 pub(super) fn before_change(
     context: &Context,
-    index: &Reader,
+    (at, index): (&Attached, &Reader),
     whose: &Whose,
     path: &[u8],
     zone: &Zone,
 ) -> Result<Resolved, Failure> {
     let shown = path::show(path);
-    if whose.is_own() && is_changed_now(context, index, whose, path)? {
+    let is_changed = whose.is_own() && is_changed_now(context, index, whose, path)?;
+    if whose.is_own()
+        && let Some(restored) = restored(at, index, whose, (path, is_changed), zone)?
+    {
+        return Ok(restored);
+    }
+    if is_changed {
         let text = format!("the newest snapshot, since {shown} has been changed or removed after it");
         return Ok(Resolved { instant: Instant(i64::MAX), latest: true, text });
     }
@@ -160,6 +180,44 @@ pub(super) fn before_change(
             "`bygone log PATH` lists its versions, and `bygone find NAME --ever` looks for a name in all of history",
         )),
     }
+}
+
+/// The instant that the last restore in place went back to, where nothing but one change has come after it: what is or was there before
+/// that is what the restore put there, or was to.
+fn restored(
+    at: &Attached,
+    index: &Reader,
+    whose: &Whose,
+    (path, is_changed): (&[u8], bool),
+    zone: &Zone,
+) -> Result<Option<Resolved>, Failure> {
+    let note = went_back::newest_of(at.dir(), path)
+        .explain(|| format!("cannot look for restores in the state directory {}", at.dir().display()))?;
+    let Some(restore) = note.map(|note| note.restore) else { return Ok(None) };
+    let view = View::of(index, whose, restore.to()).into_failure()?;
+    let lines = whose.lines(index).into_failure()?;
+    if !restore.is_shown_by(&view) {
+        return Ok(None);
+    }
+    let since = before::changes_since(index, (&lines, path), &restore.since(), &view).into_failure()?;
+    let (to, begun) = (show::show(restore.to(), zone), show::show(restore.begun(), zone));
+    let text = match (since, restore.finished) {
+        (Since::More, _) => return Ok(None),
+        (Since::OneChange, _) if is_changed => return Ok(None),
+        (Since::OneChange, _) => match before::last_change(index, &lines, path).into_failure()? {
+            None => return Ok(None),
+            Some(change) => {
+                let (time, what) = (show::show(change.snapshot.time, zone), path::show(&change.path));
+                let became = change.became.words();
+                format!("just before {time}, when {what} {became}: as the restore of {begun} had left it, of {to}")
+            }
+        },
+        (Since::Nothing, true) => format!("{to}, to which the restore of {begun} went back: that was no change"),
+        (Since::Nothing, false) => {
+            format!("{to}, to which the restore of {begun} goes back: it did not come to its end, and goes on")
+        }
+    };
+    Ok(Some(Resolved { instant: restore.to(), latest: false, text }))
 }
 
 /// Whether something at `path` is not as the newest snapshot has it: a change that is not captured yet.

@@ -96,8 +96,5 @@ fn is_well(
 }
 
 fn empty(dir: &Path) -> Result<(), String> {
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("cannot empty {}: {e}", dir.display())),
-        _ => Ok(()),
-    }
+    crate::sys::durable::remove_tree(dir).map(drop).map_err(|e| e.to_string())
 }

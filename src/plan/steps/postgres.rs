@@ -377,10 +377,7 @@ fn beside(data: &Path, more: &str) -> PathBuf {
 }
 
 fn remove(path: &Path) -> Result<(), String> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(format!("cannot remove {}: {e}", path.display())),
-        _ => Ok(()),
-    }
+    crate::sys::durable::remove_tree(path).map(drop).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
