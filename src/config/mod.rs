@@ -5,6 +5,7 @@ pub mod drill;
 pub mod edit;
 pub mod error;
 pub mod jobs;
+pub mod invariant;
 pub mod kinds;
 pub mod lenient;
 pub mod limits;
