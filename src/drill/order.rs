@@ -1,6 +1,6 @@
 //! What the process outside and the one apart tell each other.
 
-use crate::plan::template::Values;
+use crate::plan::{invariants::Checked, template::Values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -125,4 +125,7 @@ pub struct RanApart {
     pub laid: Vec<Laid>,
     /// What was proved of it.
     pub proved: Proved,
+    /// How the invariants of its sources stand.
+    #[serde(default)]
+    pub invariants: Vec<Checked>,
 }

@@ -6,7 +6,7 @@ use super::place::{self, DrillDir};
 use super::record::{Measured, Record, Verdict};
 use super::when;
 use crate::config::model::Config;
-use crate::plan::{model::Plan, template::Values};
+use crate::plan::{invariants::Checked, model::Plan, template::Values};
 use crate::repo::attach::Attached;
 use crate::sys::{apart, clock, durable};
 use crate::types::{time::Instant, when::human::Resolved};
@@ -116,6 +116,7 @@ pub fn run(
         scratch_bytes,
         steps: ran.steps,
         proved: ran.proved,
+        invariants: ran.invariants,
         authentication: String::new(),
     };
     let record = judged(record, ran.failed).signed(at.repo().keys());
@@ -147,6 +148,7 @@ pub fn cut_off(config: &Config, at: &Attached, drill: &DrillDir) -> Result<Optio
         failures: vec!["it was cut off: its processes were killed, or the machine was".to_owned()],
         steps: Vec::new(),
         proved: Default::default(),
+        invariants: Vec::new(),
         part: order.part + 1,
         parts: order.parts,
         rehearsed_ms: 0,
@@ -244,6 +246,10 @@ fn judged(mut record: Record, failed: Option<String>) -> Record {
         record.failures.extend(step.problems.iter().map(|problem| format!("the step {}: {problem}", step.step)));
     }
     record.failures.extend(record.proved.wrong.iter().cloned());
+    // A step that looked has told it already.
+    let told = record.failures.join("\n");
+    let wrong = record.invariants.iter().filter_map(Checked::wrong);
+    record.failures.extend(wrong.filter(|wrong| !told.contains(wrong)));
     if record.failures.is_empty() && record.proved.files == 0 {
         record
             .failures

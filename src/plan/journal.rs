@@ -2,6 +2,7 @@
 
 use super::error::PlanError;
 use super::estimate::Estimate;
+use super::invariants::Checked;
 use super::template::Values;
 use crate::repo::audit::event::{bytes_value, value_bytes};
 use crate::sys::lines::{self, Lines};
@@ -125,6 +126,10 @@ pub enum Event {
         step: String,
         running: Running,
     },
+    Invariants {
+        step: String,
+        checked: Vec<Checked>,
+    },
     Set {
         step: String,
         input: String,
@@ -213,6 +218,8 @@ pub struct Story {
     pub made: BTreeMap<String, Vec<PathBuf>>,
     /// The servers that run.
     pub servers: BTreeMap<String, Running>,
+    /// How invariants stood, by the steps that looked.
+    pub invariants: BTreeMap<String, Vec<Checked>>,
     /// Why it is being rolled back, if it is.
     pub rolling_back: Option<String>,
     /// The steps that were taken back, with why not where they could not be.
@@ -249,6 +256,7 @@ impl Story {
                 }
             }
             Event::Server { step, running } => drop(self.servers.insert(step, running)),
+            Event::Invariants { step, checked } => drop(self.invariants.insert(step, checked)),
             Event::Set { input, value, .. } => drop(self.values.insert(input, value)),
             Event::StepEnded { step, ending, took_ms, amount, why, problems, told, .. } => {
                 self.half.remove(&step);
@@ -281,7 +289,7 @@ impl Event {
             | Event::RollingBack { time_ns, .. }
             | Event::Undone { time_ns, .. }
             | Event::Over { time_ns, .. } => Some(*time_ns),
-            Event::Makes { .. } | Event::Server { .. } | Event::Set { .. } | Event::Anew { .. } => None,
+            Event::Makes { .. } | Event::Server { .. } | Event::Invariants { .. } | Event::Set { .. } | Event::Anew { .. } => None,
         }
     }
 }

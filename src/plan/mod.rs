@@ -7,6 +7,7 @@ pub mod estimate;
 pub mod graph;
 pub mod ground;
 pub mod inputs;
+pub mod invariants;
 pub mod journal;
 pub mod model;
 pub mod parse;
