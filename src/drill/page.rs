@@ -53,8 +53,9 @@ pub fn page(record: &Record, zone: &Zone) -> String {
     }
     html.raw("</table>\n");
     if !record.invariants.is_empty() {
-        html.raw("<h2>Invariants</h2>\n<table>\n")
-            .raw("<tr><th>Source</th><th>Invariant</th><th>Snapshot</th><th>Expected</th><th>Found</th><th></th></tr>\n");
+        html.raw("<h2>Invariants</h2>\n<table>\n").raw(
+            "<tr><th>Source</th><th>Invariant</th><th>Snapshot</th><th>Expected</th><th>Found</th><th></th></tr>\n",
+        );
         for of in &record.invariants {
             let shown = |value: &Option<String>| value.clone().unwrap_or_default();
             let verdict = match &of.why {

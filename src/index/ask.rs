@@ -77,7 +77,7 @@ mod tests {
     fn one_without_an_end_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
-        drop(Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (n)").unwrap());
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (n)").unwrap();
         let endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
         let never = AtomicBool::new(false);
         let e = ask(&path, endless, 100, (Duration::from_millis(50), &never)).unwrap_err();

@@ -233,7 +233,9 @@ impl Checking<'_> {
     ) -> Result<(u64, String), String> {
         let value = recorded.and_then(|r| Some((r, r.values.iter().find(|value| value.name == invariant.name)?)));
         let Some((recorded, value)) = value else {
-            return Err(format!("nothing of it was recorded with the newest snapshot up to {number} that has such values"));
+            return Err(format!(
+                "nothing of it was recorded with the newest snapshot up to {number} that has such values"
+            ));
         };
         let snapshot = recorded.snapshot.0;
         if value.definition != invariant.definition() {
@@ -252,7 +254,9 @@ impl Checking<'_> {
         };
         match is_same {
             true => Ok((snapshot, value.value.clone())),
-            false => Err(format!("it was recorded with snapshot {snapshot}, and may be another with snapshot {number}")),
+            false => {
+                Err(format!("it was recorded with snapshot {snapshot}, and may be another with snapshot {number}"))
+            }
         }
     }
 
@@ -286,9 +290,9 @@ fn files_then(index: &Reader, view: &View, path: &Path) -> Result<String, String
     let (mut files, mut bytes, mut open) = (0u64, 0u64, vec![first]);
     while let Some(row) = open.pop() {
         match row.attr.kind() {
-            Kind::Dir => open.extend(
-                index.children(part.source.num, row.node, part.snapshot.number).map_err(|e| told(&e))?,
-            ),
+            Kind::Dir => {
+                open.extend(index.children(part.source.num, row.node, part.snapshot.number).map_err(|e| told(&e))?)
+            }
             Kind::File => (files, bytes) = (files + 1, bytes + row.attr.size),
             _ => {}
         }
@@ -321,9 +325,8 @@ fn agrees(compare: Compare, expected: &str, found: &str) -> bool {
     match compare {
         Compare::Exact => expected == found,
         Compare::AtLeast => numbers().is_some_and(|(expected, found)| found >= expected),
-        Compare::Within(percent) => numbers().is_some_and(|(expected, found)| {
-            (found - expected).abs() <= expected.abs() * f64::from(percent) / 100.0
-        }),
+        Compare::Within(percent) => numbers()
+            .is_some_and(|(expected, found)| (found - expected).abs() <= expected.abs() * f64::from(percent) / 100.0),
     }
 }
 
@@ -333,7 +336,8 @@ mod tests {
 
     #[test]
     fn values_agree_as_it_is_said() {
-        let agree = |compare, found: &[&str]| found.iter().map(|found| agrees(compare, "200", found)).collect::<Vec<_>>();
+        let agree =
+            |compare, found: &[&str]| found.iter().map(|found| agrees(compare, "200", found)).collect::<Vec<_>>();
         let found = ["200", "200.0", "190", "189", "210", "300", "many", "NaN"];
         assert_eq!(agree(Compare::Exact, &found), [true, false, false, false, false, false, false, false]);
         assert_eq!(agree(Compare::AtLeast, &found), [true, true, false, false, true, true, false, false]);

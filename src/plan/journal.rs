@@ -289,7 +289,11 @@ impl Event {
             | Event::RollingBack { time_ns, .. }
             | Event::Undone { time_ns, .. }
             | Event::Over { time_ns, .. } => Some(*time_ns),
-            Event::Makes { .. } | Event::Server { .. } | Event::Invariants { .. } | Event::Set { .. } | Event::Anew { .. } => None,
+            Event::Makes { .. }
+            | Event::Server { .. }
+            | Event::Invariants { .. }
+            | Event::Set { .. }
+            | Event::Anew { .. } => None,
         }
     }
 }

@@ -109,12 +109,7 @@ pub fn unmeasured(state: &Path, source: &Source) -> Option<NotProduced> {
     failed_of(INVARIANTS, state, source, invariants::has)
 }
 
-fn failed_of(
-    ending: &str,
-    state: &Path,
-    source: &Source,
-    has: fn(&Source, &str) -> bool,
-) -> Option<NotProduced> {
+fn failed_of(ending: &str, state: &Path, source: &Source, has: fn(&Source, &str) -> bool) -> Option<NotProduced> {
     let mut noted = read(&beside(state, source, ending), source)?;
     noted.parts.retain(|part| part.what.as_ref().is_some_and(|what| has(source, what)));
     (!noted.parts.is_empty()).then_some(noted)

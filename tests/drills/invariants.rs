@@ -6,7 +6,8 @@ use crate::world::World;
 use serde_json::Value;
 use std::path::Path;
 
-const SQLITE: &str = "[[source.invariant]]\nname = \"orders\"\nsqlite = \"shop/app.db\"\nquery = \"select count(*) from orders\"\n";
+const SQLITE: &str =
+    "[[source.invariant]]\nname = \"orders\"\nsqlite = \"shop/app.db\"\nquery = \"select count(*) from orders\"\n";
 
 fn database(world: &World, rows: u32) {
     std::fs::create_dir_all(world.at("root/shop")).unwrap();
@@ -53,7 +54,10 @@ fn what_was_recorded_is_found_again_and_what_is_lacking_is_named() {
     plan(&world, "");
     let report = drill(&world, 0, &["p", "--at", &at, "--parts", "1"]);
     let orders = of(&report, "orders");
-    assert_eq!((&orders["expected"], &orders["found"], &orders["verdict"]), (&"30".into(), &"30".into(), &"held".into()));
+    assert_eq!(
+        (&orders["expected"], &orders["found"], &orders["verdict"]),
+        (&"30".into(), &"30".into(), &"held".into())
+    );
     assert_eq!(of(&report, "sum")["verdict"], "held", "{report}");
     assert_eq!(of(&report, "all")["verdict"], "held", "{report}");
     assert!(of(&report, "all")["found"].as_str().unwrap().starts_with("3 files, "), "{report}");
@@ -69,7 +73,10 @@ fn what_was_recorded_is_found_again_and_what_is_lacking_is_named() {
     plan(&world, lossy);
     let report = drill(&world, 1, &["p", "--at", &at, "--parts", "1"]);
     let orders = of(&report, "orders");
-    assert_eq!((&orders["expected"], &orders["found"], &orders["verdict"]), (&"30".into(), &"1".into(), &"broken".into()));
+    assert_eq!(
+        (&orders["expected"], &orders["found"], &orders["verdict"]),
+        (&"30".into(), &"1".into(), &"broken".into())
+    );
     let told = report["failures"].to_string();
     assert!(told.contains("the invariant orders of") && told.contains("with snapshot 1 it was"), "{told}");
     assert!(told.contains("the invariant sum of") && told.contains("the invariant all of"), "{told}");
@@ -94,7 +101,8 @@ fn what_has_changed_since_is_not_compared() {
     if !can_drill() {
         return;
     }
-    let at_least = "[[source.invariant]]\nname = \"many\"\ncommand = \"ls $BYGONE_PATH | wc -l\"\ncompare = \"at-least\"\n";
+    let at_least =
+        "[[source.invariant]]\nname = \"many\"\ncommand = \"ls $BYGONE_PATH | wc -l\"\ncompare = \"at-least\"\n";
     let invariants = format!("{SQLITE}{at_least}");
     let world = World::new(&format!("[[source]]\npath = \"DIR/root\"\n{invariants}"));
     database(&world, 3);
@@ -123,7 +131,9 @@ fn what_has_changed_since_is_not_compared() {
 #[test]
 fn what_cannot_be_measured_is_told_and_the_snapshot_is_taken() {
     let one = |name: &str, line: &str| {
-        format!("[[source.invariant]]\nname = {name:?}\ncommand = {line:?}\ncompare = \"at-least\"\ntimeout = \"300ms\"\n")
+        format!(
+            "[[source.invariant]]\nname = {name:?}\ncommand = {line:?}\ncompare = \"at-least\"\ntimeout = \"300ms\"\n"
+        )
     };
     let all = [
         one("fails", "echo no such ledger >&2; exit 7"),
@@ -146,7 +156,8 @@ fn what_cannot_be_measured_is_told_and_the_snapshot_is_taken() {
         ("orders", "the snapshot has no "),
     ] {
         let failures = report["failures"].as_array().unwrap();
-        let found = failures.iter().find(|f| f["what"] == format!("the invariant {name}")).unwrap_or_else(|| panic!("{out}"));
+        let found =
+            failures.iter().find(|f| f["what"] == format!("the invariant {name}")).unwrap_or_else(|| panic!("{out}"));
         assert!(found["why"].as_str().unwrap().contains(why), "{found}");
         assert!(told.contains(&format!("the invariant {name}")), "{told}");
     }

@@ -74,7 +74,13 @@ impl Running {
     }
 
     /// Asks a database of it.
-    pub(in crate::plan) fn ask(&self, database: &str, sql: &str, timeout: Duration, stop: &AtomicBool) -> Result<String, String> {
+    pub(in crate::plan) fn ask(
+        &self,
+        database: &str,
+        sql: &str,
+        timeout: Duration,
+        stop: &AtomicBool,
+    ) -> Result<String, String> {
         ask(&self.settings(), &format!("{} dbname={database}", self.connection), sql, timeout, stop)
     }
 }

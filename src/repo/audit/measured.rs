@@ -79,7 +79,9 @@ pub fn newest(repo: &Repository, host: &str, root: &[u8], upto: Snap) -> Result<
             let entry = match entry::read(repo, &place) {
                 Ok(stored) => stored.entry,
                 Err(e) if e.is_damage() => {
-                    tracing::error!("an entry of the audit trail can't be read, and what it may say of invariants: {e}");
+                    tracing::error!(
+                        "an entry of the audit trail can't be read, and what it may say of invariants: {e}"
+                    );
                     continue;
                 }
                 Err(e) => return Err(e),
