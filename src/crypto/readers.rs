@@ -1,7 +1,7 @@
 //! A few bytes in an object that every role reads, for those only who read content.
 
 use crate::crypto::{
-    content::{self, NotOurs},
+    content,
     keys::{KeyError, Keys, Sealing, Secret32},
 };
 use crate::types::{
