@@ -1,6 +1,6 @@
 //! What the process outside and the one apart tell each other.
 
-use crate::plan::{invariants::Checked, template::Values};
+use crate::plan::{checked::Checked, template::Values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;

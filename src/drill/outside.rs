@@ -6,7 +6,7 @@ use super::place::{self, DrillDir};
 use super::record::{Measured, Record, Verdict};
 use super::when;
 use crate::config::model::Config;
-use crate::plan::{invariants::Checked, model::Plan, template::Values};
+use crate::plan::{checked::Checked, model::Plan, template::Values};
 use crate::repo::attach::Attached;
 use crate::sys::{apart, clock, durable};
 use crate::types::{time::Instant, when::human::Resolved};

@@ -2,7 +2,7 @@
 
 use super::order::{Proved, StepRan};
 use crate::crypto::keys::Keys;
-use crate::plan::invariants::Checked;
+use crate::plan::checked::Checked;
 use serde::{Deserialize, Serialize};
 
 /// How a drill ended.

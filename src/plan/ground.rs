@@ -1,6 +1,6 @@
 //! What steps stand on, and what one step is given.
 
-use super::invariants::Checked;
+use super::checked::Checked;
 use super::journal::{Amount, Ended, Event, Journal, Running};
 use super::model::{Plan, Program, Step};
 use super::places::RunDir;

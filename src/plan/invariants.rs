@@ -1,6 +1,7 @@
 //! Invariants of sources, measured on what a run has brought back and compared with what was recorded when it was captured.
 
 use super::check::is_source;
+use super::checked::{Checked, Verdict, agrees};
 use super::ground::{Ground, told};
 use super::journal::{Ending, Running, Story};
 use super::model::{Plan, Work};
@@ -12,76 +13,9 @@ use crate::produce::{hooks, invariants as measuring};
 use crate::repo::audit::measured::{self, Measured};
 use crate::types::{attr::Kind, time::Instant};
 use crate::view::instant::{Object, View};
-use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// How an invariant stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// What came back has it.
-    Held,
-    /// It has not.
-    Broken,
-    /// There is nothing that it can be compared with.
-    NotCompared,
-}
-
-impl Verdict {
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Verdict::Held => "held",
-            Verdict::Broken => "broken",
-            Verdict::NotCompared => "not compared",
-        }
-    }
-}
-
-/// An invariant, as it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checked {
-    /// The source: its name, or its path.
-    pub source: String,
-    /// The invariant.
-    pub name: String,
-    /// How values are compared.
-    pub compare: String,
-    /// The snapshot that the expected value is of.
-    pub snapshot: Option<u64>,
-    /// The value that was recorded, or follows from the index.
-    pub expected: Option<String>,
-    /// The value of what came back.
-    pub found: Option<String>,
-    /// How it stands.
-    pub verdict: Verdict,
-    /// Why it is broken where no value was found, or why it was not compared.
-    pub why: Option<String>,
-}
-
-impl Checked {
-    /// What is wrong, in a line; none where it is not broken.
-    pub fn wrong(&self) -> Option<String> {
-        if self.verdict != Verdict::Broken {
-            return None;
-        }
-        let Checked { source, name, compare, .. } = self;
-        let (snapshot, expected) = (self.snapshot.unwrap_or(0), self.expected.as_deref().unwrap_or_default());
-        Some(match (&self.found, &self.why) {
-            (Some(found), _) => format!(
-                "the invariant {name} of {source} is broken: with snapshot {snapshot} it was {expected:?}, of what came back it is \
-                 {found:?} ({compare})"
-            ),
-            (None, why) => format!(
-                "the invariant {name} of {source} is broken: with snapshot {snapshot} it was {expected:?}, and of what came back it can't \
-                 be measured: {}",
-                why.as_deref().unwrap_or_default()
-            ),
-        })
-    }
-}
 
 /// What of a source came back, and where to.
 enum Back {
@@ -318,29 +252,4 @@ fn files_now(path: &Path, stop: &AtomicBool) -> Result<String, String> {
         }
     }
     Ok(format!("{files} files, {bytes} bytes"))
-}
-
-fn agrees(compare: Compare, expected: &str, found: &str) -> bool {
-    let numbers = || Some((expected.parse::<f64>().ok()?, found.parse::<f64>().ok()?));
-    match compare {
-        Compare::Exact => expected == found,
-        Compare::AtLeast => numbers().is_some_and(|(expected, found)| found >= expected),
-        Compare::Within(percent) => numbers()
-            .is_some_and(|(expected, found)| (found - expected).abs() <= expected.abs() * f64::from(percent) / 100.0),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_agree_as_it_is_said() {
-        let agree =
-            |compare, found: &[&str]| found.iter().map(|found| agrees(compare, "200", found)).collect::<Vec<_>>();
-        let found = ["200", "200.0", "190", "189", "210", "300", "many", "NaN"];
-        assert_eq!(agree(Compare::Exact, &found), [true, false, false, false, false, false, false, false]);
-        assert_eq!(agree(Compare::AtLeast, &found), [true, true, false, false, true, true, false, false]);
-        assert_eq!(agree(Compare::Within(5), &found), [true, true, true, false, true, false, false, false]);
-    }
 }

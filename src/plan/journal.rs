@@ -1,8 +1,8 @@
 //! What a run has done, a line an event, each on the disk before the next thing happens: what a run goes on from.
 
+use super::checked::Checked;
 use super::error::PlanError;
 use super::estimate::Estimate;
-use super::invariants::Checked;
 use super::template::Values;
 use crate::repo::audit::event::{bytes_value, value_bytes};
 use crate::sys::lines::{self, Lines};

@@ -2,6 +2,7 @@
 
 mod attempt;
 pub mod check;
+pub mod checked;
 pub mod error;
 pub mod estimate;
 pub mod graph;

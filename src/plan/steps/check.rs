@@ -2,6 +2,7 @@
 
 use super::{command, newest, same, server, sqlite};
 use crate::crypto::sha256::Sum;
+use crate::plan::checked::{Checked, Verdict};
 use crate::plan::ground::{Did, Doing, told};
 use crate::plan::invariants;
 use crate::plan::journal::Amount;
@@ -40,8 +41,8 @@ fn held(doing: &Doing<'_>) -> Result<Did, String> {
     let story = doing.journal().story.clone();
     let all = invariants::check(doing.ground, doing.plan, &story, doing.stop)?;
     doing.checked(all.clone())?;
-    let wrong: Vec<String> = all.iter().filter_map(invariants::Checked::wrong).collect();
-    let held = all.iter().filter(|checked| checked.verdict == invariants::Verdict::Held).count();
+    let wrong: Vec<String> = all.iter().filter_map(Checked::wrong).collect();
+    let held = all.iter().filter(|checked| checked.verdict == Verdict::Held).count();
     match wrong.is_empty() {
         true => Ok(Did::saying(format!("{held} invariant(s) held, {} could not be compared", all.len() - held))),
         false => Err(wrong.join("; ")),
