@@ -192,7 +192,7 @@ fn a_postgres_server_that_came_back_is_asked() {
     let text = |name: &str| Path::to_str(&world.at(name)).unwrap().to_owned();
     std::fs::create_dir_all(world.at("plans")).unwrap();
     let server = format!(
-        "[[step]]\nname = \"server\"\nkind = \"postgres\"\nsource = \"main\"\ndata = {:?}\nthen = \"run\"\n",
+        "[[step]]\nname = \"server\"\nkind = \"postgres\"\nsource = \"main\"\ndata = {:?}\nuser = \"postgres\"\nthen = \"run\"\n",
         text("new")
     );
     std::fs::write(world.at("plans/p.toml"), &server).unwrap();
