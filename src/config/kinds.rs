@@ -153,6 +153,13 @@ pub struct Postgres {
     pub timeout: Duration,
 }
 
+impl Postgres {
+    /// Whether a connection is written as a URL.
+    pub fn is_url(connection: &str) -> bool {
+        connection.contains("://")
+    }
+}
+
 /// What of a PostgreSQL server is captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,6 +4,7 @@ pub mod check;
 pub mod drill;
 pub mod edit;
 pub mod error;
+pub mod invariant;
 pub mod jobs;
 pub mod kinds;
 pub mod lenient;

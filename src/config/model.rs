@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drill::DrillSettings;
 use super::error::Place;
+use super::invariant::Invariant;
 use super::kinds::{Atomic, Hooks, Kind, Produce, Sqlite};
 use super::limits::Limits;
 use super::retention::Retention;
@@ -371,6 +372,8 @@ pub struct Source {
     pub produce: Option<Produce>,
     /// What runs before and after a snapshot.
     pub hooks: Hooks,
+    /// What is measured with a snapshot, and again of what came back.
+    pub invariants: Vec<Invariant>,
     /// Which of its files are databases.
     pub sqlite: Sqlite,
     /// How it is held still while it is captured.
@@ -411,6 +414,7 @@ impl Source {
             in_state: false,
             produce: None,
             hooks: Hooks::default(),
+            invariants: Vec::new(),
             sqlite: Sqlite::default(),
             atomic: None,
             path,

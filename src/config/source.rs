@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::check::Problem;
 use super::error::Place;
+use super::invariant::{RawInvariant, invariants};
 use super::kinds::{
     self, Atomic, CommandOutput, Hooks, Kind, KindWord, Postgres, PostgresMode, Produce, Sqlite, WalFrom, produced_dir,
 };
@@ -55,6 +56,8 @@ pub(super) struct RawSource {
     atomic: Option<Atomic>,
     #[serde(default)]
     command: Vec<CommandOutput>,
+    #[serde(default)]
+    invariant: Vec<RawInvariant>,
     connection: Option<String>,
     user: Option<String>,
     bin: Option<Absolute>,
@@ -113,7 +116,9 @@ impl RawSource {
         if let Some(e) = super::patterns::errors(&self.sqlite.paths, &[]).first() {
             return Err(wrong(format!("sqlite.paths: the pattern {:?} cannot be used: {}", e.pattern, e.why)));
         }
+        let word = self.kind;
         let kind = self.kind().map_err(wrong)?;
+        let invariants = invariants(self.invariant, word, self.connection.as_deref(), &self.hooks).map_err(wrong)?;
         let name = match (&self.name, &kind) {
             (None, Kind::System) => Some("system".to_owned()),
             (name, _) => name.clone(),
@@ -142,6 +147,7 @@ impl RawSource {
             jitter: self.jitter,
             produce: self.every.map(Produce::Every).or(self.produce.map(|s| Produce::At(Box::new(s)))),
             hooks: self.hooks,
+            invariants,
             // What is produced is whole already.
             sqlite: if kind.is_produced() { Sqlite { find: false, ..self.sqlite } } else { self.sqlite },
             atomic: self.atomic,

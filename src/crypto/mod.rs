@@ -10,6 +10,7 @@ mod later;
 pub mod master;
 pub mod paper;
 pub mod random;
+mod readers;
 pub mod seal;
 pub mod sha256;
 mod slot_error;

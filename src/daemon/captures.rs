@@ -51,7 +51,7 @@ impl Captures {
         work: &Work,
     ) -> Result<Taken, Trouble> {
         let ground = Ground { state: &config.state, tier, stop: &work.stop };
-        let taken = take::take(source, &ground, || -> Result<Report, Trouble> {
+        let taken = take::take(source, &ground, (at, &config.host), || -> Result<Report, Trouble> {
             let mut tries = 0;
             loop {
                 let (told, hear) = crossbeam_channel::bounded(1);

@@ -115,6 +115,7 @@ pub fn producing(config: &Config, facts: &mut [SourceFacts]) {
         facts.is_produced = source.kind.is_produced();
         facts.not_produced = note::standing(&config.state, source).and_then(noted);
         facts.failed_hooks = note::failed_hooks(&config.state, source).and_then(noted);
+        facts.unmeasured = note::unmeasured(&config.state, source).and_then(noted);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::repo::audit::{
     captures::{Captures, EVERY_NS},
     error::AuditError,
     event::{Event, Kind, Outcome, bytes_value},
+    measured,
     writer::Audit,
 };
 use crate::sys::{local::Peer, users};
@@ -86,6 +87,7 @@ impl Trail {
                 let event = event.detail("unreadable", report.problems.len()).detail("fuzzy", report.fuzzy_count());
                 let event = event.detail("altered", report.altered.len());
                 let event = event.detail("failures", taken.failures().map(Failure::to_string).collect::<Vec<_>>());
+                let event = taken.invariants.iter().fold(event, |event, of| event.detail(measured::DETAIL, of.clone()));
                 report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
             }
         };

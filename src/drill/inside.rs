@@ -10,6 +10,7 @@ use crate::mount::session::{self, MountOptions};
 use crate::plan::{
     estimate::Estimate,
     ground::{Ground, Hands},
+    invariants,
     journal::{Over, Story},
     model::Plan,
     parse,
@@ -76,6 +77,14 @@ pub fn run(
         laid: overlays.laid(),
         ..RanApart::default()
     };
+    // A plan that looks itself says when: what it does behind that may change what came back.
+    match story.invariants.is_empty() {
+        true => match invariants::check(&ground, &plan, &story, stop) {
+            Ok(checked) => ran.invariants = checked,
+            Err(why) => ran.proved.wrong.push(format!("the invariants could not be looked at: {why}")),
+        },
+        false => ran.invariants = story.invariants.values().flatten().cloned().collect(),
+    }
     let index = at.reader()?;
     let prover = Prover {
         index: &index,

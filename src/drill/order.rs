@@ -1,6 +1,6 @@
 //! What the process outside and the one apart tell each other.
 
-use crate::plan::template::Values;
+use crate::plan::{checked::Checked, template::Values};
 use crate::repo::audit::event::value_bytes;
 use crate::types::path;
 use serde::{Deserialize, Serialize};
@@ -150,4 +150,7 @@ pub struct RanApart {
     pub laid: Vec<Laid>,
     /// What was proved of it.
     pub proved: Proved,
+    /// How the invariants of its sources stand.
+    #[serde(default)]
+    pub invariants: Vec<Checked>,
 }

@@ -7,7 +7,7 @@ use super::record::{Measured, Record, Verdict};
 use super::verdicts;
 use super::when;
 use crate::config::model::Config;
-use crate::plan::{journal::Ending, model::Plan, template::Values};
+use crate::plan::{checked::Checked, journal::Ending, model::Plan, template::Values};
 use crate::repo::attach::Attached;
 use crate::sys::{apart, clock, durable};
 use crate::types::{time::Instant, when::human::Resolved};
@@ -118,6 +118,7 @@ pub fn run(
         steps: ran.steps,
         proved: ran.proved,
         page_blake3: String::new(),
+        invariants: ran.invariants,
         authentication: String::new(),
     };
     keep(drill, judged(record, ran.failed), config, at)
@@ -147,6 +148,7 @@ pub fn cut_off(config: &Config, at: &Attached, drill: &DrillDir) -> Result<Optio
         failures: vec!["it was cut off: its processes were killed, or the machine was".to_owned()],
         steps: Vec::new(),
         proved: Default::default(),
+        invariants: Vec::new(),
         part: order.part + 1,
         parts: order.parts,
         rehearsed_ms: 0,
@@ -248,6 +250,10 @@ fn judged(mut record: Record, failed: Option<String>) -> Record {
         record.failures.extend(step.problems.iter().map(|problem| format!("the step {}: {problem}", step.step)));
     }
     record.failures.extend(record.proved.wrong.iter().cloned());
+    // A step that looked has told it already.
+    let told = record.failures.join("\n");
+    let wrong = record.invariants.iter().filter_map(Checked::wrong);
+    record.failures.extend(wrong.filter(|wrong| !told.contains(wrong)));
     if record.failures.is_empty() && record.proved.files == 0 {
         record
             .failures

@@ -55,7 +55,27 @@ pub fn page(record: &Record, zone: &Zone) -> String {
     ] {
         html.line("<tr><th>", name, "</th>").line("<td>", &value, "</td></tr>");
     }
-    html.raw("</table>\n<h2>Steps</h2>\n<table>\n<tr><th>Step</th><th>Ended</th><th>Took</th><th></th></tr>\n");
+    html.raw("</table>\n");
+    if !record.invariants.is_empty() {
+        html.raw("<h2>Invariants</h2>\n<table>\n").raw(
+            "<tr><th>Source</th><th>Invariant</th><th>Snapshot</th><th>Expected</th><th>Found</th><th></th></tr>\n",
+        );
+        for of in &record.invariants {
+            let shown = |value: &Option<String>| value.clone().unwrap_or_default();
+            let verdict = match &of.why {
+                Some(why) => format!("{}: {why}", of.verdict.words()),
+                None => format!("{} ({})", of.verdict.words(), of.compare),
+            };
+            html.line("<tr><td>", &of.source, "</td>")
+                .line("<td>", &of.name, "</td>")
+                .line("<td>", &of.snapshot.map(|n| n.to_string()).unwrap_or_default(), "</td>")
+                .line("<td>", &shown(&of.expected), "</td>")
+                .line("<td>", &shown(&of.found), "</td>")
+                .line("<td>", &verdict, "</td></tr>");
+        }
+        html.raw("</table>\n");
+    }
+    html.raw("<h2>Steps</h2>\n<table>\n<tr><th>Step</th><th>Ended</th><th>Took</th><th></th></tr>\n");
     for step in &record.steps {
         let more = step.why.clone().or_else(|| step.told.clone()).unwrap_or_default();
         html.line("<tr><td>", &step.step, "</td>")

@@ -2,7 +2,7 @@
 
 use super::order::{Proved, StepRan};
 use crate::crypto::keys::Keys;
-use crate::plan::journal::Ending;
+use crate::plan::{checked::Checked, journal::Ending};
 use serde::{Deserialize, Serialize};
 
 /// How a drill ended.
@@ -73,6 +73,9 @@ pub struct Record {
     pub steps: Vec<StepRan>,
     /// What was proved.
     pub proved: Proved,
+    /// How the invariants of the sources stand; none in reports from before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<Checked>,
     /// The part of all files that was read, from 1.
     pub part: u64,
     /// Of so many; after so many drills everything was read.

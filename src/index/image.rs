@@ -18,6 +18,9 @@ pub enum ImageError {
     /// Somebody held it all the time.
     #[error("it was locked for {} s", .0.as_secs())]
     Locked(Duration),
+    /// A query gives more than is kept of an answer.
+    #[error("the answer has more than {0} bytes")]
+    Long(usize),
 }
 
 /// How long a lock is waited for.
@@ -69,6 +72,15 @@ const WRONG_MAX: usize = 20;
 /// Reads all of the database `path`, and gives what is wrong with it, a line each; nothing where it is whole. What a `-wal` beside it
 /// has counts; where there is none, nothing is made beside it. `stop` ends it early.
 pub fn whole(path: &Path, stop: &AtomicBool) -> Result<Vec<String>, ImageError> {
+    interruptible(path, &|| stop.load(Ordering::Relaxed), integrity)
+}
+
+/// Opens a database to read, as [`whole`] does, and does something with it until `is_over` is true.
+pub(super) fn interruptible<T>(
+    path: &Path,
+    is_over: &(dyn Fn() -> bool + Sync),
+    act: impl FnOnce(&Connection) -> Result<T, ImageError>,
+) -> Result<T, ImageError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let alone = if Path::new(&wal).exists() { "" } else { "?immutable=1" };
@@ -77,19 +89,19 @@ pub fn whole(path: &Path, stop: &AtomicBool) -> Result<Vec<String>, ImageError> 
     let db = Connection::open_with_flags(uri, flags)?;
     db.busy_timeout(PATIENCE)?;
     let handle = db.get_interrupt_handle();
-    let over = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                if stop.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
+                if is_over() {
                     handle.interrupt();
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        let told = integrity(&db);
-        over.store(true, Ordering::Relaxed);
-        told
+        let result = act(&db);
+        done.store(true, Ordering::Relaxed);
+        result
     })
 }
 

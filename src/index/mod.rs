@@ -2,6 +2,7 @@
 //! The only room that knows SQLite.
 
 pub mod apply;
+pub mod ask;
 pub mod bad;
 pub mod beyond;
 pub mod changes;

@@ -221,6 +221,9 @@ pub struct SourceFacts {
     /// Which of its hooks failed when they ran last, if any did.
     #[serde(default)]
     pub failed_hooks: Option<NotProduced>,
+    /// Which of its invariants could not be measured with its last snapshot, if any.
+    #[serde(default)]
+    pub unmeasured: Option<NotProduced>,
     /// Whether its data is produced, and how that ended last is in here.
     #[serde(default)]
     pub is_produced: bool,
@@ -229,7 +232,7 @@ pub struct SourceFacts {
     pub goes_on_as: Option<String>,
 }
 
-/// What of a source could not be produced, or which of its hooks failed.
+/// What of a source could not be produced, which of its hooks failed, or which of its invariants could not be measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotProduced {
     /// When it was tried last.

@@ -199,6 +199,16 @@ impl Findings {
                 "correct what it says, or take the hook out of the settings; `bygone snapshot` runs it again at once";
             self.fail(&key("hook"), &s.path, why, to_do);
         }
+        if let Some(not) = &s.unmeasured {
+            let more = if not.parts > 1 { format!("; and {} more", not.parts - 1) } else { String::new() };
+            let why = format!(
+                "an invariant of it could not be measured with its last snapshot, {}: {}{more}",
+                self.ago(not.at_ns),
+                not.first
+            );
+            let to_do = "correct what it says, or take the invariant out of the settings; `bygone snapshot` measures again at once";
+            self.fail(&key("invariant"), &s.path, why, to_do);
+        }
         if s.root_gone {
             let why = "the directory is not there any more".to_owned();
             self.fail(&key("gone"), &s.path, why, "mount or make it, or take it out with `bygone source remove`");

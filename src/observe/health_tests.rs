@@ -63,7 +63,7 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
     use Level::{Degraded, Failing};
     use Sort::{Failure, Overdue};
     type Change = fn(&mut Facts);
-    let table: [(&str, Level, Sort, Change); 31] = [
+    let table: [(&str, Level, Sort, Change); 32] = [
         ("no service", Degraded, Failure, |f| f.service = None),
         ("store", Failing, Failure, |f| f.trouble = Some("away".into())),
         ("source /a age", Failing, Overdue, |f| f.sources[0].seen_ns = Some(NOW - 27 * HOUR)),
@@ -78,6 +78,10 @@ fn each_thing_that_is_wrong_is_found_by_itself() {
         ("source /a hook", Failing, Failure, |f| {
             let first = "the hook after: no".to_owned();
             f.sources[0].failed_hooks = Some(NotProduced { at_ns: NOW, parts: 1, first });
+        }),
+        ("source /a invariant", Failing, Failure, |f| {
+            let first = "the invariant orders: no".to_owned();
+            f.sources[0].unmeasured = Some(NotProduced { at_ns: NOW, parts: 1, first });
         }),
         ("store away", Degraded, Failure, |f| f.spool.as_mut().unwrap().away = Some((NOW - HOUR, "no".into()))),
         ("spool error", Degraded, Failure, |f| {

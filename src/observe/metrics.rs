@@ -100,8 +100,8 @@ fn sources(to: &mut Exposition, facts: &Facts) {
     let failed = |of: &Option<NotProduced>| of.as_ref().map_or(0, |of| of.parts) as f64;
     each(
         "failures",
-        "Parts of it that could not be produced and hooks of it that failed when that was tried last.",
-        &|s| Some(failed(&s.not_produced) + failed(&s.failed_hooks)),
+        "Parts of it that could not be produced, hooks of it that failed and invariants that could not be measured when that was tried last.",
+        &|s| Some(failed(&s.not_produced) + failed(&s.failed_hooks) + failed(&s.unmeasured)),
     );
     each("gaps", "Times in which some of it was not seen.", &|s| Some(s.gaps as f64));
     each("gap_seconds", "How long these are, each moment once.", &|s| Some(seconds(s.gap_ns)));

@@ -1,5 +1,6 @@
 //! What steps stand on, and what one step is given.
 
+use super::checked::Checked;
 use super::journal::{Amount, Ended, Event, Journal, Running};
 use super::model::{Plan, Program, Step};
 use super::places::RunDir;
@@ -136,6 +137,11 @@ impl Doing<'_> {
 
     pub(super) fn made(&self) -> Vec<super::journal::MadePath> {
         self.journal().story.made.get(&self.step.name).cloned().unwrap_or_default()
+    }
+
+    /// Notes how invariants stand.
+    pub(super) fn checked(&self, checked: Vec<Checked>) -> Result<(), String> {
+        self.note(Event::Invariants { step: self.step.name.clone(), checked })
     }
 
     pub(super) fn server(&self, running: Running) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! What a run has done, a line an event, each on the disk before the next thing happens: what a run goes on from.
 
 use super::anchor::Anchor;
+use super::checked::Checked;
 use super::error::PlanError;
 use super::estimate::Estimate;
 use super::template::Values;
@@ -140,6 +141,10 @@ pub enum Event {
         step: String,
         running: Running,
     },
+    Invariants {
+        step: String,
+        checked: Vec<Checked>,
+    },
     Set {
         step: String,
         input: String,
@@ -241,6 +246,8 @@ pub struct Story {
     pub made: BTreeMap<String, Vec<MadePath>>,
     /// The servers that run.
     pub servers: BTreeMap<String, Running>,
+    /// How invariants stood, by the steps that looked.
+    pub invariants: BTreeMap<String, Vec<Checked>>,
     /// Why it is being rolled back, if it is.
     pub rolling_back: Option<String>,
     /// The steps that were taken back, with why not where they could not be.
@@ -293,6 +300,7 @@ impl Story {
                 }
             }
             Event::Server { step, running } => drop(self.servers.insert(step, running)),
+            Event::Invariants { step, checked } => drop(self.invariants.insert(step, checked)),
             Event::Set { input, value, .. } => drop(self.values.insert(input, value)),
             Event::StepEnded { step, ending, took_ms, amount, why, problems, told, .. } => {
                 self.half.remove(&step);
@@ -328,6 +336,7 @@ impl Event {
             Event::Makes { .. }
             | Event::Stands { .. }
             | Event::Server { .. }
+            | Event::Invariants { .. }
             | Event::Set { .. }
             | Event::Anew { .. } => None,
         }

@@ -3,11 +3,13 @@
 mod anchor;
 mod attempt;
 pub mod check;
+pub mod checked;
 pub mod error;
 pub mod estimate;
 pub mod graph;
 pub mod ground;
 pub mod inputs;
+pub mod invariants;
 pub mod journal;
 mod made;
 pub mod model;

@@ -285,6 +285,8 @@ pub enum Check {
         /// The answer.
         expect: Option<Template>,
     },
+    /// What came back has the invariants of its sources.
+    Invariants,
     /// The newest instant at which a program, given the files of that instant, ends with 0.
     Newest {
         /// The paths that it is given.

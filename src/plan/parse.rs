@@ -308,6 +308,7 @@ impl Reading<'_> {
             ("hash", raw.hash.is_some()),
             ("same", raw.same.is_some()),
             ("query", raw.query.is_some()),
+            ("invariants", raw.invariants.as_ref().is_some_and(|all| *all.get_ref())),
             ("probe", raw.probe.is_some()),
             ("run", program && raw.probe.is_none()),
         ];
@@ -317,7 +318,7 @@ impl Reading<'_> {
                 0 => "the check does not say what is looked at".to_owned(),
                 _ => format!("the check looks at several things: {}", given.join(", ")),
             };
-            let cure = "give one of exists, sqlite, hash (with file), same (with here), query, probe, run and shell";
+            let cure = "give one of exists, sqlite, hash (with file), same (with here), query, invariants, probe, run and shell";
             self.wrong(span.clone(), what, cure);
         }
         match given.first() {
@@ -337,6 +338,7 @@ impl Reading<'_> {
                 host: self.text_if_any(&raw.host),
             },
             Some(&"query") => self.query(raw, span),
+            Some(&"invariants") => Check::Invariants,
             Some(&"probe") => self.newest(raw, span),
             Some(&"run") => Check::Program { program: self.program(raw, span), prints: self.text_if_any(&raw.prints) },
             _ => Check::Exists(self.texts(&raw.exists)),

@@ -119,6 +119,9 @@ fn check(what: &Check) -> Vec<String> {
             let expect = expect.as_ref().map_or("answers".to_owned(), |text| format!("answers {:?}", w(text)));
             format!("Look whether the server {server} {expect}: {}", w(query))
         }
+        Check::Invariants => {
+            "Measure the invariants of what came back, and compare them with what was recorded.".to_owned()
+        }
         Check::Newest { probe, before, program, sets, .. } => format!(
             "Find ${{{sets}}}, the newest instant not after {} at which this ends with 0, given {}: {}",
             w(before),

@@ -7,6 +7,7 @@ mod command;
 pub mod error;
 pub mod go_on;
 pub mod hooks;
+pub mod invariants;
 mod logical;
 pub mod note;
 pub mod past;

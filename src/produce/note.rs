@@ -5,7 +5,7 @@ use crate::config::kinds::Kind;
 use crate::config::model::Source;
 use crate::produce::{
     error::{Failure, ProduceError, Produced},
-    hooks,
+    hooks, invariants,
     run::Ground,
 };
 use crate::sys::{clock, durable};
@@ -18,6 +18,8 @@ use std::{
 
 /// How the file ends that says which hooks failed.
 const HOOKS: &str = "hooks.json";
+/// How the file ends that says which invariants could not be measured.
+const INVARIANTS: &str = "invariants.json";
 
 /// What could not be produced, and when that was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +54,21 @@ pub(super) fn note(
 
 /// Notes which hooks failed; where none did there is no note. What was ended stands as it did.
 pub(super) fn note_hooks(source: &Source, ground: &Ground<'_>, failed: &[Failure]) {
+    note_of((HOOKS, "hooks"), source, ground, failed);
+}
+
+/// Notes which invariants could not be measured, in the same way.
+pub(super) fn note_invariants(source: &Source, ground: &Ground<'_>, failed: &[Failure]) {
+    note_of((INVARIANTS, "invariants"), source, ground, failed);
+}
+
+fn note_of((ending, what): (&str, &str), source: &Source, ground: &Ground<'_>, failed: &[Failure]) {
     if ground.stop.load(Ordering::Relaxed) {
         return;
     }
-    let path = beside(ground.state, source, HOOKS);
+    let path = beside(ground.state, source, ending);
     if let Err(e) = write(&path, failed.iter().map(part).collect()) {
-        tracing::warn!("how the hooks of {} ended is not known to `bygone health`: {e}", hooks::label(source));
+        tracing::warn!("how the {what} of {} ended is not known to `bygone health`: {e}", hooks::label(source));
     }
 }
 
@@ -90,8 +101,17 @@ pub fn standing(state: &Path, source: &Source) -> Option<NotProduced> {
 
 /// Which hooks of a source failed when they ran last, if any. One that the settings do not have any more counts no more.
 pub fn failed_hooks(state: &Path, source: &Source) -> Option<NotProduced> {
-    let mut noted = read(&beside(state, source, HOOKS), source)?;
-    noted.parts.retain(|part| part.what.as_ref().is_some_and(|what| hooks::has(source, what)));
+    failed_of(HOOKS, state, source, hooks::has)
+}
+
+/// Which invariants of a source could not be measured last, in the same way.
+pub fn unmeasured(state: &Path, source: &Source) -> Option<NotProduced> {
+    failed_of(INVARIANTS, state, source, invariants::has)
+}
+
+fn failed_of(ending: &str, state: &Path, source: &Source, has: fn(&Source, &str) -> bool) -> Option<NotProduced> {
+    let mut noted = read(&beside(state, source, ending), source)?;
+    noted.parts.retain(|part| part.what.as_ref().is_some_and(|what| has(source, what)));
     (!noted.parts.is_empty()).then_some(noted)
 }
 

@@ -58,6 +58,26 @@ pub(super) fn ask(server: &Postgres, sql: &str, stop: &AtomicBool) -> Result<Str
     Ok(run(order, "psql", "cannot ask the PostgreSQL server", stop)?.trim_end().to_owned())
 }
 
+/// Asks a database of the server one question, as [`ask`] does.
+pub fn ask_of(
+    server: &Postgres,
+    database: &str,
+    sql: &str,
+    (timeout, stop): (Duration, &AtomicBool),
+) -> Result<String, String> {
+    let to = match Postgres::is_url(&server.connection) {
+        true => server.connection.clone(),
+        // The last one counts.
+        false => format!("{} dbname='{}'", server.connection, database.replace('\\', "\\\\").replace('\'', "\\'")),
+    };
+    let order = tool(server, "psql").timeout(timeout).args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]);
+    let ended = order.args(["-d", &to, "-c", sql]).run(stop).map_err(|e| cannot_run("psql", e).to_string())?;
+    match ended.is_good() {
+        true => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
+        false => Err(format!("the server does not answer: {}", ended.why_of_both())),
+    }
+}
+
 /// The connection with a database, which every server has, where it names none.
 fn with_database(connection: &str) -> String {
     match connection.contains("dbname") || connection.contains("://") {

@@ -5,6 +5,7 @@
 #[path = "../kinds/cluster.rs"]
 mod cluster;
 mod databases;
+mod invariants;
 mod rehearsed;
 #[path = "../kinds/world.rs"]
 mod world;

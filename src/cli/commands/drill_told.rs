@@ -49,6 +49,12 @@ pub(super) fn lines(record: &Record, zone: &Zone) -> Vec<String> {
         record.parts
     ));
     lines.push(format!("databases read whole: {}", proved.databases));
+    for of in &record.invariants {
+        let (expected, found) = (of.expected.as_deref().unwrap_or("-"), of.found.as_deref().unwrap_or("-"));
+        let why = of.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        let values = format!("expected {expected:?}, found {found:?} ({})", of.compare);
+        lines.push(format!("invariant {} of {}: {}, {values}{why}", of.name, of.source, of.verdict.words()));
+    }
     lines.push(format!("recovery time: {}", measured(record.recovery_time)));
     lines.push(format!("recovery point: {}", measured(record.recovery_point)));
     lines.push(format!("taken on the disk: {}", show_size(record.scratch_bytes)));

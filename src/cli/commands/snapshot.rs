@@ -29,7 +29,7 @@ use crate::repo::{
     attach::Attached,
     audit::{
         event::{Event, Kind, Outcome as Ended, bytes_value},
-        witness,
+        measured, witness,
     },
 };
 use crate::sys::process::{self, Signals};
@@ -162,7 +162,7 @@ pub fn take(
     open::scope(context, source)?;
     let ground = Ground { state: &context.config.state, tier, stop };
     let capture = || Ok::<_, TakeError>(once::take(&context.config, at, source, tier, (progress, stop))?);
-    take::take(source, &ground, capture).explain(what)
+    take::take(source, &ground, (at, &context.config.host), capture).explain(what)
 }
 
 /// What the audit trail tells of it.
@@ -183,6 +183,7 @@ fn event(context: &Context, source: &Source, taken: &Result<Taken, Failure>) -> 
             let event = event.detail("altered", report.altered.len());
             let event =
                 event.detail("failures", taken.failures().map(produced::Failure::to_string).collect::<Vec<_>>());
+            let event = taken.invariants.iter().fold(event, |event, of| event.detail(measured::DETAIL, of.clone()));
             report.snapshot.iter().fold(event, |event, s| event.snapshot(s).detail("tier", s.tier.word()))
         }
     }

@@ -2,7 +2,9 @@
 
 use super::{command, newest, same, server, sqlite};
 use crate::crypto::sha256::Sum;
+use crate::plan::checked::{Checked, Verdict};
 use crate::plan::ground::{Did, Doing, told};
+use crate::plan::invariants;
 use crate::plan::journal::Amount;
 use crate::plan::model::{Check, Program};
 use crate::plan::template::Template;
@@ -27,10 +29,23 @@ pub(super) fn run(doing: &Doing<'_>, what: &Check) -> Result<Did, String> {
         Check::Query { server: which, database, query, expect } => {
             server::query(doing, which, database.as_ref(), (query, expect.as_ref()))
         }
+        Check::Invariants => held(doing),
         Check::Newest { probe, before, program, tries, sets } => {
             let before = doing.instant(before)?;
             newest::run(doing, &newest::Looking { probe, before, program, tries: *tries, sets })
         }
+    }
+}
+
+fn held(doing: &Doing<'_>) -> Result<Did, String> {
+    let story = doing.journal().story.clone();
+    let all = invariants::check(doing.ground, doing.plan, &story, doing.stop)?;
+    doing.checked(all.clone())?;
+    let wrong: Vec<String> = all.iter().filter_map(Checked::wrong).collect();
+    let held = all.iter().filter(|checked| checked.verdict == Verdict::Held).count();
+    match wrong.is_empty() {
+        true => Ok(Did::saying(format!("{held} invariant(s) held, {} could not be compared", all.len() - held))),
+        false => Err(wrong.join("; ")),
     }
 }
 

@@ -44,11 +44,11 @@ const HEARTBEAT: Duration = Duration::from_secs(6);
 
 /// What is restored, with all inputs filled in.
 pub(in crate::plan) struct Asked {
-    pub(super) paths: Vec<Vec<u8>>,
+    pub(in crate::plan) paths: Vec<Vec<u8>>,
     pub(super) to: Option<PathBuf>,
     pub(super) delete: bool,
-    pub(super) host: Option<String>,
-    pub(super) at: Instant,
+    pub(in crate::plan) host: Option<String>,
+    pub(in crate::plan) at: Instant,
 }
 
 impl Asked {
@@ -70,6 +70,14 @@ impl Asked {
             host: what.host.as_ref().map(|host| host.fill(values)),
             at: instant(&what.at.fill(values), &ground.zone)?,
         })
+    }
+
+    /// Where a path comes to.
+    pub(in crate::plan) fn place(&self, path: &[u8]) -> PathBuf {
+        match &self.to {
+            None => PathBuf::from(OsString::from_vec(path.to_vec())),
+            Some(to) => path::components(path).last().map_or(to.clone(), |name| to.join(OsStr::from_bytes(name))),
+        }
     }
 
     /// What it will do. Writes nothing.
@@ -175,13 +183,9 @@ fn refuse_taken(plan: &Plan, overwrite: bool) -> Result<(), String> {
 
 /// In a rehearsal: everything appears where it would be restored to, and nothing is copied.
 pub(super) fn lay(doing: &Doing<'_>, asked: Asked, stage: &dyn Stage) -> Result<Did, String> {
-    let place = |path: &[u8]| match &asked.to {
-        None => PathBuf::from(OsString::from_vec(path.to_vec())),
-        Some(to) => path::components(path).last().map_or(to.clone(), |name| to.join(OsStr::from_bytes(name))),
-    };
     let at = asked.at;
     for path in &asked.paths {
-        let to = place(path);
+        let to = asked.place(path);
         let alone = asked.to.is_none() && asked.delete;
         stage.lay(&Laying { host: asked.host.as_deref(), at, path, to: &to, alone })?;
     }

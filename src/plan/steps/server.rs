@@ -73,7 +73,14 @@ impl Running {
         if answer == "f" { Ok(()) } else { Err("the server is open, and still in recovery".into()) }
     }
 
-    fn ask(&self, database: &str, sql: &str, timeout: Duration, stop: &AtomicBool) -> Result<String, String> {
+    /// Asks a database of it.
+    pub(in crate::plan) fn ask(
+        &self,
+        database: &str,
+        sql: &str,
+        timeout: Duration,
+        stop: &AtomicBool,
+    ) -> Result<String, String> {
         ask(&self.settings(), &format!("{} dbname={database}", self.connection), sql, timeout, stop)
     }
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod found;
 pub(super) mod known;
+pub mod measured;
 pub mod named;
 pub mod order;
 pub mod place;
