@@ -436,7 +436,7 @@ fn a_stage_is_made_in_no_directory_but_its_own() {
         }
         assert_eq!(describe(&victim), untouched, "{plant}");
         fs::remove_dir_all(case.to("moved-away")).unwrap();
-        assert_eq!(stages(&case), [PathBuf::new(); 0], "{plant}");
+        assert!(stages(&case).is_empty(), "{plant}");
         case.ok(&["aside", "drop", "--all"]);
         if plant == "link" {
             case.write("dir/file-1", "changed");

@@ -237,12 +237,12 @@ mod tests {
                     bytes: 100,
                     read_files: read_bytes / 10,
                     read_bytes,
-                    ..SourceProved::default()
                 }],
                 sources: vec![source],
                 ..Proved::default()
             },
             part,
+            invariants: Vec::new(),
             parts: 2,
             rehearsed_ms: 0,
             recovery_time: Measured::default(),

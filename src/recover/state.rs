@@ -362,7 +362,7 @@ mod tests {
         // The longest name that a directory can have has names beside it too.
         let long = new("00000002", &base.join("n".repeat(255)));
         long.create(&dir).unwrap();
-        assert!(crate::capture::scope::is_recovery(long.work_dir().file_name().unwrap().as_bytes()));
+        assert!(path::is_of_recovery(long.work_dir().file_name().unwrap().as_bytes()));
         assert_eq!(long.work_dir().file_name().unwrap().len(), 255);
         let lost = new("00000003", &base.join("sub/lost"));
         lost.create(&dir).unwrap();
