@@ -203,6 +203,7 @@ mod tests {
                 sources: vec![source],
                 ..Proved::default()
             },
+            invariants: Vec::new(),
             part,
             parts: 2,
             rehearsed_ms: 0,
