@@ -241,6 +241,7 @@ mod tests {
                 sources: vec![source],
                 ..Proved::default()
             },
+            invariants: Vec::new(),
             part,
             invariants: Vec::new(),
             parts: 2,
