@@ -58,7 +58,7 @@ pub(super) fn ask(server: &Postgres, sql: &str, stop: &AtomicBool) -> Result<Str
     Ok(run(order, "psql", "cannot ask the PostgreSQL server", stop)?.trim_end().to_owned())
 }
 
-/// Asks a database of the server one question, as [`ask`] does.
+/// Asks a database of the server one question, as `ask` does.
 pub fn ask_of(
     server: &Postgres,
     database: &str,
