@@ -753,7 +753,7 @@ fn what_somebody_waits_for_rests_for_nobody() {
         return;
     }
     let host = Host::new("[limits]\npressure-cpu = 1\npatience = \"20s\"\n");
-    noise(&host.path("a/large"), 200);
+    noise(&host.path("a/large"), 6);
     let busy = Busy::start();
     for tier in ["incremental", "full"] {
         let out = host.command(&["snapshot", "--tier", tier]).output().unwrap();
