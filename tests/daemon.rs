@@ -365,7 +365,10 @@ fn a_repository_that_is_away_is_brought_back_and_not_made_anew() {
     check("the directory is empty");
     let new = host.path("new");
     let told = host.fail(&["--repo", new.to_str().unwrap(), "snapshot"], 1);
-    assert!(told.contains("holds no repository") && told.contains("to do: `bygone init` makes one"), "{told}");
+    assert!(
+        told.contains("holds no repository") && told.contains("to do: check the place that --repo names"),
+        "{told}"
+    );
     host.run(&["init", "--replace-lost"]);
     host.run(&["snapshot"]);
     fs::remove_dir_all(&repository).unwrap();

@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal};
 
 /// So much of what a program says last is kept.
 pub const KEPT_BYTES: usize = 64 << 10;
+/// How long what a program has started may take to begin a session of its own, once that has ended.
+const LEAVING: Duration = Duration::from_secs(2);
 /// What a program may still do after it was asked to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long its last words are waited for: somebody whom it left behind may hold the pipe for ever.
@@ -165,8 +167,12 @@ impl Running {
             }
             std::thread::sleep(LOOK);
         };
+        // What is meant to stay, as a service that was started, is in a session of its own, or will be in a moment.
+        let until = Instant::now() + LEAVING;
+        while cut.is_none() && is_there(self.id()) && Instant::now() < until && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+        }
         if cut.is_none() && is_there(self.id()) {
-            // What is meant to stay, as a service that was started, is in a session of its own.
             tracing::warn!(
                 "what {} (process {}) had left in the background when it ended is ended too",
                 self.name,

@@ -128,7 +128,9 @@ fn the_rules_are_as_prometheus_has_them() {
     let served = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/observe/metrics.rs")).unwrap();
     for (at, _) in rules.match_indices("bygone_") {
         let name: String = rules[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let short = ["bygone_source_", "bygone_job_", "bygone_repository_"].iter().find_map(|p| name.strip_prefix(p));
+        let short = ["bygone_source_", "bygone_job_", "bygone_repository_", "bygone_site_", "bygone_drill_"]
+            .iter()
+            .find_map(|p| name.strip_prefix(p));
         let is_there = |text: &str| served.contains(&format!("\"{text}\""));
         assert!(is_there(&name) || short.is_some_and(is_there), "{name} is not served");
     }
