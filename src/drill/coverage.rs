@@ -243,7 +243,6 @@ mod tests {
             },
             invariants: Vec::new(),
             part,
-            invariants: Vec::new(),
             parts: 2,
             rehearsed_ms: 0,
             recovery_time: Measured::default(),

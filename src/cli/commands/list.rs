@@ -66,9 +66,10 @@ pub fn run(context: &Context, args: &List) -> Result<Outcome, Failure> {
     Ok(past.outcome)
 }
 
-/// A statement of a copy that does not read is told by `bygone verify`: without one, what is there is taken for all.
+/// A statement of a copy that does not read is told by `bygone verify`: without one, what is there is taken for all. A store that is away
+/// keeps nobody from a list.
 fn told_elsewhere(e: RepoError) -> Result<Holding, RepoError> {
-    if !e.is_damage() {
+    if !e.is_damage() && !e.is_away() {
         return Err(e);
     }
     tracing::warn!("what this copy holds is not known: {e}");
