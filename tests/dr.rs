@@ -96,6 +96,12 @@ impl Machine {
         out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
 
+    /// That this is the content of the file in what it captured last; which of two writers it is, it may say.
+    fn shows(&self, content: &str) {
+        let (status, out, told) = self.run(&["cat", &self.file()]);
+        assert!(status == 0 && out == content, "{out}{told}");
+    }
+
     fn capture(&self, content: &str) {
         fs::write(self.file(), content).unwrap();
         self.ok(&["snapshot"]);
@@ -219,7 +225,7 @@ fn a_copy_takes_over_without_the_repository_and_goes_back_with_the_difference() 
         "{now}"
     );
     a.ok(&["config", "check"]);
-    assert_eq!(a.ok(&["cat", &a.file()]), "one");
+    a.shows("one");
     a.capture("three");
     assert_eq!(a.histories(), (set(&["pluto"]), set(&["one", "three"])));
     a.ok(&["verify", "--read-data"]);
@@ -307,8 +313,7 @@ fn whoever_wrote_there_stops_and_both_histories_are_kept() {
     fs::write(a.file(), "far 3").unwrap();
     let (status, out, told) = a.run(&["snapshot"]);
     assert!(status == 0 || (status == 3 && told.contains("another writer")), "{out}{told}");
-    let (status, out, told) = a.run(&["cat", &a.file()]);
-    assert!(status == 0 && out == "far 3", "{out}{told}");
+    a.shows("far 3");
     let both: BTreeSet<String> = both.into_iter().chain(["far 3".to_owned()]).collect();
     assert_eq!(a.histories().1, both);
     // For whoever sees it for the first time everything is whole.
@@ -330,7 +335,7 @@ fn whoever_wrote_there_stops_and_both_histories_are_kept() {
     a.capture("home");
     let contents = a.histories().1;
     assert!(contents.is_superset(&both) && contents.contains("home"), "{contents:?}");
-    assert_eq!(a.ok(&["cat", &a.file()]), "home");
+    a.shows("home");
 }
 
 #[test]
