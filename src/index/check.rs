@@ -1,7 +1,7 @@
 //! What a check of the repository asks of the index: everything it holds about packs, and which files need a chunk.
 
 use crate::index::{
-    chunks::pieces_of,
+    chunks::{Location, pieces_of},
     error::IndexError,
     rows::{Piece, number, source_of},
     tree::Reader,
@@ -21,6 +21,24 @@ pub struct FrameRow {
     pub pack: Id,
     /// Where it lies.
     pub frame: Frame,
+}
+
+impl FrameRow {
+    /// The whole frame, as if it were one chunk.
+    pub fn whole(&self) -> Location {
+        let f = &self.frame;
+        Location {
+            frame: self.num,
+            pack: self.pack,
+            number: f.number,
+            offset: f.offset,
+            sealed_len: f.sealed_len,
+            raw_len: f.raw_len,
+            method: f.method,
+            chunk_offset: 0,
+            chunk_len: f.raw_len,
+        }
+    }
 }
 
 /// A regular file under one name, as some snapshots show it.

@@ -1,7 +1,7 @@
 //! Lost chunks, looked for where they may still be: in damaged packs whose frames still read, and in files of the protected disk.
 
 use crate::capture::copy::copy;
-use crate::index::{bad::NeededChunk, check::FrameRow, chunks::Location};
+use crate::index::{bad::NeededChunk, check::FrameRow};
 use crate::repair::error::RepairError;
 use crate::repo::{
     error::RepoError,
@@ -25,7 +25,7 @@ pub(super) fn from_frame(
     chunks: &[&NeededChunk],
     ingest: &mut Ingest,
 ) -> Result<Vec<Hash>, RepairError> {
-    let raw = match read_frame(repo, &whole(row)) {
+    let raw = match read_frame(repo, &row.whole()) {
         Ok(raw) => raw,
         Err(e) if e.is_away() => return Err(e.into()),
         // This is what is wrong with it.
@@ -40,22 +40,6 @@ pub(super) fn from_frame(
         }
     }
     Ok(found)
-}
-
-/// The whole frame, as if it were one chunk.
-fn whole(row: &FrameRow) -> Location {
-    let f = &row.frame;
-    Location {
-        frame: row.num,
-        pack: row.pack,
-        number: f.number,
-        offset: f.offset,
-        sealed_len: f.sealed_len,
-        raw_len: f.raw_len,
-        method: f.method,
-        chunk_offset: 0,
-        chunk_len: f.raw_len,
-    }
 }
 
 /// Takes in what is wanted of a file of this machine. Gives the hashes of all its chunks; none where it is not there, is no plain file, or

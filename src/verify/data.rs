@@ -161,7 +161,7 @@ fn part(row: &FrameRow) -> String {
 }
 
 fn read(repo: &Repository, batch: &[FrameRow]) -> Vec<(usize, String)> {
-    let wanted: Vec<Location> = batch.iter().map(location).collect();
+    let wanted: Vec<Location> = batch.iter().map(FrameRow::whole).collect();
     let mut decoded = Decoded::new();
     fetch::frames(repo, &wanted, &mut decoded);
     let wrong = |(n, row): (usize, &FrameRow)| {
@@ -190,20 +190,4 @@ fn chunks(repo: &Repository, raw: &[u8], chunks: &[(Hash, u32)]) -> Option<Strin
         rest = after;
     }
     None
-}
-
-/// The whole frame, as if it were one chunk.
-fn location(row: &FrameRow) -> Location {
-    let f = &row.frame;
-    Location {
-        frame: row.num,
-        pack: row.pack,
-        number: f.number,
-        offset: f.offset,
-        sealed_len: f.sealed_len,
-        raw_len: f.raw_len,
-        method: f.method,
-        chunk_offset: 0,
-        chunk_len: f.raw_len,
-    }
 }
